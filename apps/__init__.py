@@ -1,0 +1,1 @@
+"""The three applications. None imports another."""

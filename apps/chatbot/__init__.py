@@ -1,0 +1,1 @@
+"""A customer-service bot that learns from a firm's own dialogues."""

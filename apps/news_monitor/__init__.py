@@ -1,0 +1,1 @@
+"""Reads financial news and mails an alert when bad news about a topic surges."""

@@ -1,0 +1,1 @@
+"""Text, models and files; knows no application."""

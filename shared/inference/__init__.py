@@ -1,0 +1,1 @@
+"""Everything a running service needs: vectors, indexes, fused classification."""
