@@ -3,7 +3,6 @@
 import json
 import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 # Before torch and onnxruntime are imported anywhere: spinning threads on a shared
@@ -22,10 +21,10 @@ TINY_WORDS = (
 
 
 @pytest.fixture(autouse=True)
-def _seeded() -> Iterator[None]:
+def _seeded() -> None:
     random.seed(7)
     np.random.seed(7)
-    yield
+    return
 
 
 @pytest.fixture(scope="session")
