@@ -1,0 +1,100 @@
+"""What was measured, with its uncertainty and what it was compared with, for a person to read."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+JSON_NAME = "report.json"
+HTML_NAME = "report.html"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One figure with its 95 % interval. None: not measured, or no interval for it. n: rows."""
+
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class LabelFigures:
+    """How one label fares; n true rows, 0 where the held-out part has none (then None)."""
+
+    label: str
+    n: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """Rows with a confidence in [low, high): how many, their mean confidence, the share right."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """count rows of label `true` were taken for `predicted`; a few of their texts."""
+
+    true: str
+    predicted: str
+    count: int
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The measures on a part of the rows, such as short texts."""
+
+    name: str
+    n: int
+    measures: tuple[Measure, ...]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A rival measured on the same rows in the same run."""
+
+    name: str
+    measures: tuple[Measure, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """data: one line on what was measured on. seconds: step -> duration."""
+
+    title: str
+    app: str
+    model: str
+    data: str
+    measures: tuple[Measure, ...]
+    per_label: tuple[LabelFigures, ...] = ()
+    confusions: tuple[Confusion, ...] = ()
+    slices: tuple[Slice, ...] = ()
+    baselines: tuple[Baseline, ...] = ()
+    calibration: tuple[CalibrationBin, ...] = ()
+    notes: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """name -> value of every measure that has one, as the registry keeps them."""
+        return {m.name: m.value for m in self.measures if m.value is not None}
+
+    def to_json(self) -> str:
+        """The whole report as JSON text."""
+        return json.dumps(asdict(self), ensure_ascii=False, indent=2)
+
+    def write(self, folder: Path) -> Path:
+        """report.json and report.html in `folder` (made if absent); returns the page's path."""
+        raise NotImplementedError
