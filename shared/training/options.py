@@ -1,0 +1,169 @@
+"""What a training run may be told, and what it hands back. Nothing heavy is imported here."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from shared.errors import SettingsError
+
+ClassWeights = Literal["none", "sqrt", "balanced"]
+Metric = Literal["macro_f1", "accuracy"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+class Method(StrEnum):
+    """How much of the encoder learns; `auto` decides by the smallest class and the minutes.
+
+    A new method is a name here and a row in `methods.METHODS`.
+    """
+
+    AUTO = "auto"
+    FROZEN = "frozen"
+    FULL = "full"
+    LORA = "lora"
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """One training run. None means: as the method's row in `methods.METHODS` says.
+
+    minutes: wall-clock budget of the whole call, above 0; the learning rate's schedule is fitted
+    into it. epochs: passes over the training part at most. learning_rate: of the top layer of the
+    encoder; head_learning_rate: of the new heads. layer_decay: each lower layer learns at this
+    share of the one above, 0 < d <= 1. warmup: share of all steps, 0..1. label_smoothing: share of
+    the target spread over the other labels, 0 <= s < 1. class_weights: rows of rare labels count
+    more: by n / (labels * count), its square root, or not. metric: what early stopping watches,
+    the mean over the heads. patience: evaluations without a gain before the run stops.
+    max_length: word pieces a text is cut to. freeze_embeddings: the token table does not learn
+    (1.2 times as fast at the same accuracy). adapter_rank, adapter_alpha: of LoRA and its kin.
+    bf16: autocast; None means where the machine has it in hardware. logdir: TensorBoard logs.
+    checkpoints: where a run that is cut off leaves its state, and from where the same call goes
+    on; None means beside the result's folder. checkpoint_minutes: how much work may be lost at
+    most between two epochs. progress: a bar; None means on a terminal only.
+
+    Raises SettingsError when a value is outside its range.
+    """
+
+    method: str = Method.AUTO.value
+    base: str = "minilm"
+    minutes: float | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    head_learning_rate: float | None = None
+    layer_decay: float = 0.9
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    label_smoothing: float = 0.05
+    class_weights: ClassWeights = "none"
+    metric: Metric = "macro_f1"
+    patience: int = 3
+    max_length: int | None = None
+    freeze_embeddings: bool = True
+    adapter_rank: int = 8
+    adapter_alpha: int = 16
+    seed: int = 13
+    threads: int | None = None
+    bf16: bool | None = None
+    device: Device = "auto"
+    logdir: Path | None = None
+    checkpoints: Path | None = None
+    checkpoint_minutes: float = 3.0
+    resume: bool = True
+    progress: bool | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("method", self.method, [m.value for m in Method])
+        _one_of("class_weights", self.class_weights, ["none", "sqrt", "balanced"])
+        _one_of("metric", self.metric, ["macro_f1", "accuracy"])
+        _one_of("device", self.device, ["auto", "cpu", "cuda", "mps"])
+        for name in ("minutes", "learning_rate", "head_learning_rate"):
+            _above_zero(name, getattr(self, name))
+        for name in ("epochs", "batch_size", "max_length", "threads", "patience", "adapter_rank"):
+            _at_least_one(name, getattr(self, name))
+        _within("layer_decay", self.layer_decay, 0 < self.layer_decay <= 1, "above 0, at most 1")
+        _within("warmup", self.warmup, 0 <= self.warmup < 1, "0 or more, below 1")
+        _within(
+            "label_smoothing",
+            self.label_smoothing,
+            0 <= self.label_smoothing < 1,
+            "0 or more, below 1",
+        )
+        _within("weight_decay", self.weight_decay, self.weight_decay >= 0, "0 or more")
+        _within(
+            "checkpoint_minutes", self.checkpoint_minutes, self.checkpoint_minutes >= 0, "0 or more"
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The model after so many steps. loss: mean of the training steps since the last evaluation.
+
+    metrics: of the validation part, by name, 0..1 except losses. seconds: since the run began,
+    those of an interrupted first attempt included.
+    """
+
+    step: int
+    epoch: float
+    loss: float | None
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """A finished run. folder: what was trained, ready to load.
+
+    best_metric: of the validation part, at best_step, whose weights are the ones saved; name in
+    `metric`. seconds: wall clock, an interrupted attempt's included. forecast_minutes: what was
+    said before the start, None where the run was too short to ask. stopped_because: one phrase.
+    """
+
+    folder: Path
+    method: str
+    reason: str
+    metric: str
+    best_metric: float
+    best_step: int
+    steps: int
+    seconds: float
+    stopped_because: str
+    trained_parameters: int
+    parameters: int
+    history: tuple[Evaluation, ...]
+    forecast_minutes: float | None = None
+    resumed_at_step: int | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def trained_share(self) -> float:
+        """Trained parameters as a share of all, 0..1."""
+        return self.trained_parameters / self.parameters
+
+    def to_json(self) -> str:
+        """Everything but the folder, which is where the text is written."""
+        values = asdict(self)
+        del values["folder"]
+        return json.dumps(values, indent=2, ensure_ascii=False)
+
+
+def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise SettingsError(f"{name} = {value!r}: expected one of {', '.join(allowed)}")
+
+
+def _above_zero(name: str, value: float | None) -> None:
+    if value is not None and not value > 0:
+        raise SettingsError(f"{name} = {value}: expected more than 0")
+
+
+def _at_least_one(name: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise SettingsError(f"{name} = {value}: expected 1 or more")
+
+
+def _within(name: str, value: float, allowed: bool, expected: str) -> None:
+    if not allowed:
+        raise SettingsError(f"{name} = {value}: expected {expected}")
