@@ -1,0 +1,266 @@
+"""Is bad news about a topic surging? The score of every topic at a moment, and why it is 0.
+
+For each trailing window L the stories n and the negative ones K are held against the topic's own
+baseline: the share of negatives given the volume (beta-binomial) and their number (negative
+binomial). The score of a window is
+
+    S_L = -log10 min(1, W * p_share) + w * max(0, -log10 min(1, W * p_count)),
+
+W the number of windows and w = 1/2, if every gate lets it pass, else 0; the topic's score is the
+largest S_L. Share and number say different things: a doubled volume with the usual share is no bad
+news, and a single bad story on a quiet Sunday is no surge.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.news_monitor.baseline import Baseline, Floats, History, estimate
+from apps.news_monitor.tails import beta_binomial_mid_p, negative_binomial_mid_p
+from apps.news_monitor.trends import Counts
+
+Publishers = Callable[[int, int, int], tuple[int, int]]
+"""(topic index, first hour, end hour) -> publishers of its negative stories, active publishers."""
+
+
+class Gate(IntEnum):
+    """The first gate that stops a score, in the order they are asked; OPEN stops nothing."""
+
+    OPEN = 0
+    LEARNING = 1
+    FEW_NEGATIVE = 2
+    NOT_NEW = 3
+    SMALL_RISE = 4
+    USUAL_VOLUME = 5
+    FEW_PUBLISHERS = 6
+
+
+@dataclass(frozen=True)
+class SurgeRule:
+    """What is tested, and how careful. Hours and days are UTC; shares lie in [0, 1]."""
+
+    windows_hours: tuple[int, ...] = (24, 72)
+    baseline_days: int = 84
+    min_history_days: int = 14
+    overdispersion: float = 0.02
+    min_negative: int = 4
+    newest_hours: int = 24
+    newest_negative: int = 2
+    share_ratio: float = 1.3
+    share_rise: float = 0.10
+    max_count_chance: float = 0.25
+    min_publishers: int = 3
+    count_weight: float = 0.5
+
+    @property
+    def guard_days(self) -> int:
+        """Days before the current one that no baseline uses: the longest window."""
+        return -(-max(self.windows_hours) // 24)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with any value above: evaluations of two rules are never mixed."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Scores of T moments, I topics, W windows.
+
+    ends (T,): hours from counts.start to each moment. stories, negative, expected_count, p_share,
+    p_count, p_volume, score: (T, I, W); gate: (T, I, W) of Gate. share, rho: (T, I), the expected
+    share and the correlation of its predictive distribution. days (T,): history behind them.
+    """
+
+    rule: SurgeRule
+    ends: NDArray[np.int64]
+    stories: NDArray[np.int64]
+    negative: NDArray[np.int64]
+    share: Floats
+    rho: Floats
+    expected_count: Floats
+    p_share: Floats
+    p_count: Floats
+    p_volume: Floats
+    gate: NDArray[np.int8]
+    score: Floats
+    days: NDArray[np.int64]
+
+    @property
+    def best(self) -> Floats:
+        """(T, I): each topic's score, the largest of its windows."""
+        best: Floats = self.score.max(axis=2)
+        return best
+
+    @property
+    def calm(self) -> NDArray[np.bool_]:
+        """(T, I): in every window the share lies no higher than 9 of 10 usual ones would.
+
+        The upper end of the 80 % band of the share: beyond it less than a tenth remains.
+        """
+        windows = len(self.rule.windows_hours)
+        single = self.p_share / windows
+        calm: NDArray[np.bool_] = (single > 0.10).all(axis=2)
+        return calm
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """What the baseline of the day expects in each window of one moment: (I, W) each."""
+
+    negative: Floats
+    stories: Floats
+    negative_dispersion: Floats
+    story_dispersion: Floats
+
+
+def _history(counts: Counts, day: int, rule: SurgeRule) -> History:
+    end = max(day - rule.guard_days, 0)
+    begin = max(end - rule.baseline_days, 0)
+    span = slice(begin * 24, end * 24)
+    topics = len(counts.topics)
+    usable = counts.usable[span]
+    stories = np.where(usable, counts.stories[span], 0).reshape(-1, 24, topics)
+    negative = np.where(usable, counts.negative[span], 0).reshape(-1, 24, topics)
+    first = counts.start.weekday()
+    return History(
+        stories=stories.sum(axis=1).astype(np.float64),
+        negative=negative.sum(axis=1).astype(np.float64),
+        usable=usable.reshape(-1, 24, topics).mean(axis=1),
+        weekday=(np.arange(begin, end) + first) % 7,
+        hourly=stories.sum(axis=(0, 2)).astype(np.float64),
+    )
+
+
+def _expect(counts: Counts, usual: Baseline, end: int, rule: SurgeRule) -> _Expected:
+    longest = max(rule.windows_hours)
+    hours = np.arange(end - longest, end)
+    weekday = (hours // 24 + counts.start.weekday()) % 7
+    exposure = usual.week[:, weekday].T * usual.hours[hours % 24][:, None]  # (hours, I)
+    known = hours >= 0
+    exposure = np.where(known[:, None] & counts.usable[np.maximum(hours, 0)], exposure, 0.0)
+    reach = np.cumsum(exposure[::-1], axis=0)  # trailing exposure of 1, 2, ... hours
+    days = np.stack([reach[w - 1] for w in rule.windows_hours], axis=1)  # (I, W)
+    negative = usual.negative_rate[:, None] * days
+    stories = usual.story_rate[:, None] * days
+    # The rates are estimates: var(count) = phi * m + m^2 * phi / M, M the count they rest on.
+    negative_phi = usual.negative_dispersion[:, None] * (
+        1.0 + negative / np.maximum(usual.negative_history[:, None], 0.5)
+    )
+    story_phi = usual.story_dispersion[:, None] * (
+        1.0 + stories / np.maximum(usual.story_history[:, None], 0.5)
+    )
+    return _Expected(negative, stories, negative_phi, story_phi)
+
+
+def _trailing(cells: NDArray[np.int64], ends: NDArray[np.int64], hours: int) -> NDArray[np.int64]:
+    """Sums (T, I) of the `hours` cells before each end; hours before the first count as empty."""
+    total = np.vstack([np.zeros((1, cells.shape[1]), dtype=np.int64), np.cumsum(cells, axis=0)])
+    sums: NDArray[np.int64] = total[ends] - total[np.maximum(ends - hours, 0)]
+    return sums
+
+
+def _gates(
+    rule: SurgeRule,
+    days: NDArray[np.int64],
+    stories: NDArray[np.int64],
+    negative: NDArray[np.int64],
+    newest: NDArray[np.int64],
+    share: Floats,
+    p_count: Floats,
+) -> NDArray[np.int8]:
+    rate = negative / np.maximum(stories, 1)
+    usual = share[:, :, None]
+    rises = (rate >= rule.share_ratio * usual) & (rate >= usual + rule.share_rise)
+    stops = [
+        (np.broadcast_to((days < rule.min_history_days)[:, None, None], rate.shape), Gate.LEARNING),
+        (negative < rule.min_negative, Gate.FEW_NEGATIVE),
+        (np.broadcast_to((newest < rule.newest_negative)[:, :, None], rate.shape), Gate.NOT_NEW),
+        (~rises, Gate.SMALL_RISE),
+        (p_count >= rule.max_count_chance, Gate.USUAL_VOLUME),
+    ]
+    gate = np.zeros(rate.shape, dtype=np.int8)
+    for stopped, reason in reversed(stops):
+        gate = np.where(stopped, np.int8(reason), gate)
+    return gate
+
+
+def _gate_publishers(
+    gate: NDArray[np.int8], ends: NDArray[np.int64], rule: SurgeRule, publishers: Publishers
+) -> NDArray[np.int8]:
+    """One outlet's own campaign is no surge; but where few outlets are read, few must do."""
+    gate = gate.copy()
+    for moment, topic, window in zip(*np.nonzero(gate == Gate.OPEN), strict=True):
+        end = int(ends[moment])
+        found, active = publishers(int(topic), end - rule.windows_hours[window], end)
+        if found < min(rule.min_publishers, max(active // 2, 1)):
+            gate[moment, topic, window] = Gate.FEW_PUBLISHERS
+    return gate
+
+
+def scan(
+    counts: Counts,
+    ends: Sequence[int] | NDArray[np.int64],
+    rule: SurgeRule,
+    publishers: Publishers | None = None,
+) -> Scan:
+    """Scores every topic at the moments `ends` (hours after counts.start, 1 to counts.hours).
+
+    Only what lies before a moment is used for it. Without `publishers` breadth is not asked.
+    """
+    at = np.asarray(ends, dtype=np.int64)
+    if at.size and (at.min() < 1 or at.max() > counts.hours):
+        raise ValueError(f"ends must lie in 1..{counts.hours}, got {at.min()}..{at.max()}")
+    stories = np.where(counts.usable, counts.stories, 0)
+    negative = np.where(counts.usable, counts.negative, 0)
+    n = np.stack([_trailing(stories, at, w) for w in rule.windows_hours], axis=2)  # (T, I, W)
+    k = np.stack([_trailing(negative, at, w) for w in rule.windows_hours], axis=2)
+    newest = _trailing(negative, at, rule.newest_hours)  # (T, I)
+    days = (at - 1) // 24
+    usual: dict[int, Baseline] = {}
+    for day in np.unique(days):
+        usual[int(day)] = estimate(_history(counts, int(day), rule), rule.overdispersion)
+    today = [usual[int(day)] for day in days]
+    expected = [
+        _expect(counts, base, int(end), rule) for base, end in zip(today, at, strict=True)
+    ]
+    shape = n.shape
+    share = np.array([base.share for base in today]).reshape(shape[:2])
+    rho = np.array([base.rho for base in today]).reshape(shape[:2])
+    history = np.array([base.days for base in today], dtype=np.int64)
+    mean = np.array([e.negative for e in expected]).reshape(shape)
+    windows = len(rule.windows_hours)
+    p_share = windows * beta_binomial_mid_p(k, n, share[:, :, None], rho[:, :, None])
+    phi = np.array([e.negative_dispersion for e in expected]).reshape(shape)
+    p_count = windows * negative_binomial_mid_p(k, mean, phi)
+    volume_mean = np.array([e.stories for e in expected]).reshape(shape)
+    volume_phi = np.array([e.story_dispersion for e in expected]).reshape(shape)
+    p_volume = windows * negative_binomial_mid_p(n, volume_mean, volume_phi)
+    p_share, p_count, p_volume = (np.minimum(p, 1.0) for p in (p_share, p_count, p_volume))
+    gate = _gates(rule, history, n, k, newest, share, p_count)
+    if publishers is not None:
+        gate = _gate_publishers(gate, at, rule, publishers)
+    raw = -np.log10(np.maximum(p_share, 1e-300)) - rule.count_weight * np.log10(
+        np.maximum(p_count, 1e-300)
+    )
+    return Scan(
+        rule=rule,
+        ends=at,
+        stories=n,
+        negative=k,
+        share=share,
+        rho=rho,
+        expected_count=mean,
+        p_share=p_share,
+        p_count=p_count,
+        p_volume=p_volume,
+        gate=gate,
+        score=np.where(gate == Gate.OPEN, raw, 0.0),
+        days=history,
+    )
