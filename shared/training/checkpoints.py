@@ -1,4 +1,4 @@
-"""Checkpoints that survive a kill: sealed with hashes once they are whole, and checked on the way in.
+"""Checkpoints that survive a kill: sealed with hashes once whole, and checked on the way in.
 
 The Trainer writes a checkpoint file by file into its final folder and, asked to resume, takes the
 folder with the highest number, torn or not. Here a checkpoint counts only once its manifest lies
@@ -23,6 +23,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from shared.errors import ModelError
 
 MANIFEST = "manifest.json"
+_OWN_FILES = (MANIFEST, f"{MANIFEST}.draft")
 WEIGHTS = "model.safetensors"
 STATE = "trainer_state.json"
 PREFIX = "checkpoint-"
@@ -50,7 +51,8 @@ class Checkpoint:
 
 def seal(folder: Path, *, seconds: float, run: str, stopped: str = "") -> Checkpoint:
     """Flush every file of a finished checkpoint to disk, then write its manifest, atomically."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    draft = folder / f"{MANIFEST}.draft"  # one may be left from a kill in this very function
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in _OWN_FILES)
     for path in files:
         _flush(path)
     manifest = {
@@ -59,12 +61,11 @@ def seal(folder: Path, *, seconds: float, run: str, stopped: str = "") -> Checkp
         "stopped": stopped,
         "sha256": {str(path.relative_to(folder)): _sha256(path) for path in files},
     }
-    draft = folder / f"{MANIFEST}.draft"
     draft.write_text(json.dumps(manifest, indent=2))
     _flush(draft)
-    os.replace(draft, folder / MANIFEST)
+    draft.replace(folder / MANIFEST)
     _flush(folder)
-    return read(folder)
+    return _described(folder, manifest)
 
 
 def read(folder: Path) -> Checkpoint:
@@ -77,7 +78,6 @@ def read(folder: Path) -> Checkpoint:
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
         expected = dict(manifest["sha256"])
-        seconds, run, stopped = manifest["seconds"], manifest["run"], manifest["stopped"]
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{folder / MANIFEST}: not a manifest ({error})") from error
     for name, sha256 in expected.items():
@@ -85,21 +85,10 @@ def read(folder: Path) -> Checkpoint:
             raise ModelError(f"{folder}: {name} is missing")
         if _sha256(folder / name) != sha256:
             raise ModelError(f"{folder}: {name} has changed since it was written")
-    state = json.loads((folder / STATE).read_text())
-    best = state["best_model_checkpoint"]
-    return Checkpoint(
-        folder=folder,
-        step=int(state["global_step"]),
-        seconds=float(seconds),
-        run=str(run),
-        best=None if best is None else folder.parent / Path(best).name,
-        stopped=str(stopped),
-    )
+    return _described(folder, manifest)
 
 
-def find_newest_valid(
-    root: Path, *, run: str | None = None, say: Callable[[str], None] = lambda line: None
-) -> Checkpoint | None:
+def find_newest_valid(root: Path, *, run: str, say: Callable[[str], None]) -> Checkpoint | None:
     """The newest checkpoint of `root` that is whole, and whose best checkpoint is whole too.
 
     run: only checkpoints of this run count. say: hears about each folder that is passed over.
@@ -107,9 +96,8 @@ def find_newest_valid(
     for folder in reversed(_folders(root)):
         try:
             found = read(folder)
-            if run is not None and found.run != run:
-                say(f"{folder}: belongs to another run (data, options or encoder changed)")
-                continue
+            if found.run != run:
+                raise ModelError(f"{folder}: made with other data, options or encoder")
             if found.best is not None and found.best != folder:
                 read(found.best)
         except ModelError as error:
@@ -132,6 +120,13 @@ def prune(root: Path, *, keep: int = KEPT) -> None:
         if folder.name not in kept:
             # Unsealed first: a kill in between leaves a folder that nobody takes for whole.
             (folder / MANIFEST).unlink()
+            shutil.rmtree(folder)
+
+
+def discard_torn(root: Path) -> None:
+    """Remove checkpoints that were never finished. Only while nobody is writing one."""
+    for folder in _folders(root):
+        if not (folder / MANIFEST).is_file():
             shutil.rmtree(folder)
 
 
@@ -168,13 +163,14 @@ class LearnedCheckpoints:
     args: TrainingArguments
     state: TrainerState
 
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:  # noqa: ARG002
         folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
         save_file(learned_state(self.model), folder / WEIGHTS)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        load_learned_state(self.model if model is None else model, Path(resume_from_checkpoint) / WEIGHTS)
+        target = self.model if model is None else model
+        load_learned_state(target, Path(resume_from_checkpoint) / WEIGHTS)
 
     def _load_best_model(self) -> None:
         self._load_from_checkpoint(str(self.state.best_model_checkpoint))
@@ -201,7 +197,11 @@ class Sealing(TrainerCallback):  # type: ignore[misc]
         self._last = spent()
 
     def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+        self,
+        args: TrainingArguments,  # noqa: ARG002
+        state: TrainerState,  # noqa: ARG002
+        control: TrainerControl,
+        **_: Any,
     ) -> None:
         if self.spent() - self._last >= self.every:
             control.should_save = True
@@ -220,6 +220,19 @@ class Sealing(TrainerCallback):  # type: ignore[misc]
         )
         prune(root)
         self._last = self.spent()
+
+
+def _described(folder: Path, manifest: dict[str, Any]) -> Checkpoint:
+    state = json.loads((folder / STATE).read_text())
+    best = state["best_model_checkpoint"]
+    return Checkpoint(
+        folder=folder,
+        step=int(state["global_step"]),
+        seconds=float(manifest["seconds"]),
+        run=str(manifest["run"]),
+        best=None if best is None else folder.parent / Path(best).name,
+        stopped=str(manifest["stopped"]),
+    )
 
 
 def _folders(root: Path) -> list[Path]:

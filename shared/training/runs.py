@@ -1,0 +1,356 @@
+"""One run of a library's trainer: forecast, budget, early stop, checkpoints, and going on after a kill."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+from transformers import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.integrations import TensorBoardCallback
+
+from shared.training.checkpoints import (
+    PREFIX,
+    STATE,
+    WEIGHTS,
+    Checkpoint,
+    Sealing,
+    discard_torn,
+    find_newest_valid,
+    load_learned_state,
+)
+from shared.training.forecast import Forecast, forecast
+from shared.training.machine import bf16_pays, choose_device, on_terminal
+from shared.training.methods import MethodRecipe
+from shared.training.options import Evaluation, TrainOptions
+
+PLAN = "plan.json"
+# Below so many steps a run is over before a forecast of it would be.
+FORECAST_FROM_STEPS = 60
+EVALUATION_BATCH = 128
+# Options that do not change what is learned; every other one is part of a run's fingerprint.
+_IMMATERIAL = {"logdir", "checkpoints", "checkpoint_minutes", "resume", "progress", "threads"}
+
+
+class Stopwatch:
+    """Seconds spent on a run, those of an interrupted attempt included."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._started = clock()
+        self.earlier = 0.0
+
+    def spent(self) -> float:
+        return self.earlier + self._clock() - self._started
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended. The model it trained holds the weights of best_step."""
+
+    best_metric: float
+    best_step: int
+    steps: int
+    stopped_because: str
+    history: tuple[Evaluation, ...]
+    forecast: Forecast | None
+    resumed_at_step: int | None
+
+
+def training_arguments[A: TrainingArguments](
+    kind: type[A],
+    recipe: MethodRecipe,
+    options: TrainOptions,
+    *,
+    folder: Path,
+    metric: str,
+    **more: Any,
+) -> A:
+    """The trainer's settings for these options. folder: of the checkpoints."""
+    device = choose_device(options.device)
+    bf16 = options.bf16 if options.bf16 is not None else bf16_pays(device)
+    settings: dict[str, Any] = {
+        "output_dir": str(folder),
+        "num_train_epochs": options.epochs or recipe.epochs,
+        "per_device_train_batch_size": options.batch_size or recipe.batch_size,
+        "per_device_eval_batch_size": EVALUATION_BATCH,
+        "learning_rate": options.learning_rate or recipe.learning_rate,
+        "warmup_steps": options.warmup,
+        "weight_decay": options.weight_decay,
+        "bf16": bf16,
+        "use_cpu": device.type == "cpu",
+        "eval_strategy": "epoch",
+        "save_strategy": "epoch",
+        "logging_strategy": "epoch",
+        "load_best_model_at_end": True,
+        "metric_for_best_model": metric,
+        "greater_is_better": True,
+        "restore_callback_states_from_checkpoint": True,
+        "seed": options.seed,
+        "report_to": "none",
+        "disable_tqdm": True,  # our own bar is added where there is a terminal
+        "dataloader_pin_memory": device.type == "cuda",
+        "optim": "adamw_torch_fused",
+    }
+    return kind(**(settings | more))
+
+
+def fingerprint(options: TrainOptions, *parts: object) -> str:
+    """Of everything that decides the weights: options, data, encoder, library versions."""
+    values = {k: str(v) for k, v in asdict(options).items() if k not in _IMMATERIAL}
+    libraries = [version(name) for name in ("torch", "transformers", "sentence-transformers", "peft")]
+    text = json.dumps([values, libraries, [repr(part) for part in parts]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def run(
+    trainer: Trainer,
+    *,
+    name: str,
+    options: TrainOptions,
+    watch: Stopwatch,
+    steps_per_epoch: int,
+    probe: bool,
+    say: Callable[[str], None],
+) -> Outcome:
+    """Train to the end, or go on where an attempt of the same name was cut off.
+
+    name: fingerprint of the run. probe: forecast the minutes where it is worth the steps.
+    The checkpoints' folder is left to the caller, who removes it once the model is safe.
+    """
+    root = Path(str(trainer.args.output_dir))
+    start = _opened(root, name, options.resume, say)
+    if start is not None:
+        watch.earlier = start.seconds
+        say(f"Going on from step {start.step}, where an earlier attempt was cut off")
+    expected = _planned(trainer, root, name, start, options, watch, steps_per_epoch, probe, say)
+    budget = TimeBudget(options.minutes, watch, expected)
+    _watched(trainer, name, options, watch, budget, say)
+    if start is not None and start.stopped:
+        _restore(trainer, start)
+    else:
+        trainer.train(resume_from_checkpoint=None if start is None else str(start.folder))
+    return _outcome(trainer, budget, start, expected)
+
+
+class TimeBudget(TrainerCallback):  # type: ignore[misc]
+    """Ends the run while there is time left to measure and save what was learned since."""
+
+    def __init__(self, minutes: float | None, watch: Stopwatch, expected: Forecast | None) -> None:
+        self.minutes = minutes
+        self.watch = watch
+        self.used_up = False
+        self._reserve = 0.0 if expected is None else expected.evaluation_seconds
+        self._epoch_ended = 0.0
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,  # noqa: ARG002
+        state: TrainerState,  # noqa: ARG002
+        control: TrainerControl,
+        **_: Any,
+    ) -> None:
+        if self.minutes is not None and self.watch.spent() + self._reserve >= self.minutes * 60:
+            self.used_up = True
+            control.should_training_stop = True
+
+    def on_epoch_end(self, *_: Any, **__: Any) -> None:
+        self._epoch_ended = self.watch.spent()
+
+    def on_save(self, *_: Any, **__: Any) -> None:
+        if self._epoch_ended:
+            self._reserve = self.watch.spent() - self._epoch_ended
+            self._epoch_ended = 0.0
+
+    def stopped(self, state: TrainerState, control: TrainerControl) -> str:
+        """Why training is over at this moment, "" where it is not."""
+        if self.used_up:
+            return f"the budget of {self.minutes:g} minutes is used up"
+        if state.global_step >= state.max_steps:
+            return f"all {state.max_steps} steps are done"
+        if control.should_training_stop:
+            return "the validation part has stopped improving"
+        return ""
+
+
+class EpochLines(TrainerCallback):  # type: ignore[misc]
+    """One plain line an evaluation."""
+
+    def __init__(self, metric: str, watch: Stopwatch, say: Callable[[str], None]) -> None:
+        self.metric = metric
+        self.watch = watch
+        self.say = say
+        self._loss = float("nan")
+
+    def on_log(
+        self,
+        args: TrainingArguments,  # noqa: ARG002
+        state: TrainerState,  # noqa: ARG002
+        control: TrainerControl,  # noqa: ARG002
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        self._loss = (logs or {}).get("loss", self._loss)
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        metrics: dict[str, float],
+        **_: Any,
+    ) -> None:
+        value = metrics[f"eval_{self.metric}"]
+        best = state.best_metric is None or value > state.best_metric
+        with tqdm.external_write_mode():
+            self.say(
+                f"epoch {state.epoch or 0:.3g} of {args.num_train_epochs:.3g}: "
+                f"loss {self._loss:.3f}, {self.metric} {value:.3f}"
+                f"{' (best)' if best else ''}, {self.watch.spent():.0f} s"
+            )
+
+
+class Bar(ProgressCallback):  # type: ignore[misc]
+    """The library's progress bar without its dumps of dictionaries."""
+
+    def on_log(self, *_: Any, **__: Any) -> None:
+        return
+
+
+def _opened(
+    root: Path, name: str, resume: bool, say: Callable[[str], None]
+) -> Checkpoint | None:
+    """The checkpoint to go on from; what cannot be gone on from is removed."""
+    if not root.is_dir():
+        return None
+    found = find_newest_valid(root, run=name, say=say) if resume else None
+    if found is None:
+        shutil.rmtree(root)
+        return None
+    discard_torn(root)
+    return found
+
+
+def _planned(
+    trainer: Trainer,
+    root: Path,
+    name: str,
+    start: Checkpoint | None,
+    options: TrainOptions,
+    watch: Stopwatch,
+    steps_per_epoch: int,
+    probe: bool,
+    say: Callable[[str], None],
+) -> Forecast | None:
+    """Fix the number of steps, from the plan of an interrupted attempt where there is one.
+
+    The schedule of the learning rate hangs on that number, so an attempt that goes on must not
+    measure anew and come to another.
+    """
+    if start is not None:
+        plan = json.loads((root / PLAN).read_text())
+        trainer.args.max_steps = plan["steps"]
+        return None if plan["forecast"] is None else Forecast(**plan["forecast"])
+    steps = steps_per_epoch * int(trainer.args.num_train_epochs)
+    expected = None
+    if probe and (options.minutes is not None or steps >= FORECAST_FROM_STEPS):
+        expected = forecast(
+            trainer, steps=steps, steps_per_epoch=steps_per_epoch, bf16=trainer.args.bf16
+        )
+        say(expected.line())
+        if options.minutes is not None:
+            fitted = expected.within(options.minutes * 60 - watch.spent())
+            if fitted.steps < steps:
+                say(f"Only {fitted.steps} steps fit into the budget of {options.minutes:g} minutes")
+            expected, steps = fitted, fitted.steps
+    trainer.args.max_steps = steps
+    root.mkdir(parents=True, exist_ok=True)
+    plan = {"steps": steps, "forecast": None if expected is None else asdict(expected)}
+    draft = root / f"{PLAN}.draft"
+    draft.write_text(json.dumps(plan))
+    draft.replace(root / PLAN)
+    return expected
+
+
+def _watched(
+    trainer: Trainer,
+    name: str,
+    options: TrainOptions,
+    watch: Stopwatch,
+    budget: TimeBudget,
+    say: Callable[[str], None],
+) -> None:
+    """Add what stops, saves, shows and records the run."""
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=options.patience))
+    trainer.add_callback(budget)
+    trainer.add_callback(
+        Sealing(
+            run=name,
+            every=options.checkpoint_minutes * 60,
+            spent=watch.spent,
+            stopped=budget.stopped,
+        )
+    )
+    trainer.add_callback(EpochLines(str(trainer.args.metric_for_best_model), watch, say))
+    if options.progress if options.progress is not None else on_terminal():
+        trainer.add_callback(Bar())
+    if options.logdir is not None:
+        trainer.add_callback(_tensorboard(options.logdir))
+
+
+def _tensorboard(logdir: Path) -> TrainerCallback:
+    from torch.utils.tensorboard import SummaryWriter  # imports TensorBoard: only where asked for
+
+    return TensorBoardCallback(SummaryWriter(log_dir=str(logdir)))
+
+
+def _restore(trainer: Trainer, finished: Checkpoint) -> None:
+    """Nothing is left to train: take up the state, and the weights of the best checkpoint."""
+    trainer.state = TrainerState.load_from_json(str(finished.folder / STATE))
+    load_learned_state(trainer.model, (finished.best or finished.folder) / WEIGHTS)
+
+
+def _outcome(
+    trainer: Trainer, budget: TimeBudget, start: Checkpoint | None, expected: Forecast | None
+) -> Outcome:
+    state = trainer.state
+    best = state.best_model_checkpoint
+    stopped = start.stopped if start is not None else ""
+    return Outcome(
+        best_metric=float(state.best_metric),
+        best_step=int(Path(best).name[len(PREFIX) :]) if best else state.global_step,
+        steps=state.global_step,
+        stopped_because=stopped or budget.stopped(state, _ENDED),
+        history=_history(state.log_history),
+        forecast=expected,
+        resumed_at_step=None if start is None else start.step,
+    )
+
+
+_ENDED = TrainerControl(should_training_stop=True)
+
+
+def _history(log: Sequence[dict[str, float]]) -> tuple[Evaluation, ...]:
+    """The evaluations of a run, each with the training loss logged before it."""
+    found: list[Evaluation] = []
+    loss: float | None = None
+    for entry in log:
+        loss = entry.get("loss", loss)
+        metrics = {key[len("eval_") :]: v for key, v in entry.items() if key.startswith("eval_")}
+        if metrics:
+            found.append(Evaluation(int(entry["step"]), float(entry["epoch"]), loss, metrics))
+    return tuple(found)
