@@ -1,0 +1,231 @@
+"""Answer templates: what may be said, and how a template becomes a sentence for one customer.
+
+A template is text with slots, `{order_id}`, and optional parts, `[[It arrives on {date}.]]`, which
+are left out when one of their slots is unknown. A brace never reaches a customer: a template whose
+slots are not all known is not rendered, the missing slot is asked for.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from apps.chatbot.phrases import DEFAULT_LANGUAGE
+from shared.errors import DataError, ModelError
+from shared.tables import Column, read_table
+from shared.text import detect_language
+
+_SLOT = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_OPTIONAL = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
+# What is left of a broken slot: an unclosed or badly named brace.
+_STRAY = re.compile(r"[{}]|\[\[|\]\]")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One thing the bot may say.
+
+    label: the intent it answers; an answer that came without one is named by how it begins.
+    texts: language -> template variants, at least one.
+    """
+
+    label: str
+    title: str
+    texts: Mapping[str, tuple[str, ...]]
+
+    def template(self, language: str = DEFAULT_LANGUAGE) -> str:
+        """The first variant in `language`, else in English, else in any language there is."""
+        for candidate in (language, DEFAULT_LANGUAGE):
+            if self.texts.get(candidate):
+                return self.texts[candidate][0]
+        return next(iter(self.texts.values()))[0]
+
+
+@dataclass(frozen=True)
+class AnswerBook:
+    """All answers of a bot; `by_label` finds the one of an intent."""
+
+    answers: tuple[Answer, ...] = ()
+    by_label: Mapping[str, Answer] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_label", {answer.label: answer for answer in self.answers})
+
+    def beyond(self, labels: Iterable[str]) -> tuple[Answer, ...]:
+        """Answers to none of these intents: no example asks for them, they are found by meaning."""
+        known = set(labels)
+        return tuple(answer for answer in self.answers if answer.label not in known)
+
+    def title(self, label: str) -> str:
+        answer = self.by_label.get(label)
+        return answer.title if answer else readable(label)
+
+    def save(self, path: Path) -> None:
+        rows = [asdict(answer) for answer in self.answers]
+        path.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> "AnswerBook":
+        """Raises ModelError when the file is missing or not what `save` writes."""
+        try:
+            rows = json.loads(path.read_text(encoding="utf-8"))
+            return cls(tuple(_answer(row["label"], row["title"], row["texts"]) for row in rows))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"{path}: not a readable answer file ({error})") from error
+
+
+def readable(label: str) -> str:
+    """`card_not-working` -> `Card not working`."""
+    words = re.sub(r"[_\-/.]+", " ", label).strip()
+    return words[:1].upper() + words[1:]
+
+
+def slots_of(template: str) -> tuple[str, ...]:
+    """Names of the slots a template must have filled: those outside its optional parts."""
+    return tuple(dict.fromkeys(_SLOT.findall(_OPTIONAL.sub("", template))))
+
+
+def lint(template: str, where: str) -> None:
+    """Raises DataError when a brace or bracket in the template is not part of a slot."""
+    rest = _SLOT.sub("", _OPTIONAL.sub(r"\1", template))
+    if stray := _STRAY.search(rest):
+        raise DataError(
+            f"{where}: the template {template[:60]!r} has a stray {stray.group()!r}; slots are "
+            "written {order_id}: small letters, digits and _, optional parts [[like this]]"
+        )
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """text is None while a slot is missing; then `missing` names the first one to ask for."""
+
+    text: str | None
+    missing: str | None
+
+
+def render(template: str, slots: Mapping[str, str]) -> Rendered:
+    """Fill a template. Optional parts with an unknown slot vanish; other unknown slots are missing.
+
+    Values are inserted as they are and never read as templates again.
+    """
+
+    def optional(match: re.Match[str]) -> str:
+        part = match.group(1)
+        return part if all(name in slots for name in _SLOT.findall(part)) else ""
+
+    chosen = _OPTIONAL.sub(optional, template)
+    for name in _SLOT.findall(chosen):
+        if name not in slots:
+            return Rendered(None, name)
+    text = _SLOT.sub(lambda match: slots[match.group(1)], chosen)
+    return Rendered(re.sub(r"[ \t]{2,}", " ", text).strip(), None)
+
+
+def read_answers(path: Path, mapping: Mapping[str, str]) -> AnswerBook:
+    """Answers from a table `answer[,label][,title][,language]` or from a YAML file.
+
+    YAML: `answers:` is a list of {label, title, texts: {en: [template, …], zh: […]}}; `text:` with
+    one template will do.
+
+    Raises:
+        DataError: unreadable, no usable answer, or a template with a stray brace.
+    """
+    if path.suffix in (".yml", ".yaml"):
+        return _book(_yaml_rows(path), str(path))
+    columns = [
+        Column("answer"),
+        Column("label", required=False, allow_empty=True),
+        Column("title", required=False, allow_empty=True),
+        Column("language", required=False, allow_empty=True),
+    ]
+    frame = read_table(path, columns, mapping=mapping).frame
+    rows = []
+    for record in frame.to_dict("records"):
+        text = str(record["answer"])
+        language = _cell(record, "language") or detect_language(text)
+        label = _cell(record, "label")
+        rows.append((label, _cell(record, "title"), language, text))
+    return _book(rows, str(path))
+
+
+_Row = tuple[str | None, str | None, str, str]  # label, title, language, template
+
+
+def _cell(record: Mapping[Any, Any], name: str) -> str | None:
+    value = record.get(name)
+    return str(value).strip() or None if isinstance(value, str) else None
+
+
+def _yaml_rows(path: Path) -> list[_Row]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: not readable as YAML: {reason}") from error
+    entries = content.get("answers") if isinstance(content, dict) else content
+    if not isinstance(entries, list):
+        raise DataError(f"{path}: expected a list under `answers:`, each with label and texts")
+    rows: list[_Row] = []
+    for number, entry in enumerate(entries, start=1):
+        if not isinstance(entry, dict) or not ("texts" in entry or "text" in entry):
+            raise DataError(f"{path}: answer {number} has neither `texts` nor `text`")
+        texts = entry.get("texts", {DEFAULT_LANGUAGE: entry.get("text")})
+        for language, variants in texts.items():
+            several = variants if isinstance(variants, list) else [variants]
+            rows += [(entry.get("label"), entry.get("title"), language, str(v)) for v in several]
+    return rows
+
+
+def _book(rows: Sequence[_Row], where: str) -> AnswerBook:
+    """Rows of one label become one answer with variants; equal templates are one answer."""
+    texts: dict[str, dict[str, list[str]]] = {}
+    titles: dict[str, str] = {}
+    names = names_of([template for label, _, _, template in rows if label is None])
+    for number, (label, title, language, template) in enumerate(rows, start=1):
+        lint(template, f"{where}, answer {number}")
+        key = names[template] if label is None else label
+        variants = texts.setdefault(key, {}).setdefault(language, [])
+        if template not in variants:
+            variants.append(template)
+        titles.setdefault(key, title or (opening(template) if label is None else readable(key)))
+    if not texts:
+        raise DataError(f"{where}: there is no answer in it")
+    return AnswerBook(tuple(_answer(key, titles[key], v) for key, v in texts.items()))
+
+
+def book_of_pairs(labels: Mapping[str, str]) -> AnswerBook:
+    """The answers of question/answer training data; labels: answer text -> its label."""
+    rows = [(label, opening(text), detect_language(text), text) for text, label in labels.items()]
+    return AnswerBook(tuple(_answer(label, title, {lg: [text]}) for label, title, lg, text in rows))
+
+
+def names_of(answers: Iterable[str]) -> dict[str, str]:
+    """A readable, distinct label for each distinct answer text: the words it begins with."""
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for text in dict.fromkeys(answers):
+        stem = re.sub(r"\W+", "-", opening(text).lower()).strip("-") or "answer"
+        name, number = stem, 2
+        while name in taken:
+            name, number = f"{stem}-{number}", number + 1
+        taken.add(name)
+        names[text] = name
+    return names
+
+
+def _answer(label: str, title: str, texts: Mapping[str, Iterable[str]]) -> Answer:
+    return Answer(label, title, {language: tuple(several) for language, several in texts.items()})
+
+
+def opening(text: str, words: int = 7) -> str:
+    """A title for an answer that has none: how it begins."""
+    first = text.split()
+    if len(first) == 1 and len(text) > 20:  # Chinese: no spaces to count words by
+        return f"{text[:20]}…"
+    return " ".join(first[:words]) + ("…" if len(first) > words else "")

@@ -1,0 +1,277 @@
+"""The chatbot as it serves: a message in; intent, decision and answer out. Keeps no state."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from apps.chatbot.answers import AnswerBook, render
+from apps.chatbot.decision import Decided, Decision, Policy, decide
+from apps.chatbot.matching import AnswerMatcher, Match
+from apps.chatbot.phrases import phrases_for, wants_person
+from apps.chatbot.slots import find_slots
+from shared.errors import ModelError
+from shared.inference.classifier import FusedClassifier, Prediction
+from shared.inference.runtime import Embedder, load_embedder
+from shared.pretrained import resolve
+from shared.settings import Home
+from shared.text import detect_language, normalise
+
+BOT_FILE = "bot.json"
+ANSWERS_FILE = "answers.json"
+CLASSIFIER_FOLDER = "classifier"
+ENCODER_FOLDER = "encoder"
+
+PREDICTION_COLUMNS = (
+    "text",
+    "intent",
+    "probability",
+    "decision",
+    "oos_score",
+    "answer",
+    "ranking",
+)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One choice of a question back."""
+
+    label: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the bot makes of one message.
+
+    answer: the template of `intent` as written, "" where there is none, also when the decision is
+    not to answer. message: what to say to the customer. missing_slot: what must be asked before the
+    template can be said. probability: calibrated; why: the rule that decided, in words. scorers:
+    each scorer's own probability of the intent.
+    """
+
+    text: str
+    intent: str
+    probability: float
+    decision: Decision
+    oos_score: float
+    answer: str
+    ranking: tuple[tuple[str, float], ...]
+    options: tuple[Option, ...]
+    message: str
+    missing_slot: str | None
+    language: str
+    why: str
+    scorers: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A sentence for the customer; missing_slot: what it asks for, None when it is the answer."""
+
+    text: str
+    missing_slot: str | None
+
+
+@dataclass(frozen=True)
+class BotConfig:
+    """bot.json: which encoder and which rules a model was trained with."""
+
+    base: str
+    base_sha256: str
+    finetuned: bool
+    alpha: float
+    oos_threshold: float
+    max_options: int
+    handover_labels: tuple[str, ...]
+    matched_labels: tuple[str, ...]  # answers found by meaning, in the order of their vectors
+    match_slope: float
+    match_intercept: float
+
+    @property
+    def policy(self) -> Policy:
+        return Policy(self.oos_threshold, self.max_options, self.handover_labels)
+
+
+class Bot:
+    """Load with `Bot.load`; ask with `reply`."""
+
+    def __init__(
+        self,
+        config: BotConfig,
+        classifier: FusedClassifier,
+        answers: AnswerBook,
+        matcher: AnswerMatcher | None,
+        embedder: Embedder,
+    ) -> None:
+        self.config = config
+        self.classifier = classifier
+        self.answers = answers
+        self._matcher = matcher
+        self._beyond = {a.label for a in answers.beyond(classifier.labels)}
+        self._embedder = embedder
+
+    @classmethod
+    def load(cls, folder: Path, *, home: Home, threads: int | None = None) -> "Bot":
+        """Read a model folder.
+
+        Raises:
+            ModelError: a file is missing or broken, or the base encoder is not the one of training.
+        """
+        config = read_config(folder)
+        base = resolve(config.base, cache=home.cache)
+        if base.sha256 != config.base_sha256:
+            raise ModelError(
+                f"{folder}: trained on {config.base} with sha256 {config.base_sha256[:12]}…, but "
+                f"{base.path} has {base.sha256[:12]}…; train again or restore that encoder"
+            )
+        embedder = load_embedder(base.path, cache=home.cache, threads=threads)
+        finetuned = (
+            load_embedder(folder / ENCODER_FOLDER, cache=home.cache, threads=threads)
+            if config.finetuned
+            else None
+        )
+        classifier = FusedClassifier.load(
+            folder / CLASSIFIER_FOLDER, embedder=embedder, finetuned=finetuned
+        )
+        matcher = None
+        if config.matched_labels:
+            matcher = AnswerMatcher.load(
+                folder,
+                config.matched_labels,
+                config.match_slope,
+                config.match_intercept,
+                embedder.dim,
+            )
+        return cls(config, classifier, AnswerBook.load(folder / ANSWERS_FILE), matcher, embedder)
+
+    def reply(self, texts: Sequence[str], slots: Mapping[str, str] | None = None) -> list[Reply]:
+        """One reply for each text, in order. slots: values already known of this customer."""
+        if not texts:
+            return []
+        clean = [normalise(text) for text in texts]
+        vectors = self._embedder.encode(clean)  # (n, dim)
+        predictions = self.classifier.predict(clean, vectors=vectors, alpha=self.config.alpha)
+        matches = self._match(vectors)
+        return [
+            self._reply(raw, text, prediction, match, slots or {})
+            for raw, text, prediction, match in zip(texts, clean, predictions, matches, strict=True)
+        ]
+
+    def predict_frame(self, texts: Sequence[str]) -> pd.DataFrame:
+        """The columns of `triptych predict chatbot`, one row for each text, in order."""
+        rows = [
+            (
+                r.text,
+                r.intent,
+                r.probability,
+                r.decision,
+                r.oos_score,
+                r.answer,
+                json.dumps([[label, round(p, 6)] for label, p in r.ranking], ensure_ascii=False),
+            )
+            for r in self.reply(texts)
+        ]
+        return pd.DataFrame(rows, columns=list(PREDICTION_COLUMNS))
+
+    def _match(self, vectors: NDArray[np.float32]) -> Sequence[Match | None]:
+        return self._matcher.match(vectors) if self._matcher else [None] * len(vectors)
+
+    def _reply(
+        self,
+        raw: str,
+        text: str,
+        prediction: Prediction,
+        match: Match | None,
+        slots: Mapping[str, str],
+    ) -> Reply:
+        language = detect_language(text)
+        decided = decide(prediction, self.config.policy, wants_person=wants_person(text))
+        intent, probability, ranking = prediction.label, prediction.probability, prediction.ranking
+        if not text:
+            decided = Decided("reject", (), "the message is empty")
+        elif match and self._speaks_for(match, prediction, decided):
+            intent, probability = match.labels[0], match.probability
+            decided = self._decide_by_meaning(match)
+            ranking = _joined(match, prediction)
+        answer = self.answers.by_label.get(intent)
+        spoken = self._spoken(decided, intent, language, {**slots, **find_slots(text)})
+        return Reply(
+            text=raw,
+            intent=intent,
+            probability=probability,
+            decision=decided.decision,
+            oos_score=prediction.oos_score,
+            answer=answer.template(language) if answer else "",
+            ranking=ranking,
+            options=tuple(Option(label, self.answers.title(label)) for label in decided.labels)
+            if decided.decision == "clarify"
+            else (),
+            message=spoken.text if text else phrases_for(language).empty,
+            missing_slot=spoken.missing_slot,
+            language=language,
+            why=decided.why,
+            scorers=prediction.scorers,
+        )
+
+    def _speaks_for(self, match: Match, prediction: Prediction, decided: Decided) -> bool:
+        """True when an answer without examples fits better than the intent that was learned."""
+        if match.labels[0] not in self._beyond or decided.decision == "handover":
+            return False
+        return decided.decision == "reject" or match.probability > prediction.probability
+
+    def _decide_by_meaning(self, match: Match) -> Decided:
+        if match.probability >= 1 - self.config.alpha:
+            return Decided("answer", match.labels[:1], "found by the meaning of the answer")
+        if match.probability >= 0.5:
+            kept = match.labels[: self.config.max_options]
+            return Decided("clarify", kept, "several answers are near in meaning")
+        return Decided("reject", (), "no answer is near enough in meaning")
+
+    def say(self, label: str, language: str, slots: Mapping[str, str]) -> Spoken:
+        """The answer to an intent in words, or the question for the slot it lacks."""
+        phrases = phrases_for(language)
+        answer = self.answers.by_label.get(label)
+        if answer is None:
+            return Spoken(phrases.no_answer.format(title=self.answers.title(label)), None)
+        rendered = render(answer.template(language), slots)
+        if rendered.text is None:
+            slot = rendered.missing or ""
+            return Spoken(phrases.ask_slot.format(slot=slot.replace("_", " ")), slot)
+        return Spoken(rendered.text, None)
+
+    def _spoken(
+        self, decided: Decided, intent: str, language: str, slots: Mapping[str, str]
+    ) -> Spoken:
+        phrases = phrases_for(language)
+        if decided.decision == "answer":
+            return self.say(intent, language, slots)
+        if decided.decision == "clarify":
+            return Spoken(phrases.clarify, None)
+        if decided.decision == "handover":
+            return Spoken(phrases.handover, None)
+        return Spoken(phrases.reject, None)
+
+
+def _joined(match: Match, prediction: Prediction) -> tuple[tuple[str, float], ...]:
+    """The matched answer first, the learned intents behind it with what probability is left."""
+    rest = 1 - match.probability
+    others = [(label, p * rest) for label, p in prediction.ranking if label != match.labels[0]]
+    return ((match.labels[0], match.probability), *others)[:10]
+
+
+def read_config(folder: Path) -> BotConfig:
+    """Raises ModelError when bot.json is missing or has other fields."""
+    path = folder / BOT_FILE
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        for name in ("handover_labels", "matched_labels"):
+            fields[name] = tuple(fields[name])
+        return BotConfig(**fields)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: not a readable chatbot model ({error})") from error

@@ -1,0 +1,66 @@
+"""What the bot says of its own accord, in the languages it speaks."""
+
+import re
+from dataclasses import dataclass
+
+DEFAULT_LANGUAGE = "en"
+
+
+@dataclass(frozen=True)
+class Phrases:
+    """The bot's own sentences in one language. `{…}` are filled by the code that uses them."""
+
+    clarify: str
+    none_of_these: str
+    reject: str
+    handover: str
+    in_charge: str
+    ask_slot: str
+    no_answer: str
+    empty: str
+
+
+PHRASES = {
+    "en": Phrases(
+        clarify="I want to be sure I understand. Which of these do you mean?",
+        none_of_these="None of these",
+        reject="I am sorry, I cannot help with that. You can put it in other words, or ask me "
+        "about one of the things I know.",
+        handover="I am passing you on to a colleague, who will see everything you have written.",
+        in_charge="A colleague has your message and will answer here.",
+        ask_slot="I can help with that. Please tell me your {slot}.",
+        no_answer="I understand that this is about: {title}. I have no answer to it yet, so I am "
+        "passing you on to a colleague.",
+        empty="Your message is empty. What can I do for you?",
+    ),
+    "zh": Phrases(
+        clarify="我想确认一下您的意思，请问是下面哪一项？",
+        none_of_these="都不是",
+        reject="抱歉，这个问题我帮不上忙。您可以换一种说法，或者问我了解的其他问题。",
+        handover="我现在为您转接人工客服，他会看到您之前发送的全部内容。",
+        in_charge="人工客服已经收到您的消息，会在这里回复您。",
+        ask_slot="好的，请告诉我您的{slot}。",
+        no_answer="我明白您的问题是关于：{title}。我暂时没有答案，现在为您转接人工客服。",
+        empty="您的消息是空的，请问有什么可以帮您？",
+    ),
+}
+
+# Somebody who asks for a person gets one, whatever else a model makes of the message.
+_WANTS_PERSON = re.compile(
+    r"\b(speak|talk|chat|connect(ed)?|transfer(red)?|put me through|escalate)\b.{0,25}"
+    r"\b(human|person|agent|representative|someone|somebody|operator|advisor|supervisor|manager)\b"
+    r"|\b(real|live|actual)\s+(human|person|agent)\b"
+    r"|^\W*(human|agent|operator|representative)\W*$"
+    r"|转?人工(客服|服务)?|真人|找(个|一个)?客服",
+    re.IGNORECASE,
+)
+
+
+def phrases_for(language: str) -> Phrases:
+    """The sentences in `language`, in English where the bot does not speak it."""
+    return PHRASES.get(language, PHRASES[DEFAULT_LANGUAGE])
+
+
+def wants_person(text: str) -> bool:
+    """True when the message asks for a human in so many words."""
+    return bool(_WANTS_PERSON.search(text))

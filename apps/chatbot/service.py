@@ -1,0 +1,41 @@
+"""A released bot with its database: what the page and the REST service both open."""
+
+import os
+from collections.abc import Callable
+from datetime import datetime
+
+from apps.chatbot.bot import Bot
+from apps.chatbot.conversation import Conversations, Limits
+from apps.chatbot.settings import ChatbotSettings
+from apps.chatbot.tables import MIGRATIONS, VERSION_TABLE
+from shared.registry import Registry
+from shared.settings import Home, load_section, settings_file
+from shared.storage import create_engine, upgrade
+
+
+def open_conversations(
+    reference: str,
+    *,
+    home: Home,
+    clock: Callable[[], datetime],
+    threads: int | None = None,
+) -> Conversations:
+    """Load model `reference` and the conversations database, brought to its newest schema.
+
+    Raises:
+        ModelError: no such model, or a broken one. ServiceError: the database does not answer.
+        SettingsError: [chatbot] in triptych.toml is wrong.
+    """
+    version = Registry(home.models, clock).resolve(reference, app="chatbot")
+    settings = load_section(
+        ChatbotSettings, "chatbot", file=settings_file(os.environ), environ=os.environ
+    )
+    engine = create_engine(home.database_url)
+    upgrade(engine, MIGRATIONS, VERSION_TABLE)
+    return Conversations(
+        Bot.load(version.path, home=home, threads=threads),
+        engine,
+        model=f"{version.name}@{version.version}",
+        limits=Limits(settings.max_clarifications, settings.max_refusals),
+        clock=clock,
+    )

@@ -1,0 +1,57 @@
+"""`triptych`: the command line.
+
+Every command imports what it needs inside itself, so that `triptych --help` costs a third of a
+second. Errors a user can mend are one line on stderr and exit code 1; wrong usage is 2; a bug keeps
+its traceback.
+"""
+
+import os
+import sys
+
+import click
+import typer
+
+from pipelines.commands import chatbot, data, house, models, news, quality, recommender, training
+from shared.errors import TriptychError
+
+app = typer.Typer(
+    name="triptych",
+    help="Three text applications on one fine-tuning core: chatbot, news monitor, recommender.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+house.register(app)
+app.add_typer(training.app, name="train", help="Train a model from your own data.")
+app.add_typer(training.predict, name="predict", help="Label a table with a released model.")
+app.command("recommend")(recommender.recommend)
+quality.register(app)
+app.add_typer(chatbot.app, name="chatbot", help="Ask the released chatbot.")
+app.add_typer(news.app, name="news", help="Run, replay and test the news monitor.")
+app.add_typer(models.app, name="models", help="Released models and base encoders.")
+app.add_typer(data.app, name="data", help="Public data sets to train and measure on.")
+
+
+def main() -> None:
+    """Entry point of the `triptych` script."""
+    # Before torch or onnxruntime load: threads that spin while they wait make two threads beside
+    # any other process slower than one.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        status = app(standalone_mode=False)
+    except TriptychError as error:
+        typer.echo(f"triptych: {error}", err=True)
+        sys.exit(1)
+    except click.exceptions.Abort:
+        typer.echo("triptych: stopped", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

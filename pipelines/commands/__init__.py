@@ -1,0 +1,1 @@
+"""One file for each group of commands. Heavy imports stay inside the functions."""

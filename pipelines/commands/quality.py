@@ -1,0 +1,112 @@
+"""`triptych evaluate` and `triptych benchmark`."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.options import (
+    HomeOption,
+    InputOption,
+    JsonOption,
+    LabelColumn,
+    ModelOption,
+    SeedOption,
+    TextColumn,
+    ThreadsOption,
+    mapping_of,
+    open_home,
+    print_json,
+    speaker,
+    use_threads,
+)
+
+
+class App(StrEnum):
+    """The three applications."""
+
+    CHATBOT = "chatbot"
+    NEWS = "news"
+    RECOMMENDER = "recommender"
+
+
+class Bench(StrEnum):
+    """What can be measured against rivals."""
+
+    CORE = "core"
+    CHATBOT = "chatbot"
+    NEWS = "news"
+    RECOMMENDER = "recommender"
+
+
+DatasetsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--datasets", metavar="DIR", help="Folder of public sets; those absent are skipped."
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("evaluate")(evaluate)
+    app.command("benchmark")(benchmark)
+
+
+def evaluate(
+    app_name: Annotated[App, typer.Argument(metavar="APP", help="chatbot, news or recommender.")],
+    model: ModelOption,
+    input_file: InputOption,
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    home: HomeOption = None,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a released model on labelled data: 95 % intervals, slices, calibration, a report."""
+    use_threads(threads)
+    from pipelines.evaluate import evaluate_model
+
+    mapping = mapping_of(text=text_column, label=label_column)
+    done = evaluate_model(
+        app_name.value, model, input_file, mapping, open_home(home), say=speaker(as_json)
+    )
+    if as_json:
+        print_json(json.loads(done.report.to_json()))
+        return
+    for measure in done.report.measures:
+        typer.echo(
+            f"{measure.name:<28} {measure.value:.4f}  ({measure.low:.4f}-{measure.high:.4f})"
+        )
+    typer.echo(f"Report: {done.page}")
+
+
+def benchmark(
+    what: Annotated[
+        Bench, typer.Argument(metavar="WHAT", help="core, chatbot, news, recommender.")
+    ],
+    datasets: DatasetsOption = None,
+    items: Annotated[Path | None, typer.Option("--items", metavar="FILE")] = None,
+    events: Annotated[Path | None, typer.Option("--events", metavar="FILE")] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs with different seeds.")] = 3,
+    home: HomeOption = None,
+    seed: SeedOption = 13,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure against named rivals in the same run."""
+    use_threads(threads)
+    from pipelines.benchmark import run_benchmark
+
+    rows = run_benchmark(
+        what.value,
+        datasets=datasets,
+        items=items,
+        events=events,
+        seeds=tuple(range(seed, seed + seeds)),
+        home=open_home(home),
+        say=speaker(as_json),
+    )
+    if as_json:
+        print_json(rows)

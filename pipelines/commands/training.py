@@ -1,0 +1,317 @@
+"""`triptych train APP` and `triptych predict APP`."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.options import (
+    AnswerColumn,
+    EventColumn,
+    HomeOption,
+    InputOption,
+    ItemColumn,
+    JsonOption,
+    LabelColumn,
+    ModelOption,
+    OutputOption,
+    QuestionColumn,
+    SeedOption,
+    TextColumn,
+    ThreadsOption,
+    TimeColumn,
+    TitleColumn,
+    UserColumn,
+    ValueColumn,
+    mapping_of,
+    open_home,
+    print_json,
+    speaker,
+    use_threads,
+)
+from shared.training.options import Method
+
+if TYPE_CHECKING:
+    from pipelines.train import Recipe, Trained
+    from shared.training.options import TrainOptions
+
+app = typer.Typer(no_args_is_help=True)
+predict = typer.Typer(no_args_is_help=True)
+
+
+NameOption = Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the model.")]
+MethodOption = Annotated[Method, typer.Option("--method", help="How much of the encoder learns.")]
+MinutesOption = Annotated[
+    float | None, typer.Option("--minutes", min=0.01, help="Stop fine-tuning after this long.")
+]
+BaseOption = Annotated[
+    str,
+    typer.Option("--base", metavar="MODEL", help="minilm, mpnet, e5, a folder, or a model hub id."),
+]
+EpochsOption = Annotated[
+    int | None, typer.Option("--epochs", min=1, help="Passes over the data at most.")
+]
+LogdirOption = Annotated[
+    Path | None, typer.Option("--logdir", metavar="DIR", help="TensorBoard logs go here.")
+]
+
+
+def train_options(
+    method: Method,
+    minutes: float | None,
+    base: str,
+    epochs: int | None,
+    seed: int,
+    threads: int | None,
+    logdir: Path | None,
+) -> "TrainOptions":
+    from shared.training.options import TrainOptions
+
+    return TrainOptions(
+        method=method.value,
+        minutes=minutes,
+        base=base,
+        epochs=epochs,
+        seed=seed,
+        threads=threads,
+        logdir=logdir,
+    )
+
+
+def run_training(
+    recipe: "Recipe", name: str, options: "TrainOptions", home: Path | None, as_json: bool
+) -> None:
+    """Train, then print what was measured and where the report is."""
+    from pipelines.train import train
+
+    trained = train(
+        recipe,
+        name=name,
+        options=options,
+        home=open_home(home),
+        clock=lambda: datetime.now(UTC),
+        say=speaker(as_json),
+    )
+    if as_json:
+        print_json(summary_of(trained))
+    else:
+        say_trained(trained)
+
+
+def summary_of(trained: "Trained") -> dict[str, object]:
+    import json
+
+    version = trained.version
+    return {
+        "name": version.name,
+        "version": version.version,
+        "production": version.production,
+        "path": str(version.path),
+        "seconds": round(trained.seconds, 1),
+        "report": json.loads(trained.report.to_json()),
+    }
+
+
+def say_trained(trained: "Trained") -> None:
+    version = trained.version
+    for measure in trained.report.measures:
+        typer.echo(
+            f"  {measure.name:<28} {measure.value:.3f}  ({measure.low:.3f}-{measure.high:.3f})"
+        )
+    live = "in production" if version.production else "not live"
+    typer.echo(f"{version.name}@{version.version} is {live}, after {trained.seconds:.0f} s")
+    typer.echo(f"Report: {trained.report_page}")
+    if not version.production:
+        typer.echo(f"To make it live: triptych models promote {version.name} {version.version}")
+
+
+@app.command("chatbot")
+def train_chatbot(
+    examples: Annotated[
+        Path,
+        typer.Option("--examples", metavar="FILE", help="`text,label`, or `question,answer`."),
+    ],
+    name: NameOption,
+    validation: Annotated[
+        Path | None,
+        typer.Option("--validation", metavar="FILE", help="Same columns; cut off when absent."),
+    ] = None,
+    out_of_scope: Annotated[
+        Path | None,
+        typer.Option("--out-of-scope", metavar="FILE", help="`text`: what must be refused."),
+    ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option("--answers", metavar="FILE", help="`answer[,label]`: what may be said."),
+    ] = None,
+    method: MethodOption = Method.AUTO,
+    minutes: MinutesOption = None,
+    base: BaseOption = "minilm",
+    epochs: EpochsOption = None,
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    question_column: QuestionColumn = None,
+    answer_column: AnswerColumn = None,
+    home: HomeOption = None,
+    seed: SeedOption = 13,
+    threads: ThreadsOption = None,
+    logdir: LogdirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a chatbot that understands, answers, asks back and refuses."""
+    use_threads(threads)
+    from apps.chatbot.recipe import ChatbotRecipe
+
+    recipe = ChatbotRecipe(
+        examples=examples,
+        validation=validation,
+        out_of_scope=out_of_scope,
+        answers=answers,
+        mapping=mapping_of(
+            text=text_column, label=label_column, question=question_column, answer=answer_column
+        ),
+    )
+    options = train_options(method, minutes, base, epochs, seed, threads, logdir)
+    run_training(recipe, name, options, home, as_json)
+
+
+@app.command("news")
+def train_news(
+    sentiment: Annotated[
+        list[Path],
+        typer.Option("--sentiment", metavar="FILE", help="`text,label`; may be repeated."),
+    ],
+    name: NameOption,
+    topics: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--topics", metavar="FILE", help="`text,label`, several topics joined by |; repeatable."
+        ),
+    ] = None,
+    method: MethodOption = Method.AUTO,
+    minutes: MinutesOption = None,
+    base: BaseOption = "minilm",
+    epochs: EpochsOption = None,
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    sentiment_label: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sentiment-label",
+            metavar="THEIRS=OURS",
+            help="Maps a label to negative, neutral or positive, as in 0=negative; repeatable.",
+        ),
+    ] = None,
+    home: HomeOption = None,
+    seed: SeedOption = 13,
+    threads: ThreadsOption = None,
+    logdir: LogdirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train topic and sentiment labels for financial news."""
+    use_threads(threads)
+    from apps.news_monitor.recipe import NewsRecipe
+
+    recipe = NewsRecipe(
+        sentiment=tuple(sentiment),
+        topics=tuple(topics or ()),
+        mapping=mapping_of(text=text_column, label=label_column),
+        sentiment_labels=dict(pair_of(entry) for entry in sentiment_label or ()),
+    )
+    options = train_options(method, minutes, base, epochs, seed, threads, logdir)
+    run_training(recipe, name, options, home, as_json)
+
+
+def pair_of(entry: str) -> tuple[str, str]:
+    theirs, equals, ours = entry.partition("=")
+    if not equals or ours not in ("negative", "neutral", "positive"):
+        raise typer.BadParameter(
+            f"{entry!r}: expected THEIRS=OURS with OURS negative, neutral or positive",
+            param_hint="--sentiment-label",
+        )
+    return theirs, ours
+
+
+@app.command("recommender")
+def train_recommender(
+    items: Annotated[
+        Path, typer.Option("--items", metavar="FILE", help="`item_id,title[,description,...]`.")
+    ],
+    events: Annotated[
+        Path,
+        typer.Option("--events", metavar="FILE", help="`user_id,item_id,timestamp[,event,value]`."),
+    ],
+    name: NameOption,
+    method: MethodOption = Method.AUTO,
+    minutes: MinutesOption = None,
+    base: BaseOption = "minilm",
+    epochs: EpochsOption = None,
+    user_column: UserColumn = None,
+    item_column: ItemColumn = None,
+    time_column: TimeColumn = None,
+    event_column: EventColumn = None,
+    value_column: ValueColumn = None,
+    title_column: TitleColumn = None,
+    home: HomeOption = None,
+    seed: SeedOption = 13,
+    threads: ThreadsOption = None,
+    logdir: LogdirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a recommender from item texts and from what users did."""
+    use_threads(threads)
+    from apps.recommender.recipe import RecommenderRecipe
+
+    recipe = RecommenderRecipe(
+        items=items,
+        events=events,
+        mapping=mapping_of(
+            user_id=user_column,
+            item_id=item_column,
+            timestamp=time_column,
+            event=event_column,
+            value=value_column,
+            title=title_column,
+        ),
+    )
+    options = train_options(method, minutes, base, epochs, seed, threads, logdir)
+    run_training(recipe, name, options, home, as_json)
+
+
+@predict.command("chatbot")
+def predict_chatbot(
+    model: ModelOption,
+    input_file: InputOption,
+    output: OutputOption,
+    text_column: TextColumn = None,
+    home: HomeOption = None,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Intent, decision and answer for each row, in the order of the input."""
+    use_threads(threads)
+    from pipelines.predict import predict_table
+
+    mapping = mapping_of(text=text_column)
+    done = predict_table("chatbot", model, input_file, output, mapping, open_home(home), threads)
+    print_json(done.as_dict()) if as_json else typer.echo(done.line)
+
+
+@predict.command("news")
+def predict_news(
+    model: ModelOption,
+    input_file: InputOption,
+    output: OutputOption,
+    text_column: TextColumn = None,
+    home: HomeOption = None,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Sentiment and topics for each row, in the order of the input."""
+    use_threads(threads)
+    from pipelines.predict import predict_table
+
+    mapping = mapping_of(text=text_column)
+    done = predict_table("news", model, input_file, output, mapping, open_home(home), threads)
+    print_json(done.as_dict()) if as_json else typer.echo(done.line)

@@ -1,0 +1,94 @@
+"""Options that mean the same after every subcommand, written once."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from shared.settings import Home
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        metavar="DIR",
+        help="Models, databases and reports live here (or TRIPTYCH_HOME; data/var by default).",
+    ),
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="One seed for the whole run.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, help="CPU threads; all cores by default.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        metavar="NAME[@VERSION]",
+        help="A released model: its production version, or the newest while it has none.",
+    ),
+]
+InputOption = Annotated[
+    Path, typer.Option("--input", metavar="FILE", help="Table to read (.csv .tsv .jsonl .parquet).")
+]
+OutputOption = Annotated[
+    Path,
+    typer.Option("--output", metavar="FILE", help="Table to write; its suffix says the format."),
+]
+
+
+def column_option(ours: str) -> Any:
+    """The annotation of `--OURS-column`, which maps a contract column to the file's own name."""
+    return Annotated[
+        str | None,
+        typer.Option(
+            f"--{ours.replace('_', '-')}-column",
+            metavar="NAME",
+            help=f"The file's column for `{ours}`.",
+            rich_help_panel="Column names",
+        ),
+    ]
+
+
+TextColumn = column_option("text")
+LabelColumn = column_option("label")
+QuestionColumn = column_option("question")
+AnswerColumn = column_option("answer")
+UserColumn = column_option("user")
+ItemColumn = column_option("item")
+TimeColumn = column_option("time")
+EventColumn = column_option("event")
+ValueColumn = column_option("value")
+TitleColumn = column_option("title")
+
+
+def mapping_of(**columns: str | None) -> Mapping[str, str]:
+    """Contract column -> the file's column, for the options that were given."""
+    return {ours: theirs for ours, theirs in columns.items() if theirs is not None}
+
+
+def open_home(home: Path | None) -> "Home":
+    """The home directory of this call: the option, else TRIPTYCH_HOME, else data/var."""
+    from shared.settings import Home, default_home
+
+    return Home(home.resolve()) if home else default_home(os.environ)
+
+
+def use_threads(threads: int | None) -> None:
+    """Limit the numeric libraries to `threads`; must run before torch is imported."""
+    if threads is not None:
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ[name] = str(threads)
+
+
+def speaker(as_json: bool) -> Callable[[str], None]:
+    """Where progress lines go: standard error beside --json, so that the JSON stays alone."""
+    return lambda line: typer.echo(line, err=as_json)
+
+
+def print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))

@@ -1,0 +1,28 @@
+"""The front door over all pages; run by `triptych dashboard`."""
+
+from pathlib import Path
+
+import streamlit as st
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main() -> None:
+    st.set_page_config(page_title="Triptych", page_icon="📰", layout="wide")
+    apps = ROOT / "apps"
+    chatbot, news, shop = apps / "chatbot", apps / "news_monitor", apps / "recommender"
+    st.navigation(
+        {
+            "": [st.Page(ROOT / "pipelines" / "models_page.py", title="Models", default=True)],
+            "Chatbot": [st.Page(chatbot / "chat_page.py", title="Chat")],
+            "News monitor": [
+                st.Page(news / "overview_page.py", title="Overview"),
+                st.Page(news / "alerts_page.py", title="Alerts"),
+            ],
+            "Recommender": [st.Page(shop / "recommender_page.py", title="A user")],
+        }
+    ).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""`triptych recommend`: the batch job over all users, or those of a file."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from shared.registry import Registry
+from shared.settings import Home
+from shared.tables import Column, read_table
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """What the job wrote."""
+
+    model: str
+    users: int
+    rows: int
+    output: str
+    seconds: float
+
+    @property
+    def line(self) -> str:
+        rate = self.users / self.seconds if self.seconds else 0
+        return (
+            f"{self.rows} recommendations for {self.users} users by {self.model} in "
+            f"{self.seconds:.1f} s ({rate:.0f} users a second): {self.output}"
+        )
+
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def users_in(path: Path, mapping: Mapping[str, str]) -> list[str]:
+    """The user ids of a table, each once, in its order."""
+    table = read_table(path, [Column("user_id")], mapping=mapping)
+    return list(dict.fromkeys(table.frame["user_id"].astype(str)))
+
+
+def recommend_to_file(
+    *,
+    model: str,
+    users: Path | None,
+    mapping: Mapping[str, str],
+    k: int,
+    include_seen: bool,
+    output: Path,
+    home: Home,
+    threads: int | None,
+    clock: Callable[[], datetime],
+    say: Callable[[str], None],
+) -> Recommended:
+    """Write `k` rows for each user to `output`, in shards that a killed run keeps.
+
+    Raises:
+        ModelError: no such model. DataError: the users' file cannot be read.
+    """
+    from apps.recommender.batch import run_batch
+    from apps.recommender.recommender import Recommender
+
+    started = time.monotonic()
+    version = Registry(home.models, clock).resolve(model, app="recommender")
+    wanted = users_in(users, mapping) if users else None
+    recommender = Recommender.load(version.path, home=home, threads=threads)
+    done = run_batch(
+        recommender,
+        wanted,
+        k=k,
+        include_seen=include_seen,
+        output=output,
+        say=say,
+    )
+    return Recommended(
+        f"{version.name}@{version.version}",
+        done.users,
+        done.rows,
+        str(output),
+        time.monotonic() - started,
+    )

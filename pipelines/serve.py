@@ -1,0 +1,156 @@
+"""`triptych serve`: one REST service over the released models."""
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import pandas as pd
+import uvicorn
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+
+from apps.chatbot.rest import chat_router
+from apps.chatbot.service import open_conversations
+from apps.news_monitor.labelling import Labeller
+from apps.recommender.recommender import Recommender
+from shared.errors import ModelNotFoundError, SettingsError, TriptychError
+from shared.registry import Registry
+from shared.settings import Home
+
+TOKEN_VARIABLE = "TRIPTYCH_TOKEN"
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+class Headlines(BaseModel):
+    """Texts to label."""
+
+    texts: Annotated[list[Annotated[str, Field(max_length=10_000)]], Field(max_length=1000)]
+
+
+class Wish(BaseModel):
+    """Whom to recommend to."""
+
+    users: Annotated[list[str], Field(min_length=1, max_length=1000)]
+    k: Annotated[int, Field(ge=1, le=100)] = 10
+    include_seen: bool = False
+
+
+def serve_forever(
+    home: Home, *, models: Mapping[str, str], host: str, port: int, threads: int | None
+) -> None:
+    """Serve until interrupted. Beyond this machine a token is required.
+
+    Raises:
+        SettingsError: `host` is reachable from outside and TRIPTYCH_TOKEN is not set.
+        ModelError: no model at all, or a broken one.
+    """
+    token = os.environ.get(TOKEN_VARIABLE) or None
+    if host not in LOCAL and token is None:
+        raise SettingsError(
+            f"--host {host} can be reached from other machines: set {TOKEN_VARIABLE} to a secret "
+            "that clients send as `Authorization: Bearer …`, or listen on 127.0.0.1"
+        )
+    app = build_service(home, models=models, threads=threads, token=token)
+    uvicorn.run(app, host=host, port=port, log_level="info")
+
+
+def build_service(
+    home: Home,
+    *,
+    models: Mapping[str, str],
+    threads: int | None = None,
+    token: str | None = None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> FastAPI:
+    """The service, with the routes of those applications that have a released model.
+
+    models: application -> model reference.
+    """
+    registry = Registry(home.models, clock)
+    service = FastAPI(
+        title="Triptych",
+        summary="Chatbot, news labels and recommendations over REST.",
+        dependencies=[Depends(_guard(token))],
+    )
+    serving: dict[str, str] = {}
+    openers: dict[str, Callable[[str], Any]] = {
+        "chatbot": lambda ref: _add_chatbot(service, ref, home, threads, clock),
+        "news": lambda ref: _add_news(service, registry.resolve(ref, app="news"), home, threads),
+        "recommender": lambda ref: _add_recommender(
+            service, registry.resolve(ref, app="recommender"), home, threads
+        ),
+    }
+    for name, opener in openers.items():
+        try:
+            version = registry.resolve(models[name], app=name)
+        except ModelNotFoundError:
+            continue
+        opener(models[name])
+        serving[name] = f"{version.name}@{version.version}"
+    if not serving:
+        raise ModelNotFoundError(
+            f"{home.models} has none of the models {', '.join(models.values())}; train one with "
+            "`triptych train`, or all three with `triptych demo`"
+        )
+
+    @service.get("/health")
+    def health() -> dict[str, Any]:
+        """Which model serves which application."""
+        return {"status": "ok", "models": serving}
+
+    @service.exception_handler(TriptychError)
+    def mendable(_request: Request, error: TriptychError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, status_code=503)
+
+    return service
+
+
+def _guard(token: str | None) -> Callable[[Request], None]:
+    """A check that the request carries the token, as `Bearer` header or `?token=`."""
+
+    def check(request: Request) -> None:
+        if token is None:
+            return
+        sent = request.headers.get("authorization", "").removeprefix("Bearer ")
+        sent = sent or request.query_params.get("token", "")
+        if not secrets.compare_digest(sent.encode(), token.encode()):
+            raise HTTPException(401, "missing or wrong token")
+
+    return check
+
+
+def _add_chatbot(
+    service: FastAPI,
+    reference: str,
+    home: Home,
+    threads: int | None,
+    clock: Callable[[], datetime],
+) -> None:
+    conversations = open_conversations(reference, home=home, clock=clock, threads=threads)
+    service.include_router(chat_router(conversations.bot, conversations))
+
+
+def _add_news(service: FastAPI, version: Any, home: Home, threads: int | None) -> None:
+    labeller = Labeller.load(version.path, home=home, threads=threads)
+
+    @service.post("/v1/news/label", tags=["news"])
+    def label(headlines: Headlines) -> list[dict[str, Any]]:
+        """Sentiment and topics of each text, in order."""
+        return _records(labeller.predict_frame(headlines.texts))
+
+
+def _add_recommender(service: FastAPI, version: Any, home: Home, threads: int | None) -> None:
+    recommender = Recommender.load(version.path, home=home, threads=threads)
+
+    @service.post("/v1/recommend", tags=["recommender"])
+    def recommend(wish: Wish) -> list[dict[str, Any]]:
+        """The best items for each user, with the reason."""
+        return _records(recommender.recommend(wish.users, wish.k, wish.include_seen))
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = frame.to_dict("records")  # type: ignore[assignment]
+    return rows
