@@ -78,13 +78,22 @@ def default_home(environ: Mapping[str, str]) -> Home:
     return Home(checkout / "data" / "var")
 
 
-def find_settings_file(environ: Mapping[str, str], folder: Path) -> Path | None:
-    """TRIPTYCH_SETTINGS if set (it must then exist), else `folder`/triptych.toml, else none."""
+def settings_file(environ: Mapping[str, str], folder: Path | None = None) -> Path | None:
+    """TRIPTYCH_SETTINGS if set (it must then exist), else triptych.toml in `folder`, else none.
+
+    folder: the working folder by default.
+    """
     named = environ.get("TRIPTYCH_SETTINGS", "").strip()
     if named:
         return Path(named).expanduser()
-    candidate = folder / SETTINGS_FILE
+    candidate = (folder or Path.cwd()) / SETTINGS_FILE
     return candidate if candidate.is_file() else None
+
+
+def database_url(home: Home, environ: Mapping[str, str]) -> str:
+    """[triptych] database_url (or TRIPTYCH_DATABASE_URL) if set, else the SQLite file of `home`."""
+    core = load_section(CoreSettings, CORE_SECTION, file=settings_file(environ), environ=environ)
+    return core.database_url.get_secret_value() if core.database_url else home.database_url
 
 
 class Section(BaseModel):
