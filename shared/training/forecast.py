@@ -1,4 +1,4 @@
-"""What a run will take, measured before it starts: a few real steps on this machine, then undone."""
+"""What a run will take, measured before it starts: a few real steps here, then undone."""
 
 import math
 import random
@@ -83,7 +83,9 @@ def forecast(trainer: Trainer, *, steps: int, steps_per_epoch: int, bf16: bool) 
         # The largest first: it warms up, and shows the memory that the run will need.
         chosen = [batches[i] for i in np.linspace(len(batches) - 1, 0, probed).round().astype(int)]
         trainer.create_optimizer()
-        timed = [_timed_step(trainer, batch, bf16) for batch in [batches[-1]] * WARM_UP_STEPS + chosen]
+        timed = [
+            _timed_step(trainer, batch, bf16) for batch in [batches[-1]] * WARM_UP_STEPS + chosen
+        ]
         memory = peak_memory_mb(device)
         started = perf_counter()
         _evaluate_batch(trainer, chosen[len(chosen) // 2], bf16)
@@ -147,7 +149,9 @@ def _wait_for(device: torch.device) -> None:
 @contextmanager
 def _undone(trainer: Trainer) -> Iterator[None]:
     """Put weights, random generators, mode and optimiser back when the block is over."""
-    learned = {n: p.detach().clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
+    learned = {
+        n: p.detach().clone() for n, p in trainer.model.named_parameters() if p.requires_grad
+    }
     generators = random.getstate(), np.random.get_state(), torch.get_rng_state()
     on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     mode = trainer.model.training

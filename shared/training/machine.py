@@ -27,7 +27,9 @@ def choose_device(wanted: Device) -> torch.device:
         return torch.device(next(name for name, found in there.items() if found))
     if not there[wanted]:
         found = ", ".join(name for name in there if there[name])
-        raise SettingsError(f"device = {wanted!r}: this machine has {found}; use auto or one of these")
+        raise SettingsError(
+            f"device = {wanted!r}: this machine has {found}; use auto or one of these"
+        )
     return torch.device(wanted)
 
 
@@ -68,7 +70,7 @@ def threads_limited(threads: int | None) -> Iterator[None]:
 
 @contextmanager
 def quiet_libraries(*, bars: bool) -> Iterator[None]:
-    """Warnings of the libraries that matter only to their authors are off, and bars unless wanted."""
+    """The libraries keep their warnings to themselves, and their bars unless wanted."""
     level = transformers_logging.get_verbosity()
     shown = transformers_logging.is_progress_bar_enabled()
     mapped = not datasets.are_progress_bars_disabled()

@@ -3,8 +3,10 @@
 A new method is a name in `options.Method` and a row in METHODS; everything else reads the table.
 """
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from peft import LoraConfig, PeftConfig, get_peft_model
 from torch import nn
@@ -12,6 +14,9 @@ from torch import nn
 from shared.errors import ModelError
 from shared.modeling.encoder import Encoder
 from shared.training.options import Method, TrainOptions
+
+_HEADS = re.compile(r"(^|\.)heads\.")
+_LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,12 @@ METHODS: Mapping[Method, MethodRecipe] = {
     Method.LORA: MethodRecipe(8, 32, 1e-3, 2e-3, adapter=_lora),
 }
 
+# Pairs pull at the whole space and not at one label: shorter and gentler.
+PAIR_METHODS: Mapping[Method, MethodRecipe] = {
+    Method.FULL: replace(METHODS[Method.FULL], epochs=3, batch_size=64, learning_rate=5e-5),
+    Method.LORA: replace(METHODS[Method.LORA], epochs=3, batch_size=64, learning_rate=5e-4),
+}
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -110,9 +121,7 @@ def choose_method(
         return Choice(Method(asked), "asked for")
     rule = next(rule for rule in rules if rule.holds(smallest_label, minutes))
     budget = "no time limit" if minutes is None else f"a budget of {minutes:g} minutes"
-    return Choice(
-        rule.method, f"{rule.reason} (smallest label: {smallest_label} rows, {budget})"
-    )
+    return Choice(rule.method, f"{rule.reason} (smallest label: {smallest_label} rows, {budget})")
 
 
 def apply_method(encoder: Encoder, method: Method, options: TrainOptions) -> None:
@@ -152,3 +161,42 @@ def merge_adapter(encoder: Encoder) -> None:
     merge = getattr(encoder.model, "merge_and_unload", None)
     if merge is not None:
         encoder.model = merge()
+
+
+def parameter_groups(
+    model: nn.Module, recipe: MethodRecipe, options: TrainOptions
+) -> list[dict[str, Any]]:
+    """What the optimiser is told of each learned parameter: its learning rate and its decay.
+
+    Heads and adapters learn at their own rate; the encoder's top layer at `learning_rate`, each
+    layer below at `layer_decay` of the one above, the embeddings like one more layer. Biases and
+    normalisations are not decayed. Source of the decay by layer: Howard & Ruder 2018, ULMFiT.
+    """
+    rate = options.learning_rate or recipe.learning_rate
+    head_rate = options.head_learning_rate or recipe.head_learning_rate
+    learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    depths = {name: _depth(name) for name in learned}
+    top = max((depth for depth in depths.values() if depth is not None), default=0)
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in learned.items():
+        depth = depths[name]
+        if _HEADS.search(name):
+            own = head_rate
+        elif recipe.adapter is not None or depth is None:
+            own = rate
+        else:
+            own = rate * options.layer_decay ** (top - depth)
+        decay = 0.0 if parameter.ndim < 2 else options.weight_decay
+        groups.setdefault((own, decay), []).append(parameter)
+    return [
+        {"params": parameters, "lr": own, "weight_decay": decay}
+        for (own, decay), parameters in groups.items()
+    ]
+
+
+def _depth(name: str) -> int | None:
+    """Layer of a parameter, the lowest 1; 0 for the embeddings; None for what has no place."""
+    found = _LAYER.search(name)
+    if found:
+        return int(found.group(1)) + 1
+    return 0 if "embeddings." in name else None

@@ -1,4 +1,4 @@
-"""One run of a library's trainer: forecast, budget, early stop, checkpoints, and going on after a kill."""
+"""One run of a library's trainer: forecast, budget, early stop, and going on after a kill."""
 
 import hashlib
 import json
@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from torch import nn
 from tqdm import tqdm
 from transformers import (
     EarlyStoppingCallback,
@@ -34,10 +35,13 @@ from shared.training.checkpoints import (
 )
 from shared.training.forecast import Forecast, forecast
 from shared.training.machine import bf16_pays, choose_device, on_terminal
-from shared.training.methods import MethodRecipe
-from shared.training.options import Evaluation, TrainOptions
+from shared.training.methods import Choice, MethodRecipe
+from shared.training.options import Evaluation, FineTuned, TrainOptions
+
+Arguments = TypeVar("Arguments", bound=TrainingArguments)
 
 PLAN = "plan.json"
+RESULT_FILE = "training.json"
 # Below so many steps a run is over before a forecast of it would be.
 FORECAST_FROM_STEPS = 60
 EVALUATION_BATCH = 128
@@ -70,15 +74,15 @@ class Outcome:
     resumed_at_step: int | None
 
 
-def training_arguments[A: TrainingArguments](
-    kind: type[A],
+def training_arguments(
+    kind: type[Arguments],
     recipe: MethodRecipe,
     options: TrainOptions,
     *,
     folder: Path,
     metric: str,
     **more: Any,
-) -> A:
+) -> Arguments:
     """The trainer's settings for these options. folder: of the checkpoints."""
     device = choose_device(options.device)
     bf16 = options.bf16 if options.bf16 is not None else bf16_pays(device)
@@ -111,9 +115,31 @@ def training_arguments[A: TrainingArguments](
 def fingerprint(options: TrainOptions, *parts: object) -> str:
     """Of everything that decides the weights: options, data, encoder, library versions."""
     values = {k: str(v) for k, v in asdict(options).items() if k not in _IMMATERIAL}
-    libraries = [version(name) for name in ("torch", "transformers", "sentence-transformers", "peft")]
+    libraries = [
+        version(name) for name in ("torch", "transformers", "sentence-transformers", "peft")
+    ]
     text = json.dumps([values, libraries, [repr(part) for part in parts]], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+class GivenGroups:
+    """Trainer mixin: the optimiser gets the parameter groups handed to the constructor."""
+
+    args: TrainingArguments
+    model: Any
+    optimizer: Any
+    get_optimizer_cls_and_kwargs: Callable[..., tuple[Any, dict[str, Any]]]
+
+    def __init__(self, *args: Any, groups: list[dict[str, Any]], **settings: Any) -> None:
+        self.groups = groups
+        super().__init__(*args, **settings)
+
+    def create_optimizer(self, model: Any = None) -> Any:  # noqa: ARG002
+        if self.optimizer is None:
+            kind, settings = Trainer.get_optimizer_cls_and_kwargs(self.args, self.model)
+            # The optimiser writes into its groups: hand it copies, so that it can be made again.
+            self.optimizer = kind([dict(group) for group in self.groups], **settings)
+        return self.optimizer
 
 
 def run(
@@ -136,7 +162,7 @@ def run(
     if start is not None:
         watch.earlier = start.seconds
         say(f"Going on from step {start.step}, where an earlier attempt was cut off")
-    expected = _planned(trainer, root, name, start, options, watch, steps_per_epoch, probe, say)
+    expected = _planned(trainer, root, start, options, watch, steps_per_epoch, probe, say)
     budget = TimeBudget(options.minutes, watch, expected)
     _watched(trainer, name, options, watch, budget, say)
     if start is not None and start.stopped:
@@ -230,9 +256,7 @@ class Bar(ProgressCallback):  # type: ignore[misc]
         return
 
 
-def _opened(
-    root: Path, name: str, resume: bool, say: Callable[[str], None]
-) -> Checkpoint | None:
+def _opened(root: Path, name: str, resume: bool, say: Callable[[str], None]) -> Checkpoint | None:
     """The checkpoint to go on from; what cannot be gone on from is removed."""
     if not root.is_dir():
         return None
@@ -247,7 +271,6 @@ def _opened(
 def _planned(
     trainer: Trainer,
     root: Path,
-    name: str,
     start: Checkpoint | None,
     options: TrainOptions,
     watch: Stopwatch,
@@ -354,3 +377,48 @@ def _history(log: Sequence[dict[str, float]]) -> tuple[Evaluation, ...]:
         if metrics:
             found.append(Evaluation(int(entry["step"]), float(entry["epoch"]), loss, metrics))
     return tuple(found)
+
+
+def checkpoints_of(folder: Path, options: TrainOptions) -> Path:
+    """Where an attempt leaves its state: never inside the result, which is published as it is."""
+    return options.checkpoints or folder.with_name(f"{folder.name}.training")
+
+
+def count_parameters(model: nn.Module) -> tuple[int, int]:
+    """(learned, all)"""
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return sum(n for n, learns in sizes if learns), sum(n for n, _ in sizes)
+
+
+def conclude(
+    folder: Path,
+    choice: Choice,
+    outcome: Outcome,
+    options: TrainOptions,
+    watch: Stopwatch,
+    metric: str,
+    counts: tuple[int, int],
+) -> FineTuned:
+    """The model is saved in `folder`: write its history beside it, and let go of the checkpoints.
+
+    counts: (learned, all) parameters.
+    """
+    result = FineTuned(
+        folder=folder,
+        method=choice.method.value,
+        reason=choice.reason,
+        metric=metric,
+        best_metric=outcome.best_metric,
+        best_step=outcome.best_step,
+        steps=outcome.steps,
+        seconds=watch.spent(),
+        stopped_because=outcome.stopped_because,
+        trained_parameters=counts[0],
+        parameters=counts[1],
+        history=outcome.history,
+        forecast_minutes=None if outcome.forecast is None else outcome.forecast.minutes,
+        resumed_at_step=outcome.resumed_at_step,
+    )
+    (folder / RESULT_FILE).write_text(result.to_json(), encoding="utf-8")
+    shutil.rmtree(checkpoints_of(folder, options), ignore_errors=True)
+    return result
