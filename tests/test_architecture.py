@@ -103,4 +103,5 @@ def test_the_command_line_imports_nothing_heavy_at_the_top(path: Path) -> None:
             [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
         )
     }
-    assert top_level.isdisjoint({"torch", "transformers", "pandas", "numpy", "sklearn", "streamlit"})
+    heavy = {"torch", "transformers", "pandas", "numpy", "sklearn", "streamlit"}
+    assert top_level.isdisjoint(heavy)

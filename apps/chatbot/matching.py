@@ -1,9 +1,9 @@
 """Finding an answer that no example asks for: by the meaning of its text alone.
 
 The similarity of a question to the best answer is turned into a probability by the firm's own
-pairs: each training question is matched against all answers, and a logistic curve learns how often the
-nearest answer is the right one at that similarity. The encoder is frozen, so no question has taught
-it its answer and the curve is not flattered.
+pairs: each training question is matched against all answers, and a logistic curve learns how often
+the nearest answer is the right one at that similarity. The encoder is frozen, so no question has
+taught it its answer and the curve is not flattered.
 """
 
 from collections.abc import Sequence

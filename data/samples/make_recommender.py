@@ -64,7 +64,7 @@ BRAND_PRICE = {
 
 @dataclass(frozen=True)
 class Item:
-    """One article. level: place in its type's price range, 0..1; launched: day of the simulation."""
+    """One article. level: place in its type's price range, 0..1; launched: simulated day."""
 
     item_id: str
     title: str

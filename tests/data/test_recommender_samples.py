@@ -2,6 +2,7 @@
 
 import gzip
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -18,8 +19,6 @@ def maker() -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     # dataclass looks its module up by name while the class is made
-    import sys
-
     sys.modules["make_rec"] = module
     spec.loader.exec_module(module)
     return module

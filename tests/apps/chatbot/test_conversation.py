@@ -1,0 +1,193 @@
+"""What one message means after another: options, slots, counts, two workers at once."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Barrier, Thread
+from typing import cast
+
+import pytest
+from sqlalchemy import Engine, func, select
+
+from apps.chatbot.answers import Answer, AnswerBook, render
+from apps.chatbot.bot import Bot, Option, Reply, Spoken
+from apps.chatbot.conversation import NONE_OF_THESE, Conversations, Limits, State
+from apps.chatbot.phrases import phrases_for
+from apps.chatbot.tables import MIGRATIONS, VERSION_TABLE, conversations, messages
+from shared.storage import create_engine, upgrade
+
+NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+BOOK = AnswerBook(
+    (
+        Answer("hours", "Opening hours", {"en": ("We open at nine.",)}),
+        Answer("track", "Track a parcel", {"en": ("Parcel {order_id} is on its way.",)}),
+        Answer("refund", "Get a refund", {"en": ("Refunds take five days.",)}),
+    )
+)
+EN = phrases_for("en")
+
+
+class ScriptedBot:
+    """Understands a message by its first word, and says answers by the real templates."""
+
+    def reply(self, texts: Sequence[str], slots: Mapping[str, str] | None = None) -> list[Reply]:
+        return [self._one(text, slots or {}) for text in texts]
+
+    def say(self, label: str, language: str, slots: Mapping[str, str]) -> Spoken:
+        rendered = render(BOOK.by_label[label].template(language), slots)
+        if rendered.missing:
+            return Spoken(f"Please tell me your {rendered.missing}.", rendered.missing)
+        return Spoken(rendered.text or "", None)
+
+    def _one(self, text: str, slots: Mapping[str, str]) -> Reply:
+        word = text.split()[0].lower()
+        common = {
+            "text": text,
+            "probability": 0.9,
+            "oos_score": 0.0,
+            "answer": "",
+            "ranking": ((word, 0.9),),
+            "language": "en",
+            "why": "script",
+            "scorers": {},
+        }
+        if word == "unsure":
+            options = (Option("track", "Track a parcel"), Option("refund", "Get a refund"))
+            return Reply(
+                intent="track", decision="clarify", options=options, message=EN.clarify,
+                missing_slot=None, **common,
+            )  # type: ignore[arg-type]  # fmt: skip
+        if word in BOOK.by_label:
+            spoken = self.say(word, "en", slots)
+            return Reply(
+                intent=word, decision="answer", options=(), message=spoken.text,
+                missing_slot=spoken.missing_slot, **common,
+            )  # type: ignore[arg-type]  # fmt: skip
+        return Reply(
+            intent="hours", decision="reject", options=(), message=EN.reject, missing_slot=None,
+            **common,
+        )  # type: ignore[arg-type]  # fmt: skip
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    made = create_engine(f"sqlite:///{tmp_path / 'chat.db'}")
+    upgrade(made, MIGRATIONS, VERSION_TABLE)
+    return made
+
+
+@pytest.fixture
+def talk(engine: Engine) -> Conversations:
+    return Conversations(
+        cast(Bot, ScriptedBot()), engine, model="demo@1", limits=Limits(2, 2), clock=lambda: NOW
+    )
+
+
+def test_a_question_back_offers_buttons_and_none_of_these(talk: Conversations) -> None:
+    turn = talk.handle("ana", "unsure about it")
+    assert turn.text == EN.clarify
+    assert turn.buttons == (
+        ("Track a parcel", "/track"),
+        ("Get a refund", "/refund"),
+        ("None of these", "/none_of_these"),
+    )
+
+
+@pytest.mark.parametrize("choice", ["/refund", "get a refund", "2", "2."])
+def test_an_option_may_be_chosen_by_button_title_or_number(
+    talk: Conversations, choice: str
+) -> None:
+    talk.handle("ana", "unsure")
+    assert talk.handle("ana", choice).text == "Refunds take five days."
+
+
+def test_none_of_these_refuses_once_and_then_hands_over(talk: Conversations) -> None:
+    talk.handle("ana", "unsure")
+    assert talk.handle("ana", f"/{NONE_OF_THESE}").decision == "reject"
+    talk.handle("ana", "unsure")
+    assert talk.handle("ana", "none of these").decision == "handover"
+
+
+def test_a_missing_slot_is_asked_for_and_its_value_completes_the_answer(
+    talk: Conversations,
+) -> None:
+    assert talk.handle("ana", "track it please").text == "Please tell me your order_id."
+    assert talk.handle("ana", "it is KB-20418").text == "Parcel KB-20418 is on its way."
+
+
+def test_another_question_in_the_middle_of_a_slot_is_answered(talk: Conversations) -> None:
+    talk.handle("ana", "track it please")
+    assert talk.handle("ana", "hours?".replace("?", "")).text == "We open at nine."
+
+
+def test_a_value_given_once_is_remembered(talk: Conversations) -> None:
+    talk.handle("ana", "hours for order KB-20418 ?")
+    assert talk.handle("ana", "track it").text == "Parcel KB-20418 is on its way."
+
+
+def test_too_many_questions_back_hand_over(talk: Conversations) -> None:
+    decisions = [talk.handle("ana", "unsure").decision for _ in range(3)]
+    assert decisions == ["clarify", "clarify", "handover"]
+
+
+def test_a_second_refusal_in_a_row_hands_over_and_an_answer_resets_the_count(
+    talk: Conversations,
+) -> None:
+    said = ["gibberish", "hours", "gibberish", "gibberish"]
+    decisions = [talk.handle("ana", text).decision for text in said]
+    assert decisions == ["reject", "answer", "reject", "handover"]
+
+
+def test_senders_do_not_see_each_other(talk: Conversations) -> None:
+    talk.handle("ana", "unsure")
+    assert talk.handle("bob", "2").decision == "reject"
+
+
+def test_a_restart_forgets_nothing(talk: Conversations, engine: Engine) -> None:
+    talk.handle("ana", "unsure")
+    later = Conversations(
+        cast(Bot, ScriptedBot()), engine, model="demo@2", limits=Limits(2, 2), clock=lambda: NOW
+    )
+    assert later.handle("ana", "1").text == "Please tell me your order_id."
+
+
+def test_every_exchange_is_kept_with_what_decided(talk: Conversations, engine: Engine) -> None:
+    talk.handle("ana", "hours")
+    with engine.connect() as connection:
+        rows = connection.execute(select(messages).order_by(messages.c.id)).all()
+    assert [(r.role, r.text, r.decision, r.model, r.at) for r in rows] == [
+        ("customer", "hours", None, None, NOW),
+        ("bot", "We open at nine.", "answer", "demo@1", NOW),
+    ]
+
+
+def test_two_workers_on_one_conversation_lose_no_message(
+    talk: Conversations, engine: Engine
+) -> None:
+    start = Barrier(2)
+
+    def worker() -> None:
+        start.wait()
+        for _ in range(10):
+            talk.handle("ana", "hours")
+
+    threads = [Thread(target=worker) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with engine.connect() as connection:
+        assert connection.scalar(select(func.count()).select_from(messages)) == 40
+        assert connection.scalar(select(conversations.c.revision)) == 20
+
+
+def test_state_survives_json() -> None:
+    state = State((("a", "A"),), ("a", "order_id"), {"order_id": "1"}, 1, 2)
+    as_stored = {
+        "offered": [["a", "A"]],
+        "pending": ["a", "order_id"],
+        "slots": {"order_id": "1"},
+        "clarifications": 1,
+        "refusals": 2,
+    }
+    assert State.from_json(as_stored) == state
