@@ -1,0 +1,144 @@
+"""From a feed's entry to an article: plain text, canonical address, a date one can believe."""
+
+import hashlib
+import html
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+import nh3
+
+from apps.news_monitor.parsing import Entry
+from shared.text import normalise
+
+DateQuality = Literal["given", "missing", "future", "old"]
+
+OLDEST = timedelta(days=7)
+CLOCK_SKEW = timedelta(minutes=15)
+TITLE_LIMIT = 500
+SUMMARY_LIMIT = 2000
+URL_LIMIT = 2000
+TRACKING = re.compile(
+    r"(utm_\w+|fbclid|gclid|dclid|msclkid|mc_[ce]id|igshid|cmpid|cmp|ncid|ocid|sref|"
+    r"at_\w+|xtor|smid|partner|guccounter|taid|mod|__source|rss|feedtype|feedname)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Article:
+    """key: sha256, the same for the same article whenever it is fetched. effective_at: when it
+    counts. title, summary: plain text; url: http(s) or empty."""
+
+    key: str
+    url: str
+    title: str
+    summary: str
+    publisher: str
+    published_at: datetime | None
+    effective_at: datetime
+    date_quality: DateQuality
+
+    @property
+    def text(self) -> str:
+        """What is labelled: the headline, or the first of the summary where there is none."""
+        return self.title or self.summary
+
+
+def plain_text(markup: str, limit: int) -> str:
+    """Text without tags, scripts or styles, entities resolved, at most `limit` characters.
+
+    May hold < and > as characters: it is text, and whoever shows it escapes it.
+    """
+    stripped = html.unescape(nh3.clean(markup[: limit * 10], tags=set()))
+    text = normalise(stripped)
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def canonical_url(url: str) -> str:
+    """The address without fragment, tracking parameters, default port and case of the host.
+
+    "" for anything but http and https (javascript:, data:, relative).
+    """
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError:
+        return ""
+    scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
+    if scheme not in ("http", "https") or not host or len(url) > URL_LIMIT:
+        return ""
+    host = f"[{host}]" if ":" in host else host
+    if port is not None and port != (443 if scheme == "https" else 80):
+        host = f"{host}:{port}"
+    query = [
+        (name, value)
+        for name, value in parse_qsl(parts.query, keep_blank_values=True)
+        if not TRACKING.fullmatch(name)
+    ]
+    path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
+    return urlunsplit((scheme, host, path, urlencode(sorted(query)), ""))
+
+
+def effective_time(
+    published: datetime | None, fetched: datetime, oldest: timedelta = OLDEST
+) -> tuple[datetime, DateQuality]:
+    """When an article counts: its own date, if that lies within `oldest` before it was fetched.
+
+    A date in the future counts as now (a publisher's clock a few minutes ahead is not remarked),
+    one long past as the oldest that is believed: neither may move what was already judged.
+    """
+    if published is None:
+        return fetched, "missing"
+    if published > fetched:
+        return fetched, "future" if published - fetched > CLOCK_SKEW else "given"
+    if published < fetched - oldest:
+        return fetched - oldest, "old"
+    return published, "given"
+
+
+def articles_of(
+    entries: Sequence[Entry],
+    *,
+    publisher: str,
+    fetched: datetime,
+    oldest: timedelta = OLDEST,
+) -> list[Article]:
+    """The entries as articles, in order, each article once. Entries without any text are left out.
+
+    publisher: of the feed, where the entry names none.
+    """
+    urls = [canonical_url(entry.url) for entry in entries]
+    shared_urls = {url for url, count in Counter(urls).items() if count > 1}
+    articles: dict[str, Article] = {}
+    for entry, url in zip(entries, urls, strict=True):
+        title = plain_text(entry.title, TITLE_LIMIT)
+        summary = plain_text(entry.summary, SUMMARY_LIMIT)
+        if not title and not summary:
+            continue
+        at, quality = effective_time(entry.published, fetched, oldest)
+        # Some feeds link every entry to the same page: then the address says nothing.
+        own_url = "" if url in shared_urls else url
+        key = article_key(own_url, entry.guid, title or summary, at)
+        name = plain_text(entry.publisher, 200) or publisher
+        article = Article(key, url, title, summary, name, entry.published, at, quality)
+        articles.setdefault(key, article)
+    return list(articles.values())
+
+
+def article_key(url: str, guid: str, title: str, at: datetime) -> str:
+    """sha256 of the address, else of the feed's own id, else of the title and the day.
+
+    A guid is taken without its fragment: some publishers count revisions there (#0, #1).
+    """
+    if url:
+        identity = f"url {url}"
+    elif guid.strip():
+        identity = f"guid {guid.strip().split('#')[0] or guid} {title.casefold()}"
+    else:
+        identity = f"title {title.casefold()} {at:%Y-%m-%d}"
+    return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,140 @@
+"""[news] of triptych.toml: feeds, the false-alarm budget, the mail server, who is written to."""
+
+import re
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from apps.news_monitor.episodes import EpisodeRule
+from apps.news_monitor.surges import SurgeRule
+from shared.settings import Section
+
+SECTION = "news"
+ADDRESS = re.compile(r"[^@\s<>\"(),:;\[\]\\]+@[^@\s<>\"(),:;\[\]\\]+")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class FetchSettings(Section):
+    """[news.fetch]: how feeds are read. Bytes are counted after unpacking.
+
+    allow_hosts: hosts (or host:port) that may resolve to private or loopback addresses.
+    """
+
+    every_minutes: float = Field(default=15.0, ge=1.0, le=1440.0)
+    connect_seconds: float = Field(default=10.0, gt=0.0)
+    total_seconds: float = Field(default=30.0, gt=0.0)
+    max_bytes: int = Field(default=5 * 1024 * 1024, ge=1024)
+    max_entries: int = Field(default=1000, ge=1)
+    max_redirects: int = Field(default=5, ge=0)
+    parallel: int = Field(default=4, ge=1, le=32)
+    allow_hosts: tuple[str, ...] = ()
+    user_agent: str = Field(default="Triptych-News-Monitor/0.1", min_length=1)
+
+
+class SmtpSettings(Section):
+    """[news.smtp]: the mail server. Without a host mails go only into the outbox folder.
+
+    The password belongs into the environment: TRIPTYCH_NEWS__SMTP__PASSWORD. data_seconds is how
+    long the server may take to confirm a mail it has received (RFC 5321, 4.5.3.2.6: 10 minutes).
+    """
+
+    host: str = ""
+    port: int = Field(default=587, ge=1, le=65535)
+    security: Literal["starttls", "tls", "plain"] = "starttls"
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    timeout_seconds: float = Field(default=30.0, gt=0.0)
+    data_seconds: float = Field(default=600.0, gt=0.0)
+    ca_file: str = ""
+
+    @model_validator(mode="after")
+    def _no_password_in_the_clear(self) -> "SmtpSettings":
+        if self.username and self.security == "plain" and self.host not in LOOPBACK:
+            raise ValueError(
+                f"smtp.security = 'plain' would send the password to {self.host} readable by "
+                "anyone; use 'starttls' or 'tls', or leave username empty"
+            )
+        return self
+
+
+class SurgeSettings(Section):
+    """[news.surges]: what is asked of a surge (see SurgeRule), and how often it is looked for."""
+
+    cadence_hours: Literal[1, 2, 3, 4, 6, 8, 12, 24] = 1
+    windows_hours: tuple[int, ...] = Field(default=(24, 72), min_length=1)
+    baseline_days: int = Field(default=84, ge=14, le=730)
+    min_history_days: int = Field(default=14, ge=7)
+    min_negative: int = Field(default=4, ge=1)
+    min_publishers: int = Field(default=3, ge=1)
+
+    @field_validator("windows_hours")
+    @classmethod
+    def _sensible_windows(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(not 1 <= hours <= 336 for hours in value):
+            raise ValueError("expected windows of 1 to 336 hours")
+        return tuple(sorted(set(value)))
+
+    @property
+    def rule(self) -> SurgeRule:
+        return SurgeRule(
+            windows_hours=self.windows_hours,
+            baseline_days=self.baseline_days,
+            min_history_days=self.min_history_days,
+            min_negative=self.min_negative,
+            min_publishers=self.min_publishers,
+        )
+
+    @property
+    def episode_rule(self) -> EpisodeRule:
+        """Looked at once or twice a day, a surge need not be seen twice before it is told."""
+        return EpisodeRule(
+            confirmations=1 if self.cadence_hours >= 12 else 2,
+            cooldown_hours=max(self.windows_hours),
+        )
+
+
+class NewsSettings(Section):
+    """[news]: the whole monitor.
+
+    model: name in the registry, or name@version. topics: those followed; empty follows all the
+    model knows. false_alarms_per_week: mails a week, over all topics together, that the desk will
+    bear without a reason. grace_hours: how late an item may arrive and still be counted before
+    its hour is judged.
+    """
+
+    model: str = Field(default="news", min_length=1)
+    feeds: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
+    recipients: tuple[str, ...] = ()
+    mail_from: str = "Triptych News Monitor <triptych@localhost>"
+    dashboard_url: str = "http://127.0.0.1:8501"
+    false_alarms_per_week: float = Field(default=1.0, gt=0.0, le=100.0)
+    fetch: FetchSettings = FetchSettings()
+    smtp: SmtpSettings = SmtpSettings()
+    surges: SurgeSettings = SurgeSettings()
+
+    @field_validator("feeds")
+    @classmethod
+    def _web_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for url in value:
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError(f"expected http:// or https:// addresses, not {url!r}")
+        return tuple(dict.fromkeys(value))
+
+    @field_validator("recipients")
+    @classmethod
+    def _mail_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for address in value:
+            if not ADDRESS.fullmatch(address):
+                raise ValueError(f"expected mail addresses such as desk@bank.example, not {address!r}")
+        return tuple(dict.fromkeys(value))
+
+    @field_validator("mail_from")
+    @classmethod
+    def _sender(cls, value: str) -> str:
+        bare = re.search(r"<([^<>]*)>\s*$", value)
+        if "\n" in value or "\r" in value or not ADDRESS.fullmatch(bare[1] if bare else value):
+            raise ValueError("expected an address such as News <news@bank.example>")
+        return value

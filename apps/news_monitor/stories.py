@@ -1,0 +1,132 @@
+"""One story, many copies: the same wire text from several publishers counts once.
+
+Copies are found by their words (exact key, then character n-grams) within 72 hours of another.
+Each copy adds its publisher to the story's breadth and nothing to its count.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import numpy as np
+from scipy.sparse import csr_matrix, vstack
+from sklearn.feature_extraction.text import HashingVectorizer
+
+WINDOW = timedelta(hours=72)
+SIMILARITY = 0.8
+BLOCK = 2000
+NOT_WORD = re.compile(r"[\W_]+", re.UNICODE)
+NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+PUBLISHER_SUFFIX = re.compile(r"\s+[-–—|]\s+([^-–—|]{2,40})$")
+
+
+def story_text(title: str, publishers: Sequence[str] = ()) -> str:
+    """The title in lower case, without a trailing " - Publisher" if that is who published it."""
+    found = PUBLISHER_SUFFIX.search(title)
+    names = {name.casefold() for name in publishers}
+    if found and found[1].strip().casefold() in names:
+        title = title[: found.start()]
+    return title.casefold()
+
+
+def exact_key(text: str) -> str:
+    """Letters and digits only: equal for copies that differ in punctuation and case."""
+    return NOT_WORD.sub("", text)
+
+
+def same_numbers(first: str, second: str) -> bool:
+    """False where both texts hold numbers and have none in common: then they tell of two events,
+    however alike they sound (a share price's fall of 3 % and its fall of 9 %)."""
+    a, b = set(NUMBER.findall(first)), set(NUMBER.findall(second))
+    return not a or not b or bool(a & b)
+
+
+@dataclass
+class CopyIndex:
+    """Stories of the last 72 hours, against which new texts are held in the order they appeared.
+
+    Similarity is the cosine of hashed character 3-5-grams, binary and without document weights:
+    it depends on the two texts alone, so the answer is the same in whatever portions they come.
+    """
+
+    similarity: float = SIMILARITY
+    window: timedelta = WINDOW
+    _stories: list[int] = field(default_factory=list)
+    _times: list[datetime] = field(default_factory=list)
+    _texts: list[str] = field(default_factory=list)
+    _vectors: csr_matrix | None = None
+    _exact: dict[str, int] = field(default_factory=dict)
+
+    def add(
+        self, stories: Sequence[int], texts: Sequence[str], times: Sequence[datetime]
+    ) -> list[int]:
+        """The story each text belongs to: an earlier one it copies, or its own number.
+
+        stories: the number each would get as a story of its own. times: not decreasing within a
+        call; what is older than the window before the first of them is forgotten.
+        """
+        answers: list[int] = []
+        for begin in range(0, len(stories), BLOCK):
+            part = slice(begin, begin + BLOCK)
+            answers += self._add_block(stories[part], texts[part], times[part])
+        return answers
+
+    def _vectorise(self, texts: Sequence[str]) -> csr_matrix:
+        vectors: csr_matrix = HashingVectorizer(
+            analyzer="char_wb",
+            ngram_range=(3, 5),
+            n_features=2**18,
+            norm="l2",
+            alternate_sign=False,
+            binary=True,
+            lowercase=False,
+            dtype=np.float32,
+        ).transform(texts)
+        return vectors
+
+    def _add_block(
+        self, stories: Sequence[int], texts: Sequence[str], times: Sequence[datetime]
+    ) -> list[int]:
+        if not stories:
+            return []
+        self._forget(times[0] - self.window)
+        fresh = self._vectorise(texts)
+        known = len(self._stories)
+        vectors = fresh if self._vectors is None else vstack([self._vectors, fresh]).tocsr()
+        self._stories += stories
+        self._times += times
+        self._texts += texts
+        likeness = (fresh @ vectors.T).tocsr()
+        for row in range(len(stories)):
+            place = known + row
+            self._stories[place] = self._match(place, likeness[row])
+            self._exact[exact_key(texts[row])] = place
+        self._vectors = vectors
+        return self._stories[known:]
+
+    def _match(self, place: int, likeness: csr_matrix) -> int:
+        text, at = self._texts[place], self._times[place]
+        same = self._exact.get(exact_key(text))
+        if same is not None and exact_key(text) and abs(at - self._times[same]) <= self.window:
+            return self._stories[same]
+        order = np.argsort(-likeness.data, kind="stable")
+        for entry in order:
+            other = int(likeness.indices[entry])
+            if likeness.data[entry] < self.similarity:
+                break
+            near = abs(at - self._times[other]) <= self.window
+            if other < place and near and same_numbers(text, self._texts[other]):
+                return self._stories[other]
+        return self._stories[place]
+
+    def _forget(self, before: datetime) -> None:
+        keep = [i for i, at in enumerate(self._times) if at >= before]
+        if len(keep) == len(self._times):
+            return
+        if self._vectors is not None:
+            self._vectors = self._vectors[keep]
+        self._stories = [self._stories[i] for i in keep]
+        self._times = [self._times[i] for i in keep]
+        self._texts = [self._texts[i] for i in keep]
+        self._exact = {exact_key(text): i for i, text in enumerate(self._texts)}
