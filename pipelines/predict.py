@@ -60,7 +60,9 @@ def predict_table(
     """
     started = time.monotonic()
     version = Registry(home.models, lambda: datetime.now(UTC)).resolve(model, app=app)
-    table = read_table(input_file, [Column("text", allow_empty=True)], mapping=mapping)
+    table = read_table(
+        input_file, [Column("text", allow_empty=True)], mapping=mapping, every_row=True
+    )
     label = labeller_of(app, version.path, home, threads)
     frame = label(table.frame["text"].fillna("").tolist())
     write_table(frame, output)
