@@ -44,7 +44,7 @@ class EncoderFolder:
 
     def weight_files(self) -> tuple[Path, ...]:
         """The safetensors files, in name order."""
-        return tuple(sorted(self.weights.glob("*.safetensors")))
+        return _weight_files(self.weights)
 
     def digest(self) -> str:
         """sha256 over everything that decides a vector: weights, config, tokenizer, pooling,
@@ -142,8 +142,13 @@ def check_safetensors(path: Path) -> None:
         )
 
 
+def _weight_files(weights: Path) -> tuple[Path, ...]:
+    """Named as Hugging Face names them, so that heads.safetensors beside them is not one."""
+    return tuple(sorted(weights.glob("model*.safetensors")))
+
+
 def _check_weights(weights: Path) -> None:
-    files = sorted(weights.glob("*.safetensors"))
+    files = _weight_files(weights)
     if not files:
         pickled = sorted(p.name for p in weights.iterdir() if p.suffix in {".bin", ".pt", ".pkl"})
         if pickled:
