@@ -19,6 +19,7 @@ from shared.errors import DataError
 from shared.modeling.encoder import Encoder
 from shared.modeling.heads import HeadSpec
 from shared.training.examples import Examples
+from shared.training.machine import Machine
 
 # Rows are sorted by length inside a window of so many batches: windows of 50 leave under 3 % of
 # padding on short texts, and rows of one length still meet in another batch each epoch.
@@ -54,9 +55,9 @@ class HeadColumns:
 
 
 class Rows(Dataset[dict[str, Any]]):
-    """inputs: n rows, each a list of token ids or a vector. targets: (n, width) float32."""
+    """inputs: n lists of token ids. targets: (n, width) float32."""
 
-    def __init__(self, inputs: Sequence[Any], targets: NDArray[np.float32]) -> None:
+    def __init__(self, inputs: Sequence[list[int]], targets: NDArray[np.float32]) -> None:
         self.inputs = inputs
         self.targets = targets
 
@@ -68,7 +69,7 @@ class Rows(Dataset[dict[str, Any]]):
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """(n,) tokens of each row; all alike where the rows are vectors."""
+        """(n,) tokens of each row."""
         return np.array([len(row) for row in self.inputs], dtype=np.int64)
 
     def by_length(self) -> "Rows":
@@ -113,7 +114,7 @@ class LengthGroupedBatches(Sampler[list[int]]):
 
 
 class Collator:
-    """Pads a batch to its own longest row; rows that are vectors are stacked."""
+    """Pads a batch to its own longest row, or all to one length."""
 
     def __init__(self, pad_token_id: int, *, pad_to: int | None = None) -> None:
         self.pad_token_id = pad_token_id
@@ -122,8 +123,6 @@ class Collator:
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         targets = torch.from_numpy(np.stack([row["targets"] for row in rows]))
         inputs = [row["inputs"] for row in rows]
-        if isinstance(inputs[0], np.ndarray):
-            return {"vectors": torch.from_numpy(np.stack(inputs)), "labels": targets}
         return {**padded(inputs, self.pad_token_id, self.pad_to), "labels": targets}
 
 
@@ -215,20 +214,20 @@ def tokenise(encoder: Encoder, texts: Sequence[str]) -> list[list[int]]:
 
 
 def encode(
-    encoder: Encoder, rows: Sequence[Sequence[int]], *, device: torch.device, bf16: bool
-) -> list[NDArray[np.float32]]:
-    """The encoder's vector (dim,) of each row of token ids, in their order; without dropout.
+    encoder: Encoder, rows: Sequence[Sequence[int]], *, machine: Machine
+) -> NDArray[np.float32]:
+    """(n, dim): the encoder's vector of each row of token ids, in their order; without dropout.
 
     Each distinct row is encoded once, in batches of similar length.
     """
     distinct = sorted({tuple(row) for row in rows}, key=lambda row: (len(row), row))
-    encoder.to(device).eval()
+    encoder.to(machine.device).eval()
     pad = int(encoder.tokenizer.pad_token_id)
     found: dict[tuple[int, ...], NDArray[np.float32]] = {}
-    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+    with torch.no_grad(), machine.autocast():
         for start in range(0, len(distinct), ENCODED_AT_ONCE):
             chunk = distinct[start : start + ENCODED_AT_ONCE]
-            batch = {name: value.to(device) for name, value in padded(chunk, pad).items()}
+            batch = {name: value.to(machine.device) for name, value in padded(chunk, pad).items()}
             vectors = encoder(**batch).float().cpu().numpy()
             found.update(zip(chunk, vectors, strict=True))
-    return [found[tuple(row)] for row in rows]
+    return np.stack([found[tuple(row)] for row in rows])

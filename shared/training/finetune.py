@@ -3,9 +3,12 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import EvalPrediction, Trainer, TrainingArguments, set_seed
 
@@ -25,7 +28,8 @@ from shared.training.batches import (
     tokenise,
 )
 from shared.training.checkpoints import LearnedCheckpoints
-from shared.training.machine import quiet_libraries, threads_limited
+from shared.training.linear_probe import START_STRENGTH, choose_strength, fit_heads
+from shared.training.machine import machine_of, quiet_libraries, threads_limited
 from shared.training.methods import (
     METHODS,
     apply_method,
@@ -37,6 +41,7 @@ from shared.training.objectives import HeadsObjective, head_scales, label_weight
 from shared.training.options import Evaluation, FineTuned, Method, TrainOptions
 from shared.training.runs import (
     GivenGroups,
+    Outcome,
     Stopwatch,
     checkpoints_of,
     conclude,
@@ -86,22 +91,45 @@ def finetune_classifier(
         options.method, smallest_label=smallest_label(tasks), minutes=options.minutes
     )
     say(f"Method: {choice.method.value}, {choice.reason}")
-    with threads_limited(options.threads), quiet_libraries(bars=False):
+    with threads_limited(options.threads), quiet_libraries():
         model = new_model(tasks, encoder, choice.method, options)
         counts = count_parameters(model)
-        trainer = new_trainer(model, tasks, choice.method, options, checkpoints_of(folder, options))
-        outcome = run(
-            trainer,
-            name=fingerprint(options, encoder.sha256, choice.method, *tasks_content(tasks)),
-            options=options,
-            watch=watch,
-            steps_per_epoch=math.ceil(len(trainer.rows) / trainer.args.train_batch_size),
-            probe=not METHODS[choice.method].cached,
-            say=say,
-        )
+        lesson = prepare(model, tasks, options)
+        if METHODS[choice.method].cached:
+            outcome = learn_heads(lesson, options, say)
+        else:
+            name = fingerprint(options, encoder.sha256, choice.method, *tasks_content(tasks))
+            trainer = new_trainer(lesson, choice.method, options, checkpoints_of(folder, options))
+            outcome = run(
+                trainer,
+                name=name,
+                options=options,
+                watch=watch,
+                steps_per_epoch=math.ceil(len(lesson.train) / trainer.args.train_batch_size),
+                begin=lambda: start_heads(lesson, options),
+                say=say,
+            )
         merge_adapter(model.encoder)
         model.to("cpu").save(folder)
     return conclude(folder, choice, outcome, options, watch, options.metric, counts)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is taught and measured: rows of token ids with the targets of all heads."""
+
+    objective: HeadsObjective
+    train: Rows
+    validation: Rows
+
+    @property
+    def encoder(self) -> Encoder:
+        return self.objective.model.encoder
+
+    def vectors(self, rows: Rows, options: TrainOptions) -> tuple[Tensor, Tensor]:
+        """(n, dim) vectors of the encoder as it is now, and the (n, width) targets."""
+        found = encode(self.encoder, rows.inputs, machine=machine_of(options))
+        return torch.from_numpy(found), torch.from_numpy(rows.targets)
 
 
 class HeadsTrainer(GivenGroups, LearnedCheckpoints, Trainer):  # type: ignore[misc]
@@ -159,16 +187,62 @@ def new_model(
     return TextModel(body, [task.spec for task in tasks])
 
 
-def new_trainer(
-    model: TextModel,
-    tasks: Sequence[HeadTask],
-    method: Method,
-    options: TrainOptions,
-    checkpoints: Path,
-) -> HeadsTrainer:
-    """A trainer over the tasks' rows, ready to run."""
-    recipe = METHODS[method]
+def prepare(model: TextModel, tasks: Sequence[HeadTask], options: TrainOptions) -> Lesson:
+    """Tokenise the tasks' rows, each distinct text once for all heads, and weigh the losses."""
     columns = columns_of([task.spec for task in tasks])
+    train, held = (
+        Rows(tokenise(model.encoder, texts), targets)
+        for texts, targets in (
+            merge(columns, [task.train for task in tasks]),
+            merge(columns, [task.validation for task in tasks]),
+        )
+    )
+    objective = HeadsObjective(
+        model,
+        columns,
+        scales=head_scales(columns, train.targets, [task.weight for task in tasks]),
+        label_weights=[label_weights(h, train.targets, options.class_weights) for h in columns],
+        label_smoothing=options.label_smoothing,
+    )
+    return Lesson(objective, train, held.by_length())
+
+
+def start_heads(lesson: Lesson, options: TrainOptions) -> None:
+    """Begin the heads where the pretrained vectors separate the labels."""
+    if options.warm_start:
+        fit_heads(lesson.objective, *lesson.vectors(lesson.train, options), strength=START_STRENGTH)
+
+
+def learn_heads(lesson: Lesson, options: TrainOptions, say: Callable[[str], None]) -> Outcome:
+    """The whole of the method frozen: vectors once, then the best strength for each head."""
+    fits = choose_strength(
+        lesson.objective,
+        lesson.vectors(lesson.train, options),
+        lesson.vectors(lesson.validation, options),
+        metric=options.metric,
+    )
+    for fit in fits:
+        say(f"strength {fit.strength:g}: {options.metric} {fit.metrics[options.metric]:.3f}")
+    best = max(range(len(fits)), key=lambda at: fits[at].metrics[options.metric])
+    return Outcome(
+        best_metric=fits[best].metrics[options.metric],
+        best_step=best + 1,
+        steps=len(fits),
+        stopped_because=f"all {len(fits)} strengths are solved",
+        history=tuple(
+            Evaluation(at, 0.0, fit.loss, fit.metrics | {"strength": fit.strength})
+            for at, fit in enumerate(fits, start=1)
+        ),
+        forecast=None,
+        resumed_at_step=None,
+    )
+
+
+def new_trainer(
+    lesson: Lesson, method: Method, options: TrainOptions, checkpoints: Path
+) -> HeadsTrainer:
+    """A trainer over the lesson's rows, ready to run."""
+    recipe = METHODS[method]
     arguments = training_arguments(
         TrainingArguments,
         recipe,
@@ -178,41 +252,15 @@ def new_trainer(
         label_names=["labels"],
         remove_unused_columns=False,
     )
-    train = _rows(model.encoder, columns, [task.train for task in tasks], arguments, recipe.cached)
-    held = _rows(
-        model.encoder, columns, [task.validation for task in tasks], arguments, recipe.cached
-    )
-    objective = HeadsObjective(
-        model,
-        columns,
-        scales=head_scales(columns, train.targets, [task.weight for task in tasks]),
-        label_weights=[label_weights(h, train.targets, options.class_weights) for h in columns],
-        label_smoothing=options.label_smoothing,
-    )
     return HeadsTrainer(
-        objective,
-        train,
+        lesson.objective,
+        lesson.train,
         args=arguments,
-        groups=parameter_groups(objective, recipe, options),
-        eval_dataset=held.by_length(),
-        data_collator=Collator(int(model.encoder.tokenizer.pad_token_id)),
-        compute_metrics=_metrics_of(columns),
+        groups=parameter_groups(lesson.objective, recipe, options),
+        eval_dataset=lesson.validation,
+        data_collator=Collator(int(lesson.encoder.tokenizer.pad_token_id)),
+        compute_metrics=_metrics_of(lesson.objective.columns),
     )
-
-
-def _rows(
-    encoder: Encoder,
-    columns: Sequence[HeadColumns],
-    parts: Sequence[Any],
-    arguments: TrainingArguments,
-    cached: bool,
-) -> Rows:
-    """Token ids with targets; vectors in their place where the encoder will not change."""
-    texts, targets = merge(columns, parts)
-    ids = tokenise(encoder, texts)
-    if not cached:
-        return Rows(ids, targets)
-    return Rows(encode(encoder, ids, device=arguments.device, bf16=arguments.bf16), targets)
 
 
 def _metrics_of(columns: Sequence[HeadColumns]) -> Callable[[EvalPrediction], dict[str, float]]:

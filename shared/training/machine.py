@@ -4,13 +4,31 @@ import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import datasets
 import torch
 from transformers.utils import logging as transformers_logging
 
 from shared.errors import SettingsError
-from shared.training.options import Device
+from shared.training.options import Device, TrainOptions
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a run computes. bf16: matrix products in that format, weights and losses in fp32."""
+
+    device: torch.device
+    bf16: bool
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+
+def machine_of(options: TrainOptions) -> Machine:
+    """What these options mean on this machine."""
+    device = choose_device(options.device)
+    return Machine(device, bf16_pays(device) if options.bf16 is None else options.bf16)
 
 
 def choose_device(wanted: Device) -> torch.device:
@@ -69,15 +87,14 @@ def threads_limited(threads: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def quiet_libraries(*, bars: bool) -> Iterator[None]:
-    """The libraries keep their warnings to themselves, and their bars unless wanted."""
+def quiet_libraries() -> Iterator[None]:
+    """The libraries keep their warnings and their loading and writing bars to themselves."""
     level = transformers_logging.get_verbosity()
     shown = transformers_logging.is_progress_bar_enabled()
     mapped = not datasets.are_progress_bars_disabled()
     transformers_logging.set_verbosity_error()
-    if not bars:
-        transformers_logging.disable_progress_bar()
-        datasets.disable_progress_bars()
+    transformers_logging.disable_progress_bar()
+    datasets.disable_progress_bars()
     try:
         yield
     finally:

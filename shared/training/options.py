@@ -33,7 +33,8 @@ class TrainOptions:
     minutes: wall-clock budget of the whole call, above 0; the learning rate's schedule is fitted
     into it. epochs: passes over the training part at most. learning_rate: of the top layer of the
     encoder; head_learning_rate: of the new heads. layer_decay: each lower layer learns at this
-    share of the one above, 0 < d <= 1. warmup: share of all steps, 0..1. label_smoothing: share of
+    share of the one above, 0 < d <= 1. warmup: share of all steps, 0..1. warm_start: new heads
+    begin as a linear probe of the pretrained vectors and not at random. label_smoothing: share of
     the target spread over the other labels, 0 <= s < 1. class_weights: rows of rare labels count
     more: by n / (labels * count), its square root, or not. metric: what early stopping watches,
     the mean over the heads. patience: evaluations without a gain before the run stops.
@@ -57,6 +58,7 @@ class TrainOptions:
     layer_decay: float = 0.9
     warmup: float = 0.1
     weight_decay: float = 0.01
+    warm_start: bool = True
     label_smoothing: float = 0.05
     class_weights: ClassWeights = "none"
     metric: Metric = "macro_f1"

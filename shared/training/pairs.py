@@ -136,7 +136,7 @@ def finetune_matcher(
         ModelError: the encoder is broken, or the method does not know its architecture.
     """
     job = _Job(pairs, validation, encoder, options, folder, Stopwatch(clock), say)
-    with threads_limited(options.threads), quiet_libraries(bars=False):
+    with threads_limited(options.threads), quiet_libraries():
         body = job.encoder()
         model = SentenceTransformer(modules=[EncoderInput(body)], device="cpu")
         trainer = _matcher_trainer(model, job)
@@ -166,7 +166,7 @@ def finetune_pair_scorer(
     Raises: as finetune_matcher.
     """
     job = _Job(pairs, validation, encoder, options, folder, Stopwatch(clock), say)
-    with threads_limited(options.threads), quiet_libraries(bars=False):
+    with threads_limited(options.threads), quiet_libraries():
         scorer = TextModel(job.encoder(), [PAIR_HEAD])
         model = CrossEncoder(modules=[PairInput(scorer)], device="cpu")
         trainer, metric = _scorer_trainer(model, validation, job)
@@ -317,7 +317,7 @@ class _Job:
             options=self.options,
             watch=self.watch,
             steps_per_epoch=len(trainer.get_train_dataloader()),
-            probe=True,
+            begin=lambda: None,
             say=self.say,
         )
 

@@ -34,7 +34,7 @@ from shared.training.checkpoints import (
     load_learned_state,
 )
 from shared.training.forecast import Forecast, forecast
-from shared.training.machine import bf16_pays, choose_device, on_terminal
+from shared.training.machine import machine_of, on_terminal
 from shared.training.methods import Choice, MethodRecipe
 from shared.training.options import Evaluation, FineTuned, TrainOptions
 
@@ -84,8 +84,7 @@ def training_arguments(
     **more: Any,
 ) -> Arguments:
     """The trainer's settings for these options. folder: of the checkpoints."""
-    device = choose_device(options.device)
-    bf16 = options.bf16 if options.bf16 is not None else bf16_pays(device)
+    machine = machine_of(options)
     settings: dict[str, Any] = {
         "output_dir": str(folder),
         "num_train_epochs": options.epochs or recipe.epochs,
@@ -94,8 +93,8 @@ def training_arguments(
         "learning_rate": options.learning_rate or recipe.learning_rate,
         "warmup_steps": options.warmup,
         "weight_decay": options.weight_decay,
-        "bf16": bf16,
-        "use_cpu": device.type == "cpu",
+        "bf16": machine.bf16,
+        "use_cpu": machine.device.type == "cpu",
         "eval_strategy": "epoch",
         "save_strategy": "epoch",
         "logging_strategy": "epoch",
@@ -106,7 +105,7 @@ def training_arguments(
         "seed": options.seed,
         "report_to": "none",
         "disable_tqdm": True,  # our own bar is added where there is a terminal
-        "dataloader_pin_memory": device.type == "cuda",
+        "dataloader_pin_memory": machine.device.type == "cuda",
         "optim": "adamw_torch_fused",
     }
     return kind(**(settings | more))
@@ -149,20 +148,23 @@ def run(
     options: TrainOptions,
     watch: Stopwatch,
     steps_per_epoch: int,
-    probe: bool,
+    begin: Callable[[], None],
     say: Callable[[str], None],
 ) -> Outcome:
     """Train to the end, or go on where an attempt of the same name was cut off.
 
-    name: fingerprint of the run. probe: forecast the minutes where it is worth the steps.
-    The checkpoints' folder is left to the caller, who removes it once the model is safe.
+    name: fingerprint of the run. begin: what is done to the model before the first step, and
+    not when an attempt goes on. The checkpoints' folder is left to the caller, who removes it once
+    the model is safe.
     """
     root = Path(str(trainer.args.output_dir))
     start = _opened(root, name, options.resume, say)
     if start is not None:
         watch.earlier = start.seconds
         say(f"Going on from step {start.step}, where an earlier attempt was cut off")
-    expected = _planned(trainer, root, start, options, watch, steps_per_epoch, probe, say)
+    else:
+        begin()
+    expected = _planned(trainer, root, start, options, watch, steps_per_epoch, say)
     budget = TimeBudget(options.minutes, watch, expected)
     _watched(trainer, name, options, watch, budget, say)
     if start is not None and start.stopped:
@@ -275,7 +277,6 @@ def _planned(
     options: TrainOptions,
     watch: Stopwatch,
     steps_per_epoch: int,
-    probe: bool,
     say: Callable[[str], None],
 ) -> Forecast | None:
     """Fix the number of steps, from the plan of an interrupted attempt where there is one.
@@ -289,7 +290,7 @@ def _planned(
         return None if plan["forecast"] is None else Forecast(**plan["forecast"])
     steps = steps_per_epoch * int(trainer.args.num_train_epochs)
     expected = None
-    if probe and (options.minutes is not None or steps >= FORECAST_FROM_STEPS):
+    if options.minutes is not None or steps >= FORECAST_FROM_STEPS:
         expected = forecast(
             trainer, steps=steps, steps_per_epoch=steps_per_epoch, bf16=trainer.args.bf16
         )
