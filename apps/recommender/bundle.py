@@ -1,0 +1,159 @@
+"""The model folder: catalogue, log, vectors, tables and models of one training, as one unit.
+
+recommender.json      format, encoder (name, sha256), what was trained
+settings.json         the settings it was trained with
+items.parquet         the catalogue           events.parquet, users.parquet   the log
+vectors.safetensors   whitened text vectors   whitening.safetensors           how they were made
+sequence.*            the residual model      tables.safetensors              neighbours
+ranking.json, .txt    the final ranking       encoder/                        where fine-tuned
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from apps.recommender.catalog import Catalog
+from apps.recommender.interactions import Interactions
+from apps.recommender.popularity import item_clock
+from apps.recommender.ranking import Ranking, load_ranking, save_ranking
+from apps.recommender.retrieval import Channels, build_channels
+from apps.recommender.sequence_model import load_model, save_model
+from apps.recommender.settings import RecommenderSettings
+from apps.recommender.vectors import Whitening, load_whitening
+from shared.errors import ModelError
+
+FORMAT = 1
+ABOUT = "recommender.json"
+SETTINGS = "settings.json"
+ITEMS = "items.parquet"
+EVENTS = "events.parquet"
+USERS = "users.parquet"
+VECTORS = "vectors.safetensors"
+TABLES = "tables.safetensors"
+ENCODER = "encoder"
+
+
+@dataclass(frozen=True)
+class EncoderNote:
+    """Which encoder made the vectors. folder: inside the model folder, "" for a base by name."""
+
+    name: str
+    sha256: str
+    fingerprint: str
+    folder: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """Everything serving needs."""
+
+    catalog: Catalog
+    channels: Channels
+    ranking: Ranking
+    whitening: Whitening
+    encoder: EncoderNote
+
+    @property
+    def log(self) -> Interactions:
+        return self.channels.log
+
+    @property
+    def settings(self) -> RecommenderSettings:
+        return self.channels.settings
+
+
+def save_bundle(bundle: Bundle, folder: Path) -> None:
+    """Write the folder's files; an encoder of its own is already there."""
+    channels, log = bundle.channels, bundle.log
+    folder.mkdir(parents=True, exist_ok=True)
+    bundle.catalog.frame.to_parquet(folder / ITEMS, index=False)
+    pd.DataFrame({"user_id": pd.Series(log.users, dtype="str")}).to_parquet(
+        folder / USERS, index=False
+    )
+    columns = {"user": log.user, "item": log.item, "time": log.time, "weight": log.weight}
+    pd.DataFrame(columns).to_parquet(folder / EVENTS, index=False)
+    save_file({"meaning": np.ascontiguousarray(channels.meaning)}, folder / VECTORS)
+    save_file(
+        _packed("together", channels.together) | _packed("words", channels.words), folder / TABLES
+    )
+    bundle.whitening.save(folder)
+    save_model(channels.sequence, folder)
+    save_ranking(bundle.ranking, folder)
+    (folder / SETTINGS).write_text(bundle.settings.model_dump_json(indent=2) + "\n")
+    about = {
+        "format": FORMAT,
+        "encoder": asdict(bundle.encoder),
+        "has_clock": log.has_clock,
+        "items": len(bundle.catalog),
+        "users": log.n_users,
+        "events": len(log),
+    }
+    (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Raises: ModelError when a file is missing, damaged or of another format."""
+    if not (folder / ABOUT).is_file():
+        raise ModelError(f"{folder}: holds no recommender ({ABOUT} is missing)")
+    try:
+        return _load(folder)
+    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError,
+            ValidationError) as error:  # fmt: skip
+        first = str(error).splitlines()[0] if str(error) else repr(error)
+        raise ModelError(f"{folder}: the model folder is damaged: {first}") from None
+
+
+def _load(folder: Path) -> Bundle:
+    about = json.loads((folder / ABOUT).read_text())
+    if about["format"] != FORMAT:
+        raise ModelError(f"{folder}: has format {about['format']}, this version reads {FORMAT}")
+    settings = RecommenderSettings.model_validate_json((folder / SETTINGS).read_text())
+    catalog = Catalog(pd.read_parquet(folder / ITEMS))
+    events = pd.read_parquet(folder / EVENTS)
+    log = Interactions(
+        tuple(pd.read_parquet(folder / USERS)["user_id"].astype("str")),
+        len(catalog),
+        events["user"].to_numpy(np.int32),
+        events["item"].to_numpy(np.int32),
+        events["time"].to_numpy(np.int64),
+        events["weight"].to_numpy(np.float32),
+        bool(about["has_clock"]),
+    )
+    meaning = load_file(folder / VECTORS)["meaning"]
+    tables = load_file(folder / TABLES)
+    encoder = EncoderNote(**about["encoder"])
+    channels = build_channels(
+        log,
+        settings,
+        meaning=meaning,
+        sequence=load_model(folder, meaning),
+        together=_unpacked(tables, "together", len(catalog)),
+        words=_unpacked(tables, "words", len(catalog)),
+        clock=item_clock(log),
+        fingerprint=encoder.fingerprint,
+    )
+    return Bundle(catalog, channels, load_ranking(folder), load_whitening(folder), encoder)
+
+
+def _packed(name: str, table: sp.csr_matrix) -> dict[str, NDArray[np.generic]]:
+    return {
+        f"{name}.values": np.ascontiguousarray(table.data, np.float32),
+        f"{name}.columns": np.ascontiguousarray(table.indices, np.int32),
+        f"{name}.starts": np.ascontiguousarray(table.indptr, np.int64),
+    }
+
+
+def _unpacked(tensors: Mapping[str, NDArray[np.generic]], name: str, count: int) -> sp.csr_matrix:
+    return sp.csr_matrix(
+        (tensors[f"{name}.values"], tensors[f"{name}.columns"], tensors[f"{name}.starts"]),
+        shape=(count, count),
+    )

@@ -1,0 +1,192 @@
+"""What the final ranking knows of a candidate: the channels' scores, popularity, price, kinship."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from apps.recommender.catalog import Catalog
+from apps.recommender.interactions import DAY
+from apps.recommender.retrieval import CHANNELS, Asked, Candidates, Channels, Rows, Scorer, Scores
+
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """values: (m, len(names)) float32, NaN where unknown; row i is candidate i.
+
+    spreads: (users, channels) the deviation of each channel's scores within a user's candidates,
+    by which its `z_` column was divided; 0 where all are equal.
+    """
+
+    names: tuple[str, ...]
+    values: Matrix
+    spreads: Matrix
+
+    def column(self, name: str) -> Scores:
+        found: Scores = self.values[:, self.names.index(name)]
+        return found
+
+    @property
+    def fused(self) -> Matrix:
+        """(m, channels) the channels' standardised scores, which the linear fusion weighs."""
+        return self.values[:, [self.names.index(f"z_{name}") for name in CHANNELS]]
+
+
+@dataclass(frozen=True, eq=False)
+class ItemFacts:
+    """What does not change from batch to batch. log_price: (n,) NaN where unknown; created:
+    (n,) microseconds or -1; brand: (n,) codes or -1; categories: (n, c) sparse, rows sum to 1.
+    """
+
+    log_price: NDArray[np.float64]
+    created: Rows
+    brand: Rows
+    categories: sp.csr_matrix
+
+    @cached_property
+    def has_price(self) -> bool:
+        return bool(np.isfinite(self.log_price).any())
+
+    @cached_property
+    def has_brand(self) -> bool:
+        return bool((self.brand >= 0).any())
+
+    @cached_property
+    def has_categories(self) -> bool:
+        return self.categories.nnz > 0
+
+
+def item_facts(catalog: Catalog) -> ItemFacts:
+    categories = catalog.category_matrix
+    per_item = np.asarray(categories.sum(1)).ravel()
+    shares = sp.diags(1 / np.maximum(per_item, 1)) @ categories
+    return ItemFacts(np.log(catalog.prices), catalog.created, catalog.brand_codes, shares.tocsr())
+
+
+def describe(
+    found: Candidates,
+    asked: Asked,
+    scorers: Mapping[str, Scorer],
+    channels: Channels,
+    facts: ItemFacts,
+) -> Features:
+    """The features of every candidate; columns a shop has no data for are left out."""
+    columns: dict[str, NDArray[np.float32] | NDArray[np.float64]] = {}
+    spreads: list[Scores] = []
+    for name in CHANNELS:
+        score = scorers[name].pairs(found.user, found.item)
+        columns[name] = score
+        columns[f"z_{name}"], spread = standardised(score, found.user, len(asked))
+        spreads.append(spread)
+        columns[f"rank_{name}"] = ranks(score, found.user)
+    bits = (found.sources[:, None] >> np.arange(len(CHANNELS))) & 1
+    columns["sources"] = bits.sum(1).astype(np.float32)
+    columns["last_meaning"] = _last_similarity(found, asked, channels.meaning)
+    columns["history"] = np.log1p(asked.past.lengths)[found.user]
+    columns["taken"] = np.log1p(channels.log.counts)[found.item]
+    columns["cold"] = (channels.log.counts == 0)[found.item].astype(np.float32)
+    if channels.log.has_clock:
+        columns |= _in_time(found, asked, channels, facts)
+    columns |= _kinship(found, asked, facts)
+    values = np.column_stack([column.astype(np.float32) for column in columns.values()])
+    return Features(tuple(columns), values, np.column_stack(spreads))
+
+
+def standardised(score: Scores, user: Rows, users: int) -> tuple[Scores, Scores]:
+    """((x - mean) / deviation, deviation (users,)) within each user's candidates; 0 where all are
+    equal."""
+    count = np.maximum(np.bincount(user, minlength=users), 1)
+    mean = np.bincount(user, score, users) / count
+    spread = score - mean[user]
+    deviation = np.sqrt(np.bincount(user, spread**2, users) / count)
+    scaled: Scores = (spread / np.maximum(deviation, 1e-6)[user]).astype(np.float32)
+    return scaled, deviation.astype(np.float32)
+
+
+def ranks(score: Scores, user: Rows) -> Scores:
+    """log(1 + place) of each candidate among its user's, 0 for the best. user: sorted."""
+    order = np.lexsort((-score, user))
+    place = np.empty(len(score), np.int64)
+    place[order] = np.arange(len(score)) - np.searchsorted(user, user)[order]
+    logarithm: Scores = np.log1p(place).astype(np.float32)
+    return logarithm
+
+
+def _last_similarity(found: Candidates, asked: Asked, meaning: Scores) -> Scores:
+    """Cosine of the texts of the candidate and of the user's newest item, 0 without one."""
+    newest = meaning[asked.past.items[:, -1]] * asked.past.present[:, -1:]
+    if len(meaning) <= 50_000:
+        whole: Scores = (newest @ meaning.T)[found.user, found.item]
+        return whole
+    one_by_one: Scores = np.einsum("md,md->m", newest[found.user], meaning[found.item])
+    return one_by_one
+
+
+def _in_time(
+    found: Candidates, asked: Asked, channels: Channels, facts: ItemFacts
+) -> dict[str, NDArray[np.float64]]:
+    """Counts in the windows before `now`, the item's age and how long nobody took it."""
+    until, clock = asked.now[found.user], channels.clock
+    columns: dict[str, NDArray[np.float64]] = {
+        f"taken_{days}d": np.log1p(clock.count(found.item, until, days))
+        for days in channels.settings.ranking.windows_days
+    }
+    columns["idle_days"] = np.log1p(np.maximum(clock.last(found.item, until), 0))
+    known = np.maximum(clock.first(found.item, until), 0)
+    if (facts.created >= 0).any():
+        listed = np.where(
+            facts.created[found.item] >= 0, (until - facts.created[found.item]) / DAY, np.nan
+        )
+        known = np.fmax(known, np.maximum(listed, 0))
+    columns["age_days"] = np.log1p(known)
+    return columns
+
+
+def _kinship(
+    found: Candidates, asked: Asked, facts: ItemFacts
+) -> dict[str, NDArray[np.float32] | NDArray[np.float64]]:
+    """Price against the user's mean price, and the share of the history in its categories and
+    of its brand."""
+    columns: dict[str, NDArray[np.float32] | NDArray[np.float64]] = {}
+    items, shares = asked.past.items, asked.shares
+    if facts.has_price:
+        paid = facts.log_price[items]
+        weight = np.where(np.isfinite(paid), shares, 0.0)
+        total = weight.sum(1)
+        usual = np.where(
+            total > 0, np.nansum(weight * np.nan_to_num(paid), 1) / np.maximum(total, 1e-9), np.nan
+        )
+        price = facts.log_price[found.item]
+        columns["price"] = price
+        columns["price_gap"] = price - usual[found.user]
+        columns["price_distance"] = np.abs(price - usual[found.user])
+    if facts.has_categories:
+        liked = (asked.profile @ facts.categories).tocsr()  # (users, categories)
+        columns["category_affinity"] = _row_products(liked, facts.categories, found)
+    if facts.has_brand:
+        same = (facts.brand[items][found.user] == facts.brand[found.item][:, None]) & (
+            facts.brand[found.item] >= 0
+        )[:, None]
+        columns["brand_affinity"] = np.where(same, shares[found.user], 0.0).sum(1)
+    return columns
+
+
+def _row_products(left: sp.csr_matrix, right: sp.csr_matrix, found: Candidates) -> Scores:
+    """(m,) left[user] · right[item]."""
+    if left.shape[1] <= 2000:
+        dense = left.toarray()
+        weighted = right[found.item]
+        weighted.data = (
+            weighted.data * dense[np.repeat(found.user, np.diff(weighted.indptr)), weighted.indices]
+        )
+        summed: Scores = np.asarray(weighted.sum(1), np.float32).ravel()
+        return summed
+    product: Scores = np.asarray(
+        left[found.user].multiply(right[found.item]).sum(1), np.float32
+    ).ravel()
+    return product

@@ -1,0 +1,192 @@
+"""From a catalogue and a log to everything that recommends: first on a held-out part, to choose
+and to be judged, then on all that is known.
+
+The users with targets are parted in two: `choosing` ones stop the training and teach the final
+ranking (their targets are later than, or left out of, all that made the features), `judging` ones
+are looked at once, for the report.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from apps.recommender.catalog import Catalog
+from apps.recommender.features import Features, ItemFacts, item_facts
+from apps.recommender.interactions import Interactions
+from apps.recommender.listing import describe_users
+from apps.recommender.neighbours import co_occurrence, worded_alike
+from apps.recommender.popularity import item_clock
+from apps.recommender.ranking import Ranking, TaughtLists, fit_ranking, gains
+from apps.recommender.retrieval import Channels, Scores, build_channels
+from apps.recommender.sequence_model import SequenceModel, new_model
+from apps.recommender.sequence_training import SequenceFit, ranking_watch, train_sequence
+from apps.recommender.settings import RecommenderSettings
+from apps.recommender.splits import Split, choose_split, part_of_users
+
+# Users with targets who choose; the others judge.
+CHOOSING = 0.5
+# The ranking has seen enough after so many users: trees on more take minutes and gain nothing.
+TAUGHT_USERS = 12_000
+USERS_AT_ONCE = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What does not depend on the log: texts as vectors and as a table of like words."""
+
+    catalog: Catalog
+    facts: ItemFacts
+    meaning: Scores
+    words: sp.csr_matrix
+    fingerprint: str
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Models that have not seen the targets of `split`. judging: (n_users,) marked users."""
+
+    split: Split
+    judging: NDArray[np.bool_]
+    channels: Channels
+    ranking: Ranking
+    fit: SequenceFit
+    seconds: dict[str, float]
+
+
+def given(
+    catalog: Catalog, meaning: Scores, settings: RecommenderSettings, fingerprint: str
+) -> Given:
+    """meaning: (items, d) whitened text vectors by the encoder of that fingerprint."""
+    words = worded_alike(catalog.texts, neighbours=settings.ranking.neighbours)
+    return Given(catalog, item_facts(catalog), meaning, words, fingerprint)
+
+
+def fit_held_out(
+    known: Given,
+    log: Interactions,
+    settings: RecommenderSettings,
+    *,
+    seed: int,
+    threads: int | None,
+    budget: float | None = None,
+    say: Callable[[str], None],
+) -> HeldOut:
+    """Train on the earlier part, choose with half of the users.
+
+    budget: seconds the sequence model may train for. Raises: DataError, see choose_split.
+    """
+    started = time.monotonic()
+    split = choose_split(log, settings)
+    choosing = part_of_users(log.n_users, CHOOSING, seed)
+    chooser = split.of_users(choosing)
+    say(
+        f"held out: {_held(split)}; {len(np.unique(chooser.user)):,} users choose, "
+        f"{len(np.unique(split.user)) - len(np.unique(chooser.user)):,} judge"
+    )
+    model = new_model(known.meaning, settings.sequence, decay=settings.profile.decay, seed=seed)
+    fit = train_sequence(
+        model,
+        split.known,
+        settings=settings.sequence,
+        epochs=settings.sequence.epochs,
+        seed=seed,
+        watch=ranking_watch(chooser, settings.events.history, seed),
+        seconds=budget,
+        say=say,
+    )
+    trained = time.monotonic()
+    channels = channels_of(known, split.known, settings, model)
+    lists = taught_lists(channels, known.facts, chooser, seed)
+    ranking = fit_ranking(lists, settings=settings.ranking, seed=seed, threads=threads)
+    judged = ", ".join(f"{name} {value:.4f}" for name, value in ranking.judged.items())
+    say(f"ranking: {ranking.kind} (NDCG@10 within the candidates: {judged or 'too few users'})")
+    seconds = {"sequence model": trained - started, "ranking": time.monotonic() - trained}
+    return HeldOut(split, ~choosing, channels, ranking, fit, seconds)
+
+
+def fit_all(
+    known: Given,
+    log: Interactions,
+    settings: RecommenderSettings,
+    held: HeldOut,
+    *,
+    seed: int,
+    say: Callable[[str], None],
+) -> Channels:
+    """The same models on the whole log, as long trained as was best on the held-out part."""
+    model = new_model(known.meaning, settings.sequence, decay=settings.profile.decay, seed=seed)
+    train_sequence(
+        model,
+        log,
+        settings=settings.sequence,
+        epochs=settings.sequence.epochs,
+        stop_after=held.fit.epochs,
+        seed=seed,
+        say=say,
+    )
+    return channels_of(known, log, settings, model)
+
+
+def channels_of(
+    known: Given, log: Interactions, settings: RecommenderSettings, model: SequenceModel
+) -> Channels:
+    """The channels for one state of the log."""
+    together = co_occurrence(
+        log, neighbours=settings.ranking.neighbours, shrink=settings.ranking.shrink
+    )
+    return build_channels(
+        log,
+        settings,
+        meaning=known.meaning,
+        sequence=model,
+        together=together,
+        words=known.words,
+        clock=item_clock(log),
+        fingerprint=known.fingerprint,
+    )
+
+
+def taught_lists(channels: Channels, facts: ItemFacts, split: Split, seed: int) -> TaughtLists:
+    """Candidates of users with a history and targets, marked with what they took.
+
+    In a log held out by users' last items each user is asked about at the moment of the target,
+    so that the counts of popularity end there.
+    """
+    past = np.diff(channels.log.starts) > 0
+    users, first = np.unique(split.user, return_index=True)
+    chosen = past[users]
+    users, first = users[chosen], first[chosen]
+    rng = np.random.default_rng(seed)
+    if len(users) > TAUGHT_USERS:
+        picked = np.sort(rng.permutation(len(users))[:TAUGHT_USERS])
+        users, first = users[picked], first[picked]
+    moments = split.when[first] if split.name == "last" else None
+    wanted = sp.csr_matrix(
+        (gains(split.worth), (split.user, split.item)),
+        shape=(channels.log.n_users, channels.log.n_items),
+    )
+    names: tuple[str, ...] = ()
+    values, owners, grades = [], [], []
+    for at in range(0, len(users), USERS_AT_ONCE):
+        part = slice(at, at + USERS_AT_ONCE)
+        now = None if moments is None else moments[part]
+        described = describe_users(channels, facts, users[part], now=now)
+        names = described.features.names
+        values.append(described.features.values)
+        owners.append(users[part][described.found.user])
+        grades.append(np.asarray(wanted[owners[-1], described.found.item]).ravel())
+    if not values:
+        empty = Features((), np.empty((0, 0), np.float32), np.empty((0, 0), np.float32))
+        return TaughtLists(empty, np.empty(0, np.int64), np.empty(0, np.int64))
+    features = Features(names, np.concatenate(values), np.empty((0, 0), np.float32))
+    return TaughtLists(features, np.concatenate(owners), np.concatenate(grades).astype(np.int64))
+
+
+def _held(split: Split) -> str:
+    if split.name == "last":
+        return f"the last item of {len(split):,} users"
+    return f"{len(split):,} pairs after one moment in time"

@@ -1,0 +1,94 @@
+"""Tables of item neighbours: bought together, and worded alike.
+
+A table is a sparse (items, items) matrix whose row k holds the few items nearest to k; a user's
+score for item c is the sum over the history of share_k · table[k, c], so that every point of it
+belongs to one item of the history.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from apps.recommender.interactions import Interactions
+
+# One robot with 10,000 items would make 100 million pairs; what a person did last says enough.
+PAIRED_HISTORY = 300
+BLOCK = 2048
+
+
+def co_occurrence(log: Interactions, *, neighbours: int, shrink: float) -> sp.csr_matrix:
+    """cosine(a, b) = n_ab / (√(n_a n_b) + shrink), n_ab: users with both; 0 for an item itself.
+
+    Degenerate: shrink 0 is the plain cosine of the two columns.
+    """
+    users = sp.csr_matrix(
+        (np.ones(len(log), np.float32), (log.user, log.item)), shape=(log.n_users, log.n_items)
+    )
+    recent = log.starts[log.user + 1] - np.arange(len(log)) <= PAIRED_HISTORY
+    paired = sp.csr_matrix(
+        (np.ones(int(recent.sum()), np.float32), (log.user[recent], log.item[recent])),
+        shape=users.shape,
+    )
+    roots = np.sqrt(np.asarray(users.sum(0)).ravel())
+    columns = paired.tocsc()
+    blocks = []
+    for at in range(0, log.n_items, BLOCK):
+        block = (columns[:, at : at + BLOCK].T @ paired).tocoo()
+        value = block.data / (roots[block.row + at] * roots[block.col] + shrink)
+        value[block.row + at == block.col] = 0.0
+        scored = sp.csr_matrix((value, (block.row, block.col)), shape=block.shape)
+        blocks.append(keep_largest(scored, neighbours))
+    return sp.vstack(blocks, format="csr")
+
+
+def worded_alike(texts: Sequence[str], *, neighbours: int) -> sp.csr_matrix:
+    """Cosine of TF-IDF over words and pairs of words; 0 for an item itself."""
+    if not any(text.strip() for text in texts):
+        return sp.csr_matrix((len(texts), len(texts)), dtype=np.float32)
+    # Chinese has no blanks between words: single characters and their pairs serve there.
+    vectoriser = TfidfVectorizer(
+        ngram_range=(1, 2),
+        min_df=2 if len(texts) > 1000 else 1,
+        sublinear_tf=True,
+        token_pattern=r"[^\W_\u3040-\u30ff\u4e00-\u9fff]+|[\u3040-\u30ff\u4e00-\u9fff]",
+        dtype=np.float32,
+    )
+    vectors = vectoriser.fit_transform(texts).tocsr()
+    transposed = vectors.T.tocsr()
+    blocks = []
+    for at in range(0, len(texts), BLOCK):
+        block = (vectors[at : at + BLOCK] @ transposed).tocoo()
+        block.data[block.row + at == block.col] = 0.0
+        blocks.append(keep_largest(block.tocsr(), neighbours))
+    return sp.vstack(blocks, format="csr")
+
+
+def keep_largest(matrix: sp.csr_matrix, count: int) -> sp.csr_matrix:
+    """The `count` largest values above 0 of each row, columns sorted."""
+    matrix = matrix.tocsr()
+    row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    order = np.lexsort((-matrix.data, row))
+    rank = np.arange(len(order)) - matrix.indptr[row[order]]
+    kept = order[(rank < count) & (matrix.data[order] > 0)]
+    result = sp.csr_matrix(
+        (matrix.data[kept].astype(np.float32), (row[kept], matrix.indices[kept])),
+        shape=matrix.shape,
+    )
+    result.sort_indices()
+    return result
+
+
+def row_largest(matrix: sp.csr_matrix, count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """(columns, values), both (rows, count), best first; -1 and 0 where a row has fewer."""
+    row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    order = np.lexsort((-matrix.data, row))
+    rank = np.arange(len(order)) - matrix.indptr[row[order]]
+    order, rank = order[rank < count], rank[rank < count]
+    columns = np.full((matrix.shape[0], count), -1, np.int64)
+    values = np.zeros((matrix.shape[0], count), np.float32)
+    columns[row[order], rank] = matrix.indices[order]
+    values[row[order], rank] = matrix.data[order]
+    return columns, values

@@ -1,0 +1,262 @@
+"""Candidates from several channels, each remembering where it came from.
+
+A channel turns a batch of users into a scorer, which can name its best items and can score any
+pair of a user and an item: the ranking needs every channel's view of every candidate.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from apps.recommender.interactions import Interactions
+from apps.recommender.neighbours import row_largest
+from apps.recommender.popularity import ItemClock, windowed_order
+from apps.recommender.profiles import Histories, profile_matrix, recency_weights
+from apps.recommender.sequence_model import SequenceModel, item_vectors, user_vectors
+from apps.recommender.settings import RecommenderSettings
+from shared.inference.vector_index import VectorIndex
+
+Rows = NDArray[np.int64]
+Scores = NDArray[np.float32]
+
+CHANNELS = ("sequence", "together", "words", "meaning", "popular")
+# Pairs of a user and an item whose vectors are multiplied at once: 64 MB of float32 at 256-d.
+PAIRS_AT_ONCE = 32_768
+# A catalogue up to this size is cheaper to score whole than pair by pair.
+WHOLE_CATALOGUE = 50_000
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A batch of users. now: (users,) microseconds, the moment each is asked about.
+
+    shares: (users, length) what each item of the history counts. profile: (users, items) sparse,
+    the same by item. seen: (users, items) sparse, above 0 where the user has had the item.
+    """
+
+    past: Histories
+    shares: Scores
+    profile: sp.csr_matrix
+    seen: sp.csr_matrix
+    now: Rows
+
+    def __len__(self) -> int:
+        return len(self.past)
+
+
+class Scorer(Protocol):
+    """What one channel says about one batch of users."""
+
+    def top(self, count: int) -> tuple[Rows, Scores]:
+        """(users, ≤ count) items and scores, best first; -1 where there is none."""
+        ...
+
+    def pairs(self, user: Rows, item: Rows) -> Scores:
+        """(m,) the score of item[i] for user[i] of the batch; 0: knows nothing."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class VectorScorer:
+    """users (b, d) against items (n, d), unit length; candidates by the index."""
+
+    users: Scores
+    items: Scores
+    index: VectorIndex
+
+    def top(self, count: int) -> tuple[Rows, Scores]:
+        hits = self.index.search(self.users, count)
+        rows = hits.ids.astype(np.int64)
+        rows[~self.users.any(1)] = -1  # nobody is near to a user without a history
+        return rows, hits.scores
+
+    def pairs(self, user: Rows, item: Rows) -> Scores:
+        if len(self.items) <= WHOLE_CATALOGUE:
+            whole: Scores = (self.users @ self.items.T)[user, item]
+            return whole
+        scores = np.empty(len(user), np.float32)
+        for at in range(0, len(user), PAIRS_AT_ONCE):
+            part = slice(at, at + PAIRS_AT_ONCE)
+            scores[part] = np.einsum("md,md->m", self.users[user[part]], self.items[item[part]])
+        return scores
+
+
+@dataclass(frozen=True, eq=False)
+class SparseScorer:
+    """matrix: (b, n) scores, stored where a neighbour of the history is."""
+
+    matrix: sp.csr_matrix
+
+    def top(self, count: int) -> tuple[Rows, Scores]:
+        return row_largest(self.matrix, count)
+
+    def pairs(self, user: Rows, item: Rows) -> Scores:
+        found: Scores = np.asarray(self.matrix[user, item], np.float32).ravel()
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class SameForAll:
+    """order: items, most wanted first. values: (n,) their scores."""
+
+    order: Rows
+    values: Scores
+    users: int
+
+    def top(self, count: int) -> tuple[Rows, Scores]:
+        best = self.order[:count]
+        shape = (self.users, len(best))
+        return np.broadcast_to(best, shape), np.broadcast_to(self.values[best], shape)
+
+    def pairs(self, user: Rows, item: Rows) -> Scores:  # noqa: ARG002
+        found: Scores = self.values[item]
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Channels:
+    """Everything that proposes and scores items, for one state of the log.
+
+    meaning: (n, d) whitened text vectors; moved: (n, d) the same as the sequence model sees them.
+    together, words: neighbour tables. order: items by popularity.
+    """
+
+    log: Interactions
+    settings: RecommenderSettings
+    meaning: Scores
+    meaning_index: VectorIndex
+    sequence: SequenceModel
+    moved: Scores
+    moved_index: VectorIndex
+    together: sp.csr_matrix
+    words: sp.csr_matrix
+    order: Rows
+    clock: ItemClock
+
+    def asked(self, past: Histories, seen: sp.csr_matrix, now: Rows) -> Asked:
+        shares = recency_weights(past, self.settings.profile, has_clock=self.log.has_clock)
+        profile = profile_matrix(past, shares, self.log.n_items)
+        return Asked(past, shares, profile, seen, now)
+
+    def scorers(self, asked: Asked) -> dict[str, Scorer]:
+        """Channel -> scorer, in the order of CHANNELS."""
+        people = user_vectors(self.sequence, self.moved, asked.past)
+        wanted = np.log1p(self.log.counts).astype(np.float32)
+        return {
+            "sequence": VectorScorer(people, self.moved, self.moved_index),
+            "together": SparseScorer((asked.profile @ self.together).tocsr()),
+            "words": SparseScorer((asked.profile @ self.words).tocsr()),
+            "meaning": VectorScorer(
+                np.asarray(asked.profile @ self.meaning), self.meaning, self.meaning_index
+            ),
+            "popular": SameForAll(self.order, wanted, len(asked)),
+        }
+
+
+def build_channels(
+    log: Interactions,
+    settings: RecommenderSettings,
+    *,
+    meaning: Scores,
+    sequence: SequenceModel,
+    together: sp.csr_matrix,
+    words: sp.csr_matrix,
+    clock: ItemClock,
+    fingerprint: str,
+) -> Channels:
+    """fingerprint: of the encoder whose vectors `meaning` are."""
+    moved = item_vectors(sequence)
+    return Channels(
+        log=log,
+        settings=settings,
+        meaning=meaning,
+        meaning_index=row_index(meaning, fingerprint),
+        sequence=sequence,
+        moved=moved,
+        moved_index=row_index(moved, fingerprint),
+        together=together,
+        words=words,
+        order=windowed_order(log, settings.ranking.windows_days),
+        clock=clock,
+    )
+
+
+def row_index(vectors: Scores, fingerprint: str) -> VectorIndex:
+    """An index whose ids are the row numbers."""
+    ids = [str(row) for row in range(len(vectors))]
+    return VectorIndex.build(vectors, ids, encoder_fingerprint=fingerprint)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Pairs of a user of the batch and an item, sorted by user. user, item: (m,).
+
+    sources: (m,) bit i is set where CHANNELS[i] proposed the item.
+    """
+
+    user: Rows
+    item: Rows
+    sources: NDArray[np.uint8]
+
+    def starts(self, users: int) -> Rows:
+        """(users + 1,): user u owns rows starts[u]:starts[u+1]."""
+        return np.concatenate([[0], np.cumsum(np.bincount(self.user, minlength=users))])
+
+    def keep(self, rows: NDArray[np.bool_]) -> "Candidates":
+        return Candidates(self.user[rows], self.item[rows], self.sources[rows])
+
+
+def candidates(
+    scorers: Mapping[str, Scorer],
+    asked: Asked,
+    *,
+    count: int,
+    n_items: int,
+    include_seen: bool,
+    blocked: Rows,
+) -> Candidates:
+    """The union of each channel's best `count` items that the user may be shown.
+
+    A channel is asked for as many more as it could waste on items of the history.
+    """
+    most_seen = 0 if include_seen else int(np.diff(asked.seen.indptr).max(initial=0))
+    wanted = min(n_items, count + min(most_seen, 4 * count) + len(blocked))
+    refused = np.zeros(n_items, bool)
+    refused[blocked] = True
+    keys: list[Rows] = []
+    bits: list[Rows] = []
+    seen = np.sort(_keys(*asked.seen.nonzero(), n_items))
+    for name, scorer in scorers.items():
+        top, _ = scorer.top(wanted)
+        user = np.repeat(np.arange(len(asked)), top.shape[1])
+        item = top.ravel()
+        rows = item >= 0
+        rows[rows] = ~refused[item[rows]]
+        key = _keys(user, item, n_items)
+        if not include_seen:
+            rows &= ~_contains(seen, key)
+        user, key = user[rows], key[rows]
+        # Still best first: the place within the user's list is the row less the list's start.
+        place = np.arange(len(user)) - np.searchsorted(user, user)
+        keys.append(key[place < count])
+        bits.append(np.full(int((place < count).sum()), 1 << CHANNELS.index(name), np.int64))
+    pairs, inverse = np.unique(np.concatenate(keys), return_inverse=True)
+    sources = np.bincount(inverse, weights=np.concatenate(bits), minlength=len(pairs))
+    return Candidates(pairs // n_items, pairs % n_items, sources.astype(np.uint8))
+
+
+def _keys(user: Rows, item: Rows, n_items: int) -> Rows:
+    return user.astype(np.int64) * n_items + item.astype(np.int64)
+
+
+def _contains(ordered: Rows, values: Rows) -> NDArray[np.bool_]:
+    """Whether each value is in the sorted array."""
+    if not len(ordered):
+        return np.zeros(len(values), bool)
+    place = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
+    found: NDArray[np.bool_] = ordered[place] == values
+    return found

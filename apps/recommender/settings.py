@@ -1,0 +1,154 @@
+"""[recommender] of triptych.toml: what an event is worth, the sizes of the models, the rules."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from shared.settings import Section, load_section, settings_file
+
+SECTION = "recommender"
+
+EVENT_WEIGHTS: dict[str, float] = {
+    "view": 1.0,
+    "click": 2.0,
+    "comment": 4.0,
+    "rating": 4.0,
+    "share": 5.0,
+    "cart": 5.0,
+    "buy": 8.0,
+    # These undo what came before them: a pair whose weights sum to 0 or less is no interest.
+    "refund": -8.0,
+    "cancel": -8.0,
+    "hide": -20.0,
+}
+TEXT_FIELDS: tuple[str, ...] = (
+    "title",
+    "brand",
+    "year",
+    "categories",
+    "tags",
+    "description",
+)
+Window = Literal["last", "time", "auto"]
+
+
+class EventSettings(Section):
+    """[recommender.events]: how the log is read.
+
+    weights: event type -> what one event adds to the interest of the user in the item; below 0
+    takes away. default: for events without a type. most: the weight of a pair at most, so that
+    forty views do not outweigh five purchases. history: a profile's most recent items.
+    """
+
+    weights: dict[str, float] = Field(default_factory=lambda: dict(EVENT_WEIGHTS))
+    default: float = Field(default=1.0, gt=0.0)
+    most: float = Field(default=10.0, gt=0.0)
+    history: int = Field(default=50, ge=1, le=500)
+
+    @field_validator("weights")
+    @classmethod
+    def _types_are_lower_case(cls, weights: dict[str, float]) -> dict[str, float]:
+        """What is not named keeps its weight; names are compared in lower case."""
+        return EVENT_WEIGHTS | {name.strip().lower(): value for name, value in weights.items()}
+
+
+class ProfileSettings(Section):
+    """[recommender.profile]: a user as a weighted mean over the items of the history.
+
+    decay: weight of an item against the one after it, where the log has no clock or items lie
+    close; half_life_days: what time adds to that (None: order alone counts).
+    """
+
+    decay: float = Field(default=0.8, gt=0.0, le=1.0)
+    half_life_days: float | None = Field(default=None, gt=0.0)
+
+
+class SequenceSettings(Section):
+    """[recommender.sequence]: the residual sequence model; epochs 0 leaves the mean alone.
+
+    dimensions: of the whitened item vectors. negatives: drawn evenly from the catalogue for each
+    batch. id_dropout: share of items whose id offset is hidden in a batch, so that text alone
+    must carry them. id_rate: learning rate of the id offsets. temperature: 1 / scale of the
+    logits at the start. id_weight_decay: pulls the offsets back to 0.
+    """
+
+    dimensions: int = Field(default=256, ge=8)
+    hidden: int = Field(default=96, ge=8)
+    length: int = Field(default=50, ge=2)
+    epochs: int = Field(default=6, ge=0)
+    patience: int = Field(default=2, ge=1)
+    batch_size: int = Field(default=256, ge=1)
+    negatives: int = Field(default=1024, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0.0)
+    id_rate: float = Field(default=3e-3, gt=0.0)
+    weight_decay: float = Field(default=0.01, ge=0.0)
+    id_weight_decay: float = Field(default=0.0, ge=0.0)
+    dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
+    id_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+    temperature: float = Field(default=0.07, gt=0.0)
+
+
+class RankingSettings(Section):
+    """[recommender.ranking]: candidates and the last step.
+
+    candidates: of each channel. windows_days: how far back popularity is counted, where the log
+    has a clock. neighbours, shrink: of the co-occurrence table (shrink: co-occurrences a pair of
+    items is assumed to lack, so that two shared buyers are no proof).
+    """
+
+    candidates: int = Field(default=100, ge=1)
+    windows_days: tuple[int, ...] = (7, 30)
+    neighbours: int = Field(default=200, ge=1)
+    shrink: float = Field(default=10.0, ge=0.0)
+    rounds: int = Field(default=400, ge=1)
+    leaves: int = Field(default=31, ge=2)
+    learning_rate: float = Field(default=0.05, gt=0.0)
+    negatives: int = Field(default=120, ge=1)
+
+
+class RuleSettings(Section):
+    """[recommender.rules]: what a shop allows. blocked: item ids never recommended.
+
+    per_category: items of one category in a list at most (None: no limit).
+    """
+
+    blocked: tuple[str, ...] = ()
+    per_category: int | None = Field(default=None, ge=1)
+
+
+class EncoderSettings(Section):
+    """[recommender.encoder]: fine-tuning on what is engaged with together.
+
+    pairs: at most so many pairs of items, 0 leaves the encoder frozen.
+    """
+
+    pairs: int = Field(default=0, ge=0)
+    window: int = Field(default=3, ge=1)
+
+
+class RecommenderSettings(Section):
+    """[recommender]. text_fields: the item's columns in the order they stand in its text.
+
+    held_out: `time` holds out the last `held_out_share` of the log's time, `last` the last item
+    of each user; `auto` takes `time` where the log has a clock and enough users on both sides.
+    """
+
+    text_fields: tuple[str, ...] = TEXT_FIELDS
+    description_words: int = Field(default=96, ge=0)
+    held_out: Window = "auto"
+    held_out_share: float = Field(default=0.2, gt=0.0, lt=1.0)
+    events: EventSettings = EventSettings()
+    profile: ProfileSettings = ProfileSettings()
+    sequence: SequenceSettings = SequenceSettings()
+    ranking: RankingSettings = RankingSettings()
+    rules: RuleSettings = RuleSettings()
+    encoder: EncoderSettings = EncoderSettings()
+
+
+def read_settings(environ: Mapping[str, str]) -> RecommenderSettings:
+    """[recommender] of the triptych.toml in use; defaults where there is none.
+
+    Raises: SettingsError naming the file, the key and what is allowed.
+    """
+    return load_section(RecommenderSettings, SECTION, file=settings_file(environ), environ=environ)

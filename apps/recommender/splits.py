@@ -1,0 +1,110 @@
+"""Held-out parts without leakage: the last item of each user, or everything after a moment."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.recommender.interactions import Interactions
+from apps.recommender.settings import RecommenderSettings
+from shared.errors import DataError
+
+# A cut in time needs this many users with a past and a future, absolutely and as a share.
+LEAST_USERS = 100
+LEAST_SHARE = 0.15
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """known: what a model may see. The targets, sorted by user: user, item (t,) int64, when
+    (t,) int64 in the log's time, worth (t,) float32 their weight. name: "last" or "time".
+    """
+
+    name: str
+    known: Interactions
+    user: NDArray[np.int64]
+    item: NDArray[np.int64]
+    when: NDArray[np.int64]
+    worth: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def of_users(self, chosen: NDArray[np.bool_]) -> "Split":
+        """The targets of the marked users (n_users,); what is known stays."""
+        rows = chosen[self.user]
+        return Split(
+            self.name,
+            self.known,
+            self.user[rows],
+            self.item[rows],
+            self.when[rows],
+            self.worth[rows],
+        )
+
+
+def leave_last_out(log: Interactions) -> Split:
+    """The last item of every user who has two or more.
+
+    It flatters every model that may look at other users' later events; for a log with a clock
+    `time_split` is what happens in a shop.
+    """
+    last = np.zeros(len(log), bool)
+    many = np.diff(log.starts) >= 2
+    last[log.starts[1:][many] - 1] = True
+    return _split("last", log, last)
+
+
+def time_split(log: Interactions, share: float) -> Split:
+    """Everything in the last `share` of the log's events is held out, at one moment for all.
+
+    A pair counts at its last event, so that an item bought before and again after the cut is a
+    target and no longer part of the history.
+    """
+    cut = np.quantile(log.time, 1.0 - share) if len(log) else 0
+    return _split("time", log, log.time > cut)
+
+
+def choose_split(log: Interactions, settings: RecommenderSettings) -> Split:
+    """As the settings say; `auto` cuts in time where the log has a clock and enough users act
+    on both sides of the cut.
+
+    Raises: DataError when no user has two items.
+    """
+    if settings.held_out == "time" and not log.has_clock:
+        raise DataError(
+            "[recommender] held_out = 'time': the events have no time stamps; use 'last' or 'auto'"
+        )
+    if settings.held_out != "last" and log.has_clock:
+        split = time_split(log, settings.held_out_share)
+        past = np.diff(split.known.starts) > 0
+        both = len(np.unique(split.user[past[split.user]]))
+        enough = both >= max(LEAST_USERS, LEAST_SHARE * log.n_users)
+        if settings.held_out == "time" or enough:
+            return split
+    split = leave_last_out(log)
+    if not len(split):
+        raise DataError(
+            f"none of the {log.n_users:,} users has two items in the log: "
+            "there is nothing to learn an order from and nothing to hold out"
+        )
+    return split
+
+
+def part_of_users(n_users: int, share: float, seed: int) -> NDArray[np.bool_]:
+    """(n_users,) a random `share` of the users marked."""
+    chosen = np.zeros(n_users, bool)
+    rng = np.random.default_rng(seed)
+    chosen[rng.permutation(n_users)[: round(share * n_users)]] = True
+    return chosen
+
+
+def _split(name: str, log: Interactions, held: NDArray[np.bool_]) -> Split:
+    return Split(
+        name,
+        log.keep(~held),
+        log.user[held].astype(np.int64),
+        log.item[held].astype(np.int64),
+        log.time[held],
+        log.weight[held],
+    )
