@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from shared.errors import TriptychError
-from shared.settings import CORE_SECTION, CoreSettings, Home, find_settings_file, load_section
+from shared.settings import CORE_SECTION, CoreSettings, Home, settings_file, load_section
 
 PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 # Below this the demo does not fit: three models, an index, the ONNX copy of the encoder.
@@ -138,7 +138,7 @@ def _disk(home: Home) -> Finding:
 
 
 def _settings(folder: Path) -> Finding:
-    file = find_settings_file(os.environ, folder)
+    file = settings_file(os.environ, folder)
     try:
         load_section(CoreSettings, CORE_SECTION, file=file, environ=os.environ)
     except TriptychError as error:

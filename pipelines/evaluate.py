@@ -40,6 +40,6 @@ def evaluate_model(
         from apps.news_monitor.recipe import evaluate
     else:
         from apps.recommender.recipe import evaluate
-    report = evaluate(version.path, input_file, mapping, home)
+    report = evaluate(version.path, input_file, mapping, home, say=say)
     folder = home.reports / f"{version.name}-{version.version}-{input_file.name.split('.')[0]}"
     return Evaluated(report, report.write(folder))

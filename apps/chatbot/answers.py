@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -18,6 +18,8 @@ from apps.chatbot.phrases import DEFAULT_LANGUAGE
 from shared.errors import DataError, ModelError
 from shared.tables import Column, read_table
 from shared.text import detect_language
+
+T = TypeVar("T")
 
 _SLOT = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _OPTIONAL = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
@@ -30,19 +32,24 @@ class Answer:
     """One thing the bot may say.
 
     label: the intent it answers; an answer that came without one is named by how it begins.
-    texts: language -> template variants, at least one.
+    titles: language -> how a customer would call it; texts: language -> template variants. Each
+    has at least one language.
     """
 
     label: str
-    title: str
+    titles: Mapping[str, str]
     texts: Mapping[str, tuple[str, ...]]
 
+    def title(self, language: str = DEFAULT_LANGUAGE) -> str:
+        return _in_language(self.titles, language)
+
+    def variants(self, language: str = DEFAULT_LANGUAGE) -> tuple[str, ...]:
+        """The templates in `language`, else in English, else in any language there is."""
+        return _in_language(self.texts, language)
+
     def template(self, language: str = DEFAULT_LANGUAGE) -> str:
-        """The first variant in `language`, else in English, else in any language there is."""
-        for candidate in (language, DEFAULT_LANGUAGE):
-            if self.texts.get(candidate):
-                return self.texts[candidate][0]
-        return next(iter(self.texts.values()))[0]
+        """The first of the variants."""
+        return self.variants(language)[0]
 
 
 @dataclass(frozen=True)
@@ -60,9 +67,9 @@ class AnswerBook:
         known = set(labels)
         return tuple(answer for answer in self.answers if answer.label not in known)
 
-    def title(self, label: str) -> str:
+    def title(self, label: str, language: str = DEFAULT_LANGUAGE) -> str:
         answer = self.by_label.get(label)
-        return answer.title if answer else readable(label)
+        return answer.title(language) if answer else readable(label)
 
     def save(self, path: Path) -> None:
         rows = [asdict(answer) for answer in self.answers]
@@ -73,7 +80,7 @@ class AnswerBook:
         """Raises ModelError when the file is missing or not what `save` writes."""
         try:
             rows = json.loads(path.read_text(encoding="utf-8"))
-            return cls(tuple(_answer(row["label"], row["title"], row["texts"]) for row in rows))
+            return cls(tuple(_answer(row["label"], row["titles"], row["texts"]) for row in rows))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{path}: not a readable answer file ({error})") from error
 
@@ -82,6 +89,13 @@ def readable(label: str) -> str:
     """`card_not-working` -> `Card not working`."""
     words = re.sub(r"[_\-/.]+", " ", label).strip()
     return words[:1].upper() + words[1:]
+
+
+def _in_language(several: Mapping[str, T], language: str) -> T:
+    for candidate in (language, DEFAULT_LANGUAGE):
+        if candidate in several:
+            return several[candidate]
+    return next(iter(several.values()))
 
 
 def slots_of(template: str) -> tuple[str, ...]:
@@ -125,11 +139,17 @@ def render(template: str, slots: Mapping[str, str]) -> Rendered:
     return Rendered(re.sub(r"[ \t]{2,}", " ", text).strip(), None)
 
 
+def say(variants: Sequence[str], slots: Mapping[str, str]) -> Rendered:
+    """The first variant whose slots are all known; else what the first one lacks."""
+    tries = [render(template, slots) for template in variants]
+    return next((rendered for rendered in tries if rendered.text is not None), tries[0])
+
+
 def read_answers(path: Path, mapping: Mapping[str, str]) -> AnswerBook:
     """Answers from a table `answer[,label][,title][,language]` or from a YAML file.
 
-    YAML: `answers:` is a list of {label, title, texts: {en: [template, …], zh: […]}}; `text:` with
-    one template will do.
+    YAML: `answers:` is a list of {label, title, title_zh, texts: {en: [template, …], zh: […]}};
+    `text:` with one template will do.
 
     Raises:
         DataError: unreadable, no usable answer, or a template with a stray brace.
@@ -178,14 +198,17 @@ def _yaml_rows(path: Path) -> list[_Row]:
         texts = entry.get("texts", {DEFAULT_LANGUAGE: entry.get("text")})
         for language, variants in texts.items():
             several = variants if isinstance(variants, list) else [variants]
-            rows += [(entry.get("label"), entry.get("title"), language, str(v)) for v in several]
+            title = entry.get(f"title_{language}")
+            if title is None and language == DEFAULT_LANGUAGE:
+                title = entry.get("title")
+            rows += [(entry.get("label"), title, language, str(v)) for v in several]
     return rows
 
 
 def _book(rows: Sequence[_Row], where: str) -> AnswerBook:
     """Rows of one label become one answer with variants; equal templates are one answer."""
     texts: dict[str, dict[str, list[str]]] = {}
-    titles: dict[str, str] = {}
+    titles: dict[str, dict[str, str]] = {}
     names = names_of([template for label, _, _, template in rows if label is None])
     for number, (label, title, language, template) in enumerate(rows, start=1):
         lint(template, f"{where}, answer {number}")
@@ -193,7 +216,9 @@ def _book(rows: Sequence[_Row], where: str) -> AnswerBook:
         variants = texts.setdefault(key, {}).setdefault(language, [])
         if template not in variants:
             variants.append(template)
-        titles.setdefault(key, title or (opening(template) if label is None else readable(key)))
+        fallback = opening(template) if label is None else readable(key)
+        if title or language == DEFAULT_LANGUAGE or key not in titles:
+            titles.setdefault(key, {}).setdefault(language, title or fallback)
     if not texts:
         raise DataError(f"{where}: there is no answer in it")
     return AnswerBook(tuple(_answer(key, titles[key], v) for key, v in texts.items()))
@@ -201,8 +226,10 @@ def _book(rows: Sequence[_Row], where: str) -> AnswerBook:
 
 def book_of_pairs(labels: Mapping[str, str]) -> AnswerBook:
     """The answers of question/answer training data; labels: answer text -> its label."""
-    rows = [(label, opening(text), detect_language(text), text) for text, label in labels.items()]
-    return AnswerBook(tuple(_answer(label, title, {lg: [text]}) for label, title, lg, text in rows))
+    rows = [(label, detect_language(text), text) for text, label in labels.items()]
+    return AnswerBook(
+        tuple(_answer(label, {lang: opening(text)}, {lang: [text]}) for label, lang, text in rows)
+    )
 
 
 def names_of(answers: Iterable[str]) -> dict[str, str]:
@@ -219,8 +246,9 @@ def names_of(answers: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def _answer(label: str, title: str, texts: Mapping[str, Iterable[str]]) -> Answer:
-    return Answer(label, title, {language: tuple(several) for language, several in texts.items()})
+def _answer(label: str, titles: Mapping[str, str], texts: Mapping[str, Iterable[str]]) -> Answer:
+    several = {language: tuple(templates) for language, templates in texts.items()}
+    return Answer(label, dict(titles), several)
 
 
 def opening(text: str, words: int = 7) -> str:

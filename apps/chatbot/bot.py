@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from apps.chatbot.answers import AnswerBook, render
+from apps.chatbot.answers import AnswerBook, say
 from apps.chatbot.decision import Decided, Decision, Policy, decide
 from apps.chatbot.matching import AnswerMatcher, Match
 from apps.chatbot.phrases import phrases_for, wants_person
@@ -112,7 +112,7 @@ class Bot:
         self.config = config
         self.classifier = classifier
         self.answers = answers
-        self._matcher = matcher
+        self.matcher = matcher
         self._beyond = {a.label for a in answers.beyond(classifier.labels)}
         self._embedder = embedder
 
@@ -180,7 +180,7 @@ class Bot:
         return pd.DataFrame(rows, columns=list(PREDICTION_COLUMNS))
 
     def _match(self, vectors: NDArray[np.float32]) -> Sequence[Match | None]:
-        return self._matcher.match(vectors) if self._matcher else [None] * len(vectors)
+        return self.matcher.match(vectors) if self.matcher else [None] * len(vectors)
 
     def _reply(
         self,
@@ -209,7 +209,9 @@ class Bot:
             oos_score=prediction.oos_score,
             answer=answer.template(language) if answer else "",
             ranking=ranking,
-            options=tuple(Option(label, self.answers.title(label)) for label in decided.labels)
+            options=tuple(
+                Option(label, self.answers.title(label, language)) for label in decided.labels
+            )
             if decided.decision == "clarify"
             else (),
             message=spoken.text if text else phrases_for(language).empty,
@@ -238,8 +240,9 @@ class Bot:
         phrases = phrases_for(language)
         answer = self.answers.by_label.get(label)
         if answer is None:
-            return Spoken(phrases.no_answer.format(title=self.answers.title(label)), None)
-        rendered = render(answer.template(language), slots)
+            title = self.answers.title(label, language)
+            return Spoken(phrases.no_answer.format(title=title), None)
+        rendered = say(answer.variants(language), slots)
         if rendered.text is None:
             slot = rendered.missing or ""
             return Spoken(phrases.ask_slot.format(slot=slot.replace("_", " ")), slot)

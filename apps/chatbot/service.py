@@ -9,7 +9,7 @@ from apps.chatbot.conversation import Conversations, Limits
 from apps.chatbot.settings import ChatbotSettings
 from apps.chatbot.tables import MIGRATIONS, VERSION_TABLE
 from shared.registry import Registry
-from shared.settings import Home, load_section, settings_file
+from shared.settings import Home, database_url, load_section, settings_file
 from shared.storage import create_engine, upgrade
 
 
@@ -30,7 +30,7 @@ def open_conversations(
     settings = load_section(
         ChatbotSettings, "chatbot", file=settings_file(os.environ), environ=os.environ
     )
-    engine = create_engine(home.database_url)
+    engine = create_engine(database_url(home, os.environ))
     upgrade(engine, MIGRATIONS, VERSION_TABLE)
     return Conversations(
         Bot.load(version.path, home=home, threads=threads),

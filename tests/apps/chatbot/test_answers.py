@@ -14,6 +14,7 @@ from apps.chatbot.answers import (
     read_answers,
     readable,
     render,
+    say,
     slots_of,
 )
 from shared.errors import DataError, ModelError
@@ -42,6 +43,13 @@ def test_a_value_is_never_read_as_a_template_again() -> None:
     assert render("Hello {customer_name}.", {"customer_name": "{order_id}"}).text == (
         "Hello {order_id}."
     )
+
+
+def test_the_first_variant_with_all_its_slots_is_said() -> None:
+    variants = ["Order {order_id} is late.", "Your order is late."]
+    assert say(variants, {"order_id": "7"}).text == "Order 7 is late."
+    assert say(variants, {}).text == "Your order is late."
+    assert say(variants[:1], {}).missing == "order_id"
 
 
 def test_slots_of_a_template_are_those_outside_its_optional_parts() -> None:
@@ -92,7 +100,7 @@ def test_rows_of_one_label_are_variants_of_one_answer(tmp_path: Path) -> None:
     book = read_answers(path, {})
     assert book.by_label["opening_hours"] == Answer(
         "opening_hours",
-        "Opening hours",
+        {"en": "Opening hours"},
         {"en": ("We open at nine.", "From nine on."), "zh": ("我们九点开门。",)},
     )
     assert book.by_label["opening_hours"].template("zh") == "我们九点开门。"
@@ -104,13 +112,14 @@ def test_yaml_answers_have_titles_and_languages(tmp_path: Path) -> None:
     path = tmp_path / "answers.yml"
     path.write_text(
         "answers:\n"
-        "  - label: refund\n    title: Refunds\n"
+        "  - label: refund\n    title: Refunds\n    title_zh: 退款\n"
         "    texts: {en: [Within five days.], zh: 五天内。}\n"
         "  - text: Nothing else.\n",
         encoding="utf-8",
     )
     book = read_answers(path, {})
     assert book.title("refund") == "Refunds"
+    assert book.title("refund", "zh") == "退款"
     assert book.by_label["refund"].template("zh") == "五天内。"
     assert len(book.answers) == 2
 
@@ -134,7 +143,7 @@ def test_yaml_that_is_no_answer_file_says_what_is_expected(
 
 
 def test_a_book_survives_saving(tmp_path: Path) -> None:
-    book = AnswerBook((Answer("a", "A", {"en": ("one", "two"), "zh": ("三",)}),))
+    book = AnswerBook((Answer("a", {"en": "A"}, {"en": ("one", "two"), "zh": ("三",)}),))
     book.save(tmp_path / "answers.json")
     assert AnswerBook.load(tmp_path / "answers.json") == book
 

@@ -19,9 +19,9 @@ from shared.storage import create_engine, upgrade
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 BOOK = AnswerBook(
     (
-        Answer("hours", "Opening hours", {"en": ("We open at nine.",)}),
-        Answer("track", "Track a parcel", {"en": ("Parcel {order_id} is on its way.",)}),
-        Answer("refund", "Get a refund", {"en": ("Refunds take five days.",)}),
+        Answer("hours", {"en": "Opening hours"}, {"en": ("We open at nine.",)}),
+        Answer("track", {"en": "Track a parcel"}, {"en": ("Parcel {order_id} is on its way.",)}),
+        Answer("refund", {"en": "Get a refund"}, {"en": ("Refunds take five days.",)}),
     )
 )
 EN = phrases_for("en")

@@ -1,0 +1,116 @@
+"""How good a bot is: understanding, and the decisions its customers would have met."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.chatbot.bot import Bot, Reply
+from shared.evaluation.classification import judge_single
+from shared.evaluation.metrics import auroc, bootstrap_interval, fpr_at_recall, mean_interval
+from shared.evaluation.report import Measure, Report
+from shared.inference.classifier import FusedClassifier
+from shared.training.examples import Examples
+
+# A scorer of the fusion by itself is a rival in the report, under the name a reader knows.
+RIVAL_NAMES = {
+    "lexical": "TF-IDF + linear SVM",
+    "dense": "frozen encoder + logistic regression",
+    "finetuned": "fine-tuned encoder alone",
+}
+
+
+def judge(
+    bot: Bot,
+    held: Examples,
+    out_of_scope: Sequence[str],
+    *,
+    title: str,
+    data: str,
+    rivals: Mapping[str, FusedClassifier],
+    seed: int,
+    notes: Sequence[str],
+) -> Report:
+    """Measure a bot on held-out questions and, where there are any, on texts it must refuse."""
+    scores = bot.classifier.score(held.texts)
+    parts = {RIVAL_NAMES.get(name, name): part for name, part in scores.parts.items()}
+    others = {name: other.score(held.texts).probabilities for name, other in rivals.items()}
+    judged = judge_single(
+        held.texts,
+        held.single,
+        bot.classifier.labels,
+        scores.probabilities,
+        rivals={**parts, **others},
+        seed=seed,
+    )
+    replies = bot.reply(held.texts)
+    measures = [*judged.measures, *_decisions(replies, held.single, seed)]
+    if out_of_scope:
+        measures += _refusals(bot, scores.oos, out_of_scope, seed)
+    return Report(
+        title=title,
+        app="chatbot",
+        model=bot.config.base + (" fine-tuned" if bot.config.finetuned else " frozen"),
+        data=data,
+        measures=tuple(measures),
+        per_label=judged.per_label,
+        confusions=judged.confusions,
+        slices=judged.slices,
+        baselines=judged.baselines,
+        calibration=judged.calibration,
+        notes=tuple(notes),
+    )
+
+
+def _decisions(replies: Sequence[Reply], truth: Sequence[str], seed: int) -> list[Measure]:
+    """Share of in-scope questions answered, asked back and refused; how often answers are right."""
+    decided = np.array([reply.decision for reply in replies])
+    right = np.array([reply.intent == label for reply, label in zip(replies, truth, strict=True)])
+    offered = np.array(
+        [
+            label in {option.label for option in reply.options}
+            for reply, label in zip(replies, truth, strict=True)
+        ]
+    )
+    found = []
+    for name, rows in (
+        ("answered", decided == "answer"),
+        ("asked back", decided == "clarify"),
+        ("refused", decided == "reject"),
+    ):
+        found.append(_share(name, rows, seed))
+    if (decided == "answer").any():
+        found.append(_share("right when answered", right[decided == "answer"], seed))
+    if (decided == "clarify").any():
+        found.append(_share("true intent offered", offered[decided == "clarify"], seed))
+    return found
+
+
+def _refusals(
+    bot: Bot, inside: NDArray[np.generic], out_of_scope: Sequence[str], seed: int
+) -> list[Measure]:
+    """How well the out-of-scope score tells the texts to refuse from the held-out questions."""
+    outside = bot.classifier.score(out_of_scope).oos
+    both = np.concatenate([outside, inside])
+    cut, n = len(outside), len(both)
+
+    def on(rows: NDArray[np.generic], figure: str) -> float:
+        out, within = both[rows[rows < cut]], both[rows[rows >= cut]]
+        if not len(out) or not len(within):
+            return float("nan")
+        # The in-scope texts are what must be kept: they are the positives of the second figure.
+        return auroc(out, within) if figure == "auroc" else fpr_at_recall(-within, -out)
+
+    found = []
+    for name, figure in (("out-of-scope AUROC", "auroc"), ("out of scope let through", "fpr")):
+        interval = bootstrap_interval(partial(on, figure=figure), n, seed=seed)
+        found.append(Measure(name, interval.value, interval.low, interval.high, n))
+    replies = bot.reply(out_of_scope)
+    refused = np.array([reply.decision in ("reject", "handover") for reply in replies])
+    return [*found, _share("out of scope refused", refused, seed)]
+
+
+def _share(name: str, rows: NDArray[np.generic], seed: int) -> Measure:
+    interval = mean_interval(rows, seed=seed)
+    return Measure(name, interval.value, interval.low, interval.high, len(rows))

@@ -1,0 +1,305 @@
+"""What the chatbot gives to be trained: examples, the objective, how it is judged."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.chatbot.answers import AnswerBook, book_of_pairs, names_of, read_answers
+from apps.chatbot.bot import (
+    ANSWERS_FILE,
+    BOT_FILE,
+    CLASSIFIER_FOLDER,
+    ENCODER_FOLDER,
+    Bot,
+    BotConfig,
+)
+from apps.chatbot.judgement import judge
+from apps.chatbot.matching import AnswerMatcher
+from apps.chatbot.settings import ChatbotSettings
+from shared.errors import DataError
+from shared.evaluation.calibration import fit_platt
+from shared.evaluation.report import Report
+from shared.inference.classifier import FusedClassifier
+from shared.inference.runtime import Embedder, load_embedder
+from shared.intake import take_in
+from shared.pretrained import PretrainedEncoder, resolve
+from shared.settings import Home
+from shared.tables import Column, sniff_columns
+from shared.training.examples import Examples, from_rows, split
+from shared.training.learning import HeadData, Learned, learn, refit
+from shared.training.options import TrainOptions
+
+HEAD = "intent"
+# Rows cut off for the report where no validation file is given.
+HELD_OUT_SHARE = 0.15
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Examples of a bot, and the answers that came with them (question/answer tables)."""
+
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+    answers: AnswerBook
+
+    def examples(self) -> Examples:
+        return from_rows(self.texts, [(label,) for label in self.labels], "single")
+
+
+@dataclass(frozen=True)
+class ChatbotRecipe:
+    """Tables `text,label` or `question,answer`; see `triptych train chatbot --help`."""
+
+    examples: Path
+    validation: Path | None = None
+    out_of_scope: Path | None = None
+    answers: Path | None = None
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    settings: ChatbotSettings = field(default_factory=ChatbotSettings)
+    app: str = "chatbot"
+
+    def fit(self, folder: Path, *, options: TrainOptions, home: Home, say: Say) -> Report:
+        """Train, judge on rows held out, write the bot into `folder`.
+
+        Raises:
+            DataError: the tables. ModelError: the base encoder.
+        """
+        questions = read_questions(self.examples, self.mapping, home, say)
+        book = _joined(questions.answers, self._answer_file())
+        train, held, cut = self._parts(questions, options, home, say)
+        refused = self._out_of_scope(home, say)
+        learn_oos, judge_oos = refused[::2], refused[1::2]
+        base = resolve(options.base, cache=home.cache)
+        embedder = load_embedder(base.path, cache=home.cache, threads=options.threads)
+        head = HeadData(HEAD, train, learn_oos)
+        learned = learn(
+            [head],
+            base=base,
+            embedder=embedder,
+            options=options,
+            folder=folder / ENCODER_FOLDER,
+            say=say,
+        )
+        config = self._config(base, learned, learned.classifier(HEAD))
+        bot = _assemble(config, learned.classifier(HEAD), book, train, embedder)
+        rivals = {"fusion without fine-tuning": learned.frozen[HEAD].classifier}
+        report = judge(
+            bot,
+            held,
+            judge_oos,
+            title=f"Chatbot from {self.examples.name}",
+            data=f"{len(held)} held-out questions"
+            + (f" and {len(judge_oos)} out of scope" if judge_oos else ""),
+            rivals=rivals if learned.finetuned else {},
+            seed=options.seed,
+            notes=(*learned.notes, *learned.chosen[HEAD].notes),
+        )
+        if cut and learned.encoder is None:
+            # The report is written; the rows it was written on may now teach too.
+            everything = HeadData(HEAD, questions.examples(), refused)
+            classifier = refit(everything, embedder=embedder, options=options).classifier
+            config = self._config(base, learned, classifier)
+            bot = _assemble(config, classifier, book, everything.examples, embedder)
+            note = "The released model was then fitted again on all rows, the held-out ones too."
+            report = replace(report, notes=(*report.notes, note))
+        _write(bot, folder, keep_encoder=learned.encoder is not None)
+        return report
+
+    def _answer_file(self) -> AnswerBook:
+        return read_answers(self.answers, self.mapping) if self.answers else AnswerBook()
+
+    def _parts(
+        self, questions: Questions, options: TrainOptions, home: Home, say: Say
+    ) -> tuple[Examples, Examples, bool]:
+        """Training rows, held-out rows, and whether the latter were cut off the former."""
+        everything = questions.examples()
+        if self.validation is None:
+            parts = split(everything, fraction=HELD_OUT_SHARE, seed=options.seed)
+            return parts.train, parts.validation, True
+        held = read_questions(self.validation, self.mapping, home, say, like=questions)
+        return everything, held.examples(), False
+
+    def _out_of_scope(self, home: Home, say: Say) -> tuple[str, ...]:
+        if self.out_of_scope is None:
+            return ()
+        table = take_in(
+            self.out_of_scope,
+            [Column("text")],
+            mapping=_present(self.mapping, ("text",)),
+            rejects=home.reports / "rejects",
+            say=say,
+        )
+        return tuple(table.frame["text"])
+
+    def _config(
+        self, base: PretrainedEncoder, learned: Learned, classifier: FusedClassifier
+    ) -> BotConfig:
+        settings = self.settings
+        return BotConfig(
+            base=base.name,
+            base_sha256=base.sha256,
+            finetuned=learned.encoder is not None,
+            alpha=settings.risk,
+            oos_threshold=classifier.oos_threshold(settings.in_scope_loss),
+            max_options=settings.max_options,
+            handover_labels=settings.handover_labels,
+            matched_labels=(),
+            match_slope=0.0,
+            match_intercept=0.0,
+        )
+
+
+def read_questions(
+    path: Path,
+    mapping: Mapping[str, str],
+    home: Home,
+    say: Say,
+    *,
+    like: Questions | None = None,
+) -> Questions:
+    """A table of `text,label`, or of `question,answer`, whichever columns it has.
+
+    like: training questions whose answers give the labels of a question/answer table.
+    """
+    present = set(sniff_columns(path))
+    rejects = home.reports / "rejects"
+    question, answer = mapping.get("question", "question"), mapping.get("answer", "answer")
+    if {question, answer} <= present:
+        table = take_in(
+            path,
+            [Column("question"), Column("answer")],
+            mapping=_present(mapping, ("question", "answer")),
+            rejects=rejects,
+            say=say,
+        )
+        texts = tuple(table.frame["question"])
+        given = tuple(text.strip() for text in table.frame["answer"])
+        known = _labels_of(like) if like else {}
+        labels = {**names_of(given), **known}
+        return Questions(texts, tuple(labels[a] for a in given), book_of_pairs(labels))
+    table = take_in(
+        path,
+        [Column("text"), Column("label")],
+        mapping=_present(mapping, ("text", "label")),
+        rejects=rejects,
+        say=say,
+    )
+    labels_given = tuple(label.strip() for label in table.frame["label"])
+    return Questions(tuple(table.frame["text"]), labels_given, AnswerBook())
+
+
+def evaluate(
+    folder: Path, path: Path, mapping: Mapping[str, str], home: Home, *, say: Say
+) -> Report:
+    """Judge a released bot on somebody's `text,label` or `question,answer` table.
+
+    Raises:
+        DataError: the table, or none of its labels is known to the model.
+    """
+    bot = Bot.load(folder, home=home)
+    asked = read_questions(path, mapping, home, say)
+    if asked.answers.answers:
+        known = {answer.template(): answer.label for answer in bot.answers.answers}
+        texts = {answer.label: answer.template() for answer in asked.answers.answers}
+        asked = replace(
+            asked, labels=tuple(known.get(texts[label], label) for label in asked.labels)
+        )
+    if not set(asked.labels) & {*bot.classifier.labels, *bot.answers.by_label}:
+        raise DataError(
+            f"{path}: none of its labels ({', '.join(sorted(set(asked.labels))[:4])}, …) is known "
+            f"to this model ({', '.join(bot.classifier.labels[:4])}, …)"
+        )
+    return judge(
+        bot,
+        from_rows(asked.texts, [(label,) for label in asked.labels], "single"),
+        (),
+        title=f"Chatbot on {path.name}",
+        data=f"{len(asked.texts)} questions of {path.name}",
+        rivals={},
+        seed=13,
+        notes=(),
+    )
+
+
+def _present(mapping: Mapping[str, str], ours: Sequence[str]) -> dict[str, str]:
+    return {name: mapping[name] for name in ours if name in mapping}
+
+
+def _labels_of(questions: Questions) -> dict[str, str]:
+    """answer text -> label."""
+    return {answer.template(): answer.label for answer in questions.answers.answers}
+
+
+def _joined(first: AnswerBook, second: AnswerBook) -> AnswerBook:
+    """Both books; an answer that stands in both is taken from the second, which is richer."""
+    said = {
+        text for answer in first.answers for several in answer.texts.values() for text in several
+    }
+    extra = [a for a in second.answers if a.template() not in said or a.label in first.by_label]
+    replaced = {answer.label for answer in extra}
+    return AnswerBook((*(a for a in first.answers if a.label not in replaced), *extra))
+
+
+def _assemble(
+    config: BotConfig,
+    classifier: FusedClassifier,
+    book: AnswerBook,
+    train: Examples,
+    embedder: Embedder,
+) -> Bot:
+    """A bot in memory; answers no example asks for get a matcher calibrated on those that have."""
+    beyond = book.beyond(classifier.labels)
+    if not beyond:
+        return Bot(config, classifier, book, None, embedder)
+    labels = tuple(answer.label for answer in book.answers)
+    matcher = AnswerMatcher.from_answers(
+        labels, [answer.template() for answer in book.answers], embedder
+    )
+    slope, intercept = _match_curve(matcher, train, embedder)
+    return Bot(
+        replace(config, matched_labels=labels, match_slope=slope, match_intercept=intercept),
+        classifier,
+        book,
+        matcher.with_curve(slope, intercept),
+        embedder,
+    )
+
+
+def _match_curve(
+    matcher: AnswerMatcher, train: Examples, embedder: Embedder
+) -> tuple[float, float]:
+    """How often the nearest answer is the right one, as a function of its similarity.
+
+    Learned from the training questions whose answer is among the answers; without any the curve
+    is (0, -50): a match is then never probable, and only ever offered by the ranking.
+    """
+    rows = [i for i, label in enumerate(train.single) if label in set(matcher.labels)]
+    if len(rows) < 20:
+        return 0.0, -50.0
+    vectors = embedder.encode([train.texts[i] for i in rows])
+    scores: NDArray[np.float32] = matcher.similarities(vectors)
+    best = scores.argmax(axis=1)
+    right = np.array(
+        [matcher.labels[j] == train.single[i] for i, j in zip(rows, best, strict=True)]
+    )
+    slope, intercept = fit_platt(scores.max(axis=1), right)
+    return float(slope), float(intercept)
+
+
+def _write(bot: Bot, folder: Path, *, keep_encoder: bool) -> None:
+    if not keep_encoder and (folder / ENCODER_FOLDER).exists():
+        shutil.rmtree(folder / ENCODER_FOLDER)
+    config = asdict(bot.config)
+    (folder / BOT_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    bot.answers.save(folder / ANSWERS_FILE)
+    (folder / CLASSIFIER_FOLDER).mkdir()
+    bot.classifier.save(folder / CLASSIFIER_FOLDER)
+    if bot.matcher is not None:
+        bot.matcher.save(folder)

@@ -1,0 +1,146 @@
+"""One database for all applications: SQLite by default, PostgreSQL by URL, one schema by Alembic.
+
+Every application declares its own tables and keeps its own migrations and version table, so that one
+can be upgraded without the others.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Dialect, Engine, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.types import TypeDecorator
+
+from shared.errors import ServiceError, SettingsError
+
+# How long a writer waits for another one before it gives up, in seconds.
+BUSY_SECONDS = 30
+SUPPORTED = ("sqlite", "postgresql+psycopg")
+ENV_FOLDER = Path(__file__).parent / "migrations_env"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in time: aware in Python, stored in UTC.
+
+    SQLite keeps no offset, so that the decorator adds UTC on the way out. A naive datetime is a bug
+    and raises ValueError.
+    """
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone; store aware datetimes only")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def create_engine(url: str) -> Engine:
+    """An engine for `sqlite:///FILE` or `postgresql+psycopg://…`; nothing is connected yet.
+
+    SQLite: the folder is made, write-ahead logging lets readers and one writer work at once, a
+    writer waits up to 30 seconds for another, foreign keys hold.
+
+    Raises:
+        SettingsError: not a URL, or one of another database.
+    """
+    parsed = _parsed(url)
+    if parsed.get_backend_name() != "sqlite":
+        return sa.create_engine(
+            parsed, pool_pre_ping=True, connect_args={"connect_timeout": BUSY_SECONDS}
+        )
+    if parsed.database and parsed.database != ":memory:":
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_SECONDS})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def upgrade(engine: Engine, migrations: Path, version_table: str) -> None:
+    """Bring an application's tables to the newest schema; does nothing where they are.
+
+    migrations: the application's folder, with `versions/` in it. Two processes may call it at
+    once: the second waits for the first.
+
+    Raises:
+        ServiceError: the database is not reached, locked, or newer than this program.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(ENV_FOLDER))
+    config.set_main_option("version_locations", str(migrations / "versions"))
+    config.set_main_option("path_separator", "newline")
+    with reached(engine.url), engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(727210)"))
+        config.attributes["connection"] = connection
+        config.attributes["version_table"] = version_table
+        command.upgrade(config, "head")
+
+
+@contextmanager
+def reached(url: URL) -> Iterator[None]:
+    """Turns "not reached" and "locked" into a ServiceError of one line, without the password."""
+    try:
+        yield
+    except sa.exc.OperationalError as error:
+        reason = " ".join(str(error.orig).split())
+        raise ServiceError(f"database {_shown(url)}: {reason}") from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise ServiceError(f"database {_shown(url)}: the connection was lost") from error
+        raise
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect()
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise SettingsError(
+            "database_url is not a URL of a known database; allowed are sqlite:///FILE and "
+            "postgresql+psycopg://USER:PASSWORD@HOST/NAME"
+        ) from error
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"database_url needs the module {error.name}: install the extra, "
+            "pip install 'triptych[postgres]', and write postgresql+psycopg://…"
+        ) from error
+    if parsed.drivername not in SUPPORTED:
+        raise SettingsError(
+            f"database_url begins with {parsed.drivername}; allowed are {' and '.join(SUPPORTED)}"
+        )
+    return parsed
+
+
+def _shown(url: URL) -> str:
+    return url.render_as_string(hide_password=True)
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # SQLAlchemy opens transactions itself; the driver's own BEGIN would come too late and too weak.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    """Take the write lock at the start: a reader that turns writer later could only fail."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

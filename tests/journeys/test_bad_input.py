@@ -1,0 +1,78 @@
+"""Mistakes a user can make: each gets one clear line and its exit code, and nothing is lost."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def train(examples: Path) -> tuple[str | Path, ...]:
+    return ("train", "chatbot", "--examples", examples, "--name", "bad", "--method", "frozen")
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (None, ["questions.csv", "no such file"]),
+        ("", ["questions.csv"]),
+        ("question_text,intent\nhello,a\n", ["text", "question_text", "--text-column"]),
+        ("text,label\nhello,a\nbye,a\n", ["only the label 'a'", "at least 2"]),
+        ("text,label\n,a\n,b\n", ["questions.csv"]),
+    ],
+)
+def test_a_table_that_cannot_be_trained_on(
+    triptych: Run, tmp_path: Path, content: str | None, parts: list[str]
+) -> None:
+    path = tmp_path / "questions.csv"
+    if content is not None:
+        path.write_text(content)
+    done = triptych(*train(path), home=tmp_path)
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("triptych: ")
+    for part in parts:
+        assert part in line
+    assert not (tmp_path / "models" / "bad").exists()
+
+
+def test_bad_rows_are_listed_with_their_line_and_the_rest_is_used(
+    triptych: Run, tmp_path: Path
+) -> None:
+    rows = [f"where is order {n}?,track\ngive me money back {n},refund" for n in range(12)]
+    path = tmp_path / "questions.csv"
+    path.write_text("text,label\n" + "\n".join(rows) + "\n,track\nno label here,\n")
+    done = triptych(*train(path), home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 of 26 rows rejected" in done.stdout
+    (rejects,) = tmp_path.rglob("*rejects*.csv")
+    text = rejects.read_text()
+    assert "26," in text
+    assert "27," in text
+
+
+def test_an_unknown_model_is_named_with_what_there_is(triptych: Run) -> None:
+    done = triptych("chatbot", "ask", "hello", "--model", "nosuch")
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert "nosuch" in line
+    assert "chatbot" in line
+
+
+def test_a_model_of_another_application_is_refused(triptych: Run) -> None:
+    done = triptych("chatbot", "ask", "hello", "--model", "news")
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert "news" in line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("train", "chatbot"), ("recommend", "-k", "0", "--output", "x.parquet"), ("nonsense",)],
+)
+def test_wrong_usage_is_exit_code_2(triptych: Run, arguments: tuple[str, ...]) -> None:
+    done = triptych(*arguments)
+    assert done.returncode == 2
+    assert "Usage" in done.stderr

@@ -1,0 +1,101 @@
+"""The command line itself: quick to start, complete, and true to what the README says."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+from pipelines.cli import app
+
+ROOT = Path(__file__).resolve().parents[2]
+CONTRACT = {
+    "demo", "dashboard", "serve", "doctor", "recommend", "evaluate", "benchmark",
+    "train chatbot", "train news", "train recommender", "predict chatbot", "predict news",
+    "chatbot ask", "news run", "news once", "news replay", "news test-mail",
+    "models list", "models show", "models promote", "models rollback", "models export",
+    "models fetch", "data list", "data fetch",
+}  # fmt: skip
+
+
+def commands_of(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every command of the tree as its words, `("train", "chatbot")`."""
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            yield from commands_of(inner, (*words, name))
+    else:
+        yield words
+
+
+@pytest.fixture(scope="module")
+def tree() -> dict[str, click.Command]:
+    root = typer.main.get_command(app)
+    found = {}
+    for words in commands_of(root):
+        command: click.Command = root
+        for word in words:
+            assert isinstance(command, click.Group)
+            command = command.commands[word]
+        found[" ".join(words)] = command
+    return found
+
+
+def test_every_command_of_the_contract_exists(tree: dict[str, click.Command]) -> None:
+    assert set(tree) >= CONTRACT
+
+
+def test_every_command_and_option_says_what_it_does(tree: dict[str, click.Command]) -> None:
+    for name, command in tree.items():
+        assert command.help, name
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and parameter.name not in ("help",):
+                assert parameter.help, f"{name} {parameter.opts}"
+
+
+def test_common_options_are_spelt_alike(tree: dict[str, click.Command]) -> None:
+    for name, command in tree.items():
+        options = {o for p in command.params if isinstance(p, click.Option) for o in p.opts}
+        assert "--home" in options or name == "data list", name
+        assert "--json" in options or name in {
+            "dashboard", "serve", "news run", "news test-mail", "models promote",
+            "models rollback", "models export", "models fetch", "data fetch",
+        }, name  # fmt: skip
+
+
+def test_help_loads_no_heavy_library() -> None:
+    program = (
+        "import sys; sys.argv = ['triptych', '--help']\n"
+        "from pipelines import cli\n"
+        "try:\n    cli.main()\nexcept SystemExit as stop:\n    assert not stop.code\n"
+        "heavy = {'torch', 'transformers', 'pandas', 'numpy', 'sklearn', 'streamlit', 'sqlalchemy'}\n"
+        "loaded = heavy & set(sys.modules)\n"
+        "assert not loaded, loaded\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    assert "fine-tuning core" in done.stdout
+
+
+def readme_commands() -> list[str]:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.findall(r"^\s*(?:\$ )?triptych ([a-z][^\n|#]*)", text, flags=re.MULTILINE)
+
+
+def test_every_command_in_the_readme_exists_with_its_options(
+    tree: dict[str, click.Command],
+) -> None:
+    shown = readme_commands()
+    assert len(shown) >= 10
+    for line in shown:
+        words = line.split()
+        name = next((n for n in (" ".join(words[:2]), words[0]) if n in tree), None)
+        assert name is not None, line
+        known = {o for p in tree[name].params for o in p.opts}
+        for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", line):
+            assert option in known or option == "--help", line
