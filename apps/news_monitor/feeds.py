@@ -149,7 +149,9 @@ def _read(
             FetchStatus.BUSY, url, retry_after=wait, code=code, error=f"HTTP {code}: asked to wait"
         )
     if code == 410:
-        return Fetched(FetchStatus.GONE, url, code=code, error="HTTP 410: the feed is gone for good")
+        return Fetched(
+            FetchStatus.GONE, url, code=code, error="HTTP 410: the feed is gone for good"
+        )
     if code != 200:
         reason = f"HTTP {code} {response.reason_phrase}".strip()
         return Fetched(FetchStatus.FAILED, url, retry_after=wait, code=code, error=reason)

@@ -62,7 +62,7 @@ class SurgeSettings(Section):
     """[news.surges]: what is asked of a surge (see SurgeRule), and how often it is looked for."""
 
     cadence_hours: Literal[1, 2, 3, 4, 6, 8, 12, 24] = 1
-    windows_hours: tuple[int, ...] = Field(default=(24, 72), min_length=1)
+    windows_hours: tuple[int, ...] = Field(default=(24, 48, 72), min_length=1)
     baseline_days: int = Field(default=84, ge=14, le=730)
     min_history_days: int = Field(default=14, ge=7)
     min_negative: int = Field(default=4, ge=1)
@@ -128,7 +128,9 @@ class NewsSettings(Section):
     def _mail_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for address in value:
             if not ADDRESS.fullmatch(address):
-                raise ValueError(f"expected mail addresses such as desk@bank.example, not {address!r}")
+                raise ValueError(
+                    f"expected mail addresses such as desk@bank.example, not {address!r}"
+                )
         return tuple(dict.fromkeys(value))
 
     @field_validator("mail_from")

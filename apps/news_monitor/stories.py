@@ -72,6 +72,14 @@ class CopyIndex:
             answers += self._add_block(stories[part], texts[part], times[part])
         return answers
 
+    def restore(
+        self, stories: Sequence[int], texts: Sequence[str], times: Sequence[datetime]
+    ) -> None:
+        """Take in texts whose stories are known already, instead of what was there."""
+        self._stories, self._texts, self._times = list(stories), list(texts), list(times)
+        self._vectors = self._vectorise(texts) if texts else None
+        self._exact = {exact_key(text): place for place, text in enumerate(texts)}
+
     def _vectorise(self, texts: Sequence[str]) -> csr_matrix:
         vectors: csr_matrix = HashingVectorizer(
             analyzer="char_wb",

@@ -44,7 +44,7 @@ class Gate(IntEnum):
 class SurgeRule:
     """What is tested, and how careful. Hours and days are UTC; shares lie in [0, 1]."""
 
-    windows_hours: tuple[int, ...] = (24, 72)
+    windows_hours: tuple[int, ...] = (24, 48, 72)
     baseline_days: int = 84
     min_history_days: int = 14
     overdispersion: float = 0.02
@@ -227,9 +227,7 @@ def scan(
     for day in np.unique(days):
         usual[int(day)] = estimate(_history(counts, int(day), rule), rule.overdispersion)
     today = [usual[int(day)] for day in days]
-    expected = [
-        _expect(counts, base, int(end), rule) for base, end in zip(today, at, strict=True)
-    ]
+    expected = [_expect(counts, base, int(end), rule) for base, end in zip(today, at, strict=True)]
     shape = n.shape
     share = np.array([base.share for base in today]).reshape(shape[:2])
     rho = np.array([base.rho for base in today]).reshape(shape[:2])

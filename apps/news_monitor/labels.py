@@ -1,0 +1,43 @@
+"""What a labeller says about one headline. Light: pages and the replay of given labels use it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+SENTIMENTS = ("negative", "neutral", "positive")
+ALL_NEWS = "All news"
+"""The topic of everything where a model knows no topics."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """sentiment: the most probable. p_*: calibrated, sum to 1. negative: counted as negative, by
+    the model's own threshold on p_negative. topics: decided, perhaps none. topic_scores: every
+    topic with its probability."""
+
+    sentiment: str
+    p_negative: float
+    p_neutral: float
+    p_positive: float
+    negative: bool
+    topics: tuple[str, ...]
+    topic_scores: Mapping[str, float] = field(default_factory=dict)
+
+
+class LabelTexts(Protocol):
+    """Anything that labels headlines: the model, or a table of labels given beforehand."""
+
+    @property
+    def name(self) -> str:
+        """Shown with every alert, such as news@3."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the labels: evaluations of two models are never mixed."""
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """All topics it knows; empty: it knows none."""
+
+    def label(self, texts: Sequence[str]) -> list[Labels]:
+        """One for each text, in order."""

@@ -1,0 +1,153 @@
+"""Labels for the stories that have none yet, and the hourly buckets that follow from them.
+
+The work is found by what is missing, not by a clock: a run that is cut off is simply taken up
+again. Predictions and the buckets they change are one transaction, so that a count can never
+disagree with what it counts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, and_, case, delete, func, insert, select
+from sqlalchemy.sql.elements import ColumnElement
+
+from apps.news_monitor.ingest import insert_new
+from apps.news_monitor.labels import ALL_NEWS, LabelTexts
+from apps.news_monitor.tables import (
+    bucket,
+    item,
+    item_topic,
+    model_version,
+    prediction,
+    topic,
+)
+
+
+@dataclass(frozen=True)
+class ActiveModel:
+    """A labeller as the database knows it. topics: name -> id of all its topics."""
+
+    id: int
+    labeller: LabelTexts
+    topics: dict[str, int]
+
+
+def register_model(connection: Connection, labeller: LabelTexts, now: datetime) -> ActiveModel:
+    """The rows of a model and its topics, made if they are new."""
+    row = {"name": labeller.name, "fingerprint": labeller.fingerprint, "first_used_at": now}
+    insert_new(connection, model_version, [row])
+    model_id = connection.execute(
+        select(model_version.c.id).where(model_version.c.fingerprint == labeller.fingerprint)
+    ).scalar_func.sum()
+    names = labeller.topics or (ALL_NEWS,)
+    insert_new(connection, topic, [{"name": name, "enabled": True} for name in names])
+    ids = {
+        row.name: row.id
+        for row in connection.execute(select(topic.c.name, topic.c.id))
+        if row.name in names
+    }
+    return ActiveModel(model_id, labeller, {name: ids[name] for name in names})
+
+
+def _unlabelled(model_id: int) -> ColumnElement[bool]:
+    labelled = select(prediction.c.item_id).where(
+        prediction.c.item_id == item.c.id, prediction.c.model_id == model_id
+    )
+    return and_(item.c.story_id == item.c.id, ~labelled.exists())
+
+
+def count_unlabelled(connection: Connection, model_id: int) -> int:
+    """Stories (first items, not copies) that the model has not labelled yet."""
+    query = select(func.count()).select_from(item).where(_unlabelled(model_id))
+    return int(connection.execute(query).scalar_func.sum())
+
+
+def label_pending(
+    engine: Engine, model: ActiveModel, *, now: datetime, limit: int, batch: int = 64
+) -> int:
+    """Label up to `limit` stories, newest first; returns how many."""
+    done = 0
+    while done < limit:
+        with engine.begin() as connection:
+            rows = connection.execute(
+                select(item.c.id, item.c.title, item.c.summary, item.c.hour)
+                .where(_unlabelled(model.id))
+                .order_by(item.c.effective_at.desc(), item.c.id.desc())
+                .limit(min(batch, limit - done))
+            ).all()
+        if not rows:
+            break
+        # Outside a transaction: the model takes its time, and others want to write.
+        labels = model.labeller.label([row.title or row.summary for row in rows])
+        predictions: list[dict[str, Any]] = []
+        topics: list[dict[str, Any]] = []
+        for row, label in zip(rows, labels, strict=True):
+            key = {"item_id": row.id, "model_id": model.id}
+            predictions.append(
+                {
+                    **key,
+                    "label": label.sentiment,
+                    "p_negative": label.p_negative,
+                    "p_neutral": label.p_neutral,
+                    "p_positive": label.p_positive,
+                    "negative": label.negative,
+                    "created_at": now,
+                }
+            )
+            decided = label.topics if model.labeller.topics else (ALL_NEWS,)
+            topics += [
+                {**key, "topic_id": model.topics[name], "score": label.topic_scores.get(name, 1.0)}
+                for name in decided
+            ]
+        with engine.begin() as connection:
+            insert_new(connection, prediction, predictions)
+            insert_new(connection, item_topic, topics)
+            rebuild_buckets(connection, model.id, sorted({row.hour for row in rows}))
+        done += len(rows)
+    return done
+
+
+def rebuild_buckets(connection: Connection, model_id: int, hours: Sequence[int]) -> None:
+    """Count these hours anew, for one model; copies do not count."""
+    chosen = item.c.hour.in_(hours)
+    connection.execute(
+        delete(bucket).where(bucket.c.model_id == model_id, bucket.c.hour.in_(hours))
+    )
+    counted = (
+        select(
+            prediction.c.model_id,
+            item_topic.c.topic_id,
+            item.c.hour,
+            func.count(),
+            func.sum(_flag(prediction.c.negative.is_(True))),
+            func.sum(_flag(prediction.c.label == "positive")),
+            func.sum(prediction.c.p_negative),
+        )
+        .select_from(item)
+        .join(prediction, prediction.c.item_id == item.c.id)
+        .join(
+            item_topic,
+            and_(
+                item_topic.c.item_id == item.c.id,
+                item_topic.c.model_id == prediction.c.model_id,
+            ),
+        )
+        .where(chosen, item.c.copy_of.is_(None), prediction.c.model_id == model_id)
+        .group_by(prediction.c.model_id, item_topic.c.topic_id, item.c.hour)
+    )
+    columns = [
+        bucket.c.model_id,
+        bucket.c.topic_id,
+        bucket.c.hour,
+        bucket.c.stories,
+        bucket.c.negative,
+        bucket.c.positive,
+        bucket.c.sum_p_negative,
+    ]
+    connection.execute(insert(bucket).from_select(columns, counted))
+
+
+def _flag(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return case((condition, 1), else_=0)

@@ -1,0 +1,256 @@
+"""The monitor's tables: SQLAlchemy Core, for SQLite and PostgreSQL alike.
+
+Times are time-zone-aware UTC; `hour` counts whole hours since the epoch. Buckets, stories'
+totals and evaluations are derived and can be rebuilt; items, predictions, alerts and the outbox
+are what must not be lost. Names and keys already fit what is planned on top of them (companies,
+silences, feedback, several recipients each with its own wishes).
+"""
+
+from pathlib import Path
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from shared.storage import UtcDateTime
+
+
+VERSION_TABLE = "news_version"
+MIGRATIONS = Path(__file__).parent / "migrations"
+metadata = MetaData()
+
+source = Table(
+    "news_source",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("url", Text, nullable=False, unique=True),
+    Column("title", Text, nullable=False, default=""),
+    Column("enabled", Boolean, nullable=False, default=True),
+    Column("etag", Text),
+    Column("last_modified", Text),
+    Column("next_check_at", UtcDateTime, nullable=False, index=True),
+    Column("last_ok_at", UtcDateTime),
+    Column("last_status", String(20), nullable=False, default=""),
+    Column("last_error", Text, nullable=False, default=""),
+    Column("error_count", Integer, nullable=False, default=0),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+fetch_log = Table(
+    "news_fetch_log",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("source_id", ForeignKey("news_source.id"), nullable=False, index=True),
+    Column("started_at", UtcDateTime, nullable=False, index=True),
+    Column("status", String(20), nullable=False),
+    Column("milliseconds", Integer, nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Column("n_items", Integer, nullable=False),
+    Column("n_new", Integer, nullable=False),
+    Column("error", Text, nullable=False, default=""),
+)
+
+item = Table(
+    "news_item",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("item_key", String(64), nullable=False, unique=True),
+    Column("source_id", ForeignKey("news_source.id"), index=True),
+    Column("url", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("publisher", Text, nullable=False),
+    Column("published_at", UtcDateTime),
+    Column("fetched_at", UtcDateTime, nullable=False),
+    Column("effective_at", UtcDateTime, nullable=False, index=True),
+    Column("hour", Integer, nullable=False, index=True),
+    Column("date_quality", String(10), nullable=False),
+    # The item this is a copy of; NULL for the first of its story, which is what is counted.
+    Column("copy_of", ForeignKey("news_item.id"), index=True),
+    # The first item of the story; NULL only until the item has been placed.
+    Column("story_id", ForeignKey("news_item.id"), index=True),
+)
+
+model_version = Table(
+    "news_model_version",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("fingerprint", String(64), nullable=False, unique=True),
+    Column("first_used_at", UtcDateTime, nullable=False),
+)
+
+prediction = Table(
+    "news_prediction",
+    metadata,
+    Column("item_id", ForeignKey("news_item.id"), primary_key=True),
+    Column("model_id", ForeignKey("news_model_version.id"), primary_key=True),
+    Column("label", String(20), nullable=False),
+    Column("p_negative", Float, nullable=False),
+    Column("p_neutral", Float, nullable=False),
+    Column("p_positive", Float, nullable=False),
+    # Counted as negative: p_negative reaches the model's own threshold.
+    Column("negative", Boolean, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("ix_news_prediction_model", "model_id", "item_id"),
+)
+
+topic = Table(
+    "news_topic",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("enabled", Boolean, nullable=False, default=True),
+)
+
+item_topic = Table(
+    "news_item_topic",
+    metadata,
+    Column("item_id", ForeignKey("news_item.id"), primary_key=True),
+    Column("model_id", ForeignKey("news_model_version.id"), primary_key=True),
+    Column("topic_id", ForeignKey("news_topic.id"), primary_key=True),
+    Column("score", Float, nullable=False),
+    Index("ix_news_item_topic_topic", "topic_id", "model_id", "item_id"),
+)
+
+bucket = Table(
+    "news_bucket",
+    metadata,
+    Column("model_id", ForeignKey("news_model_version.id"), primary_key=True),
+    Column("topic_id", ForeignKey("news_topic.id"), primary_key=True),
+    Column("hour", Integer, primary_key=True),
+    Column("stories", Integer, nullable=False),
+    Column("negative", Integer, nullable=False),
+    Column("positive", Integer, nullable=False),
+    Column("sum_p_negative", Float, nullable=False),
+    Index("ix_news_bucket_hour", "model_id", "hour"),
+)
+
+detector_config = Table(
+    "news_detector_config",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("fingerprint", String(64), nullable=False, unique=True),
+    Column("model_id", ForeignKey("news_model_version.id"), nullable=False, index=True),
+    Column("settings_json", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    # Everything up to here has been judged; the watermark of detection.
+    Column("evaluated_until", UtcDateTime),
+)
+
+calibration = Table(
+    "news_calibration",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("config_id", ForeignKey("news_detector_config.id"), nullable=False, index=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("threshold", Float, nullable=False),
+    Column("per_week", Float, nullable=False),
+    Column("topics", Integer, nullable=False),
+    Column("topic_weeks", Float, nullable=False),
+    Column("episodes_json", Text, nullable=False),
+)
+
+evaluation = Table(
+    "news_evaluation",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("topic_id", ForeignKey("news_topic.id"), nullable=False),
+    Column("at", UtcDateTime, nullable=False, index=True),
+    Column("config_id", ForeignKey("news_detector_config.id"), nullable=False),
+    Column("window_hours", Integer, nullable=False),
+    Column("stories", Integer, nullable=False),
+    Column("negative", Integer, nullable=False),
+    Column("usual_share", Float, nullable=False),
+    Column("expected_count", Float, nullable=False),
+    Column("p_share", Float, nullable=False),
+    Column("p_count", Float, nullable=False),
+    Column("p_volume", Float, nullable=False),
+    Column("score", Float, nullable=False),
+    Column("threshold", Float, nullable=False),
+    # Why the score is 0: a name of surges.Gate in lower case; "open" when nothing stopped it.
+    Column("gate", String(20), nullable=False),
+    UniqueConstraint("config_id", "at", "topic_id", "window_hours"),
+    Index("ix_news_evaluation_topic", "topic_id", "config_id", "at"),
+)
+
+detector_state = Table(
+    "news_detector_state",
+    metadata,
+    Column("config_id", ForeignKey("news_detector_config.id"), primary_key=True),
+    Column("topic_id", ForeignKey("news_topic.id"), primary_key=True),
+    Column("phase", Integer, nullable=False),
+    Column("streak", Integer, nullable=False),
+    Column("cool_until", Integer, nullable=False),
+    Column("alert_id", ForeignKey("news_alert.id"), index=True),
+)
+
+alert = Table(
+    "news_alert",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("dedupe_key", String(200), nullable=False, unique=True),
+    Column("topic_id", ForeignKey("news_topic.id"), nullable=False, index=True),
+    Column("config_id", ForeignKey("news_detector_config.id"), nullable=False, index=True),
+    Column("state", String(10), nullable=False),
+    Column("severity", String(10), nullable=False),
+    Column("opened_at", UtcDateTime, nullable=False, index=True),
+    Column("resolved_at", UtcDateTime),
+    Column("peak_score", Float, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("evidence_json", Text, nullable=False),
+)
+
+alert_item = Table(
+    "news_alert_item",
+    metadata,
+    Column("alert_id", ForeignKey("news_alert.id"), primary_key=True),
+    Column("item_id", ForeignKey("news_item.id"), primary_key=True, index=True),
+    Column("rank", Integer, nullable=False),
+)
+
+recipient = Table(
+    "news_recipient",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("email", String(320), nullable=False, unique=True),
+    Column("enabled", Boolean, nullable=False, default=True),
+)
+
+outbox = Table(
+    "news_outbox",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", String(10), nullable=False),
+    Column("alert_id", ForeignKey("news_alert.id"), nullable=False, index=True),
+    Column("revision", Integer, nullable=False),
+    Column("recipient_id", ForeignKey("news_recipient.id"), nullable=False, index=True),
+    Column("message_id", String(300), nullable=False, unique=True),
+    Column("state", String(10), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("next_try_at", UtcDateTime, nullable=False, index=True),
+    Column("lease_until", UtcDateTime),
+    Column("last_error", Text, nullable=False),
+    Column("sent_at", UtcDateTime),
+    UniqueConstraint("alert_id", "revision", "kind", "recipient_id"),
+)
+
+job_run = Table(
+    "news_job_run",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("job", String(30), nullable=False),
+    Column("started_at", UtcDateTime, nullable=False, index=True),
+    Column("report_json", Text, nullable=False),
+)
