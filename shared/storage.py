@@ -101,8 +101,9 @@ def reached(url: URL) -> Iterator[None]:
         reason = " ".join(str(error.orig).split())
         raise ServiceError(f"database {_shown(url)}: {reason}") from error
     except DBAPIError as error:
-        if error.connection_invalidated:
-            raise ServiceError(f"database {_shown(url)}: the connection was lost") from error
+        # sqlite3 reports a broken file as its plainest error; the others are bugs of ours.
+        if error.connection_invalidated or type(error.orig).__name__ == "DatabaseError":
+            raise ServiceError(f"database {_shown(url)}: {error.orig}") from error
         raise
 
 

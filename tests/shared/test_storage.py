@@ -1,0 +1,173 @@
+"""Storage on both databases: the same schema, the same times, clear errors."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from shared.errors import ServiceError, SettingsError
+from shared.storage import UtcDateTime, create_engine, reached, upgrade
+
+FIRST = """
+import sqlalchemy as sa
+from alembic import op
+revision = "one"
+down_revision = None
+def upgrade():
+    op.create_table("visit", sa.Column("id", sa.Integer, primary_key=True),
+                    sa.Column("at", sa.DateTime(timezone=True)))
+"""
+SECOND = """
+import sqlalchemy as sa
+from alembic import op
+revision = "two"
+down_revision = "one"
+def upgrade():
+    with op.batch_alter_table("visit") as table:
+        table.add_column(sa.Column("note", sa.String(20)))
+"""
+visit = sa.Table(
+    "visit",
+    sa.MetaData(),
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", UtcDateTime),
+    sa.Column("note", sa.String(20)),
+)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine]:
+    if request.param == "sqlite":
+        made = create_engine(f"sqlite:///{tmp_path / 'deep' / 'a.db'}")
+    else:
+        made = create_engine(request.getfixturevalue("postgres_url"))
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def migrations(tmp_path: Path) -> Path:
+    versions = tmp_path / "app" / "versions"
+    versions.mkdir(parents=True)
+    (versions / "0001.py").write_text(FIRST)
+    return tmp_path / "app"
+
+
+def columns(engine: sa.Engine) -> set[str]:
+    return {column["name"] for column in sa.inspect(engine).get_columns("visit")}
+
+
+def test_an_upgrade_runs_each_migration_once(engine: sa.Engine, migrations: Path) -> None:
+    upgrade(engine, migrations, "app_version")
+    assert columns(engine) == {"id", "at"}
+    (migrations / "versions" / "0002.py").write_text(SECOND)
+    upgrade(engine, migrations, "app_version")
+    upgrade(engine, migrations, "app_version")
+    assert columns(engine) == {"id", "at", "note"}
+    with engine.connect() as connection:
+        assert connection.execute(sa.text("SELECT version_num FROM app_version")).all() == [
+            ("two",)
+        ]
+
+
+def test_two_processes_may_upgrade_at_once(engine: sa.Engine, migrations: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from shared.storage import create_engine, upgrade\n"
+        "upgrade(create_engine(sys.argv[1]), Path(sys.argv[2]), 'app_version')\n"
+    )
+    url = engine.url.render_as_string(hide_password=False)
+    arguments = [sys.executable, "-c", program, url, str(migrations)]
+    both = [subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:
+        assert process.communicate()[1] == ""
+        assert process.returncode == 0
+    assert columns(engine) == {"id", "at"}
+
+
+def test_times_come_back_aware_and_in_utc(engine: sa.Engine, migrations: Path) -> None:
+    (migrations / "versions" / "0002.py").write_text(SECOND)
+    upgrade(engine, migrations, "app_version")
+    there = datetime(2026, 3, 2, 9, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))
+    with engine.begin() as connection:
+        connection.execute(sa.insert(visit).values(at=there, note="x"))
+        (row,) = connection.execute(sa.select(visit.c.at)).all()
+    assert row.at == there
+    assert row.at.tzinfo == UTC
+
+
+def test_a_naive_time_is_refused(engine: sa.Engine, migrations: Path) -> None:
+    (migrations / "versions" / "0002.py").write_text(SECOND)
+    upgrade(engine, migrations, "app_version")
+    with (
+        pytest.raises(sa.exc.StatementError, match="has no time zone"),
+        engine.begin() as connection,
+    ):
+        connection.execute(sa.insert(visit).values(at=datetime(2026, 3, 2)))
+
+
+def test_a_rolled_back_transaction_leaves_nothing(engine: sa.Engine, migrations: Path) -> None:
+    upgrade(engine, migrations, "app_version")
+    connection = engine.connect()
+    transaction = connection.begin()
+    connection.execute(sa.text("INSERT INTO visit (id) VALUES (1)"))
+    transaction.rollback()
+    connection.close()
+    with engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM visit")) == 0
+
+
+def test_sqlite_logs_ahead_and_holds_foreign_keys(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'a.db'}")
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+    engine.dispose()
+
+
+def test_a_database_that_does_not_answer_is_one_line_without_the_password(
+    migrations: Path,
+) -> None:
+    engine = create_engine("postgresql+psycopg://ana:secret@127.0.0.1:9/shop")
+    with pytest.raises(ServiceError) as caught:
+        upgrade(engine, migrations, "app_version")
+    message = str(caught.value)
+    assert message.startswith("database postgresql+psycopg://ana:***@127.0.0.1:9/shop: ")
+    assert "secret" not in message
+    assert "\n" not in message
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    path.write_text("this is not a database, but a text of more than a hundred bytes" * 3)
+    engine = create_engine(f"sqlite:///{path}")
+    with (
+        pytest.raises(ServiceError, match="file is not a database"),
+        reached(engine.url),
+        engine.connect(),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        (
+            "shop.db",
+            "database_url is not a URL of a known database; allowed are sqlite:///FILE and "
+            "postgresql+psycopg://USER:PASSWORD@HOST/NAME",
+        ),
+        (
+            "sqlite+pysqlcipher:///x.db",
+            "database_url begins with sqlite+pysqlcipher; allowed are sqlite and "
+            "postgresql+psycopg",
+        ),
+    ],
+)
+def test_a_url_of_no_supported_database_says_what_is(url: str, message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        create_engine(url)
+    assert str(caught.value) == message
