@@ -1,274 +1,312 @@
-"""Figures of quality and their uncertainty.
+"""Figures of merit, each with an example worked by hand; their intervals are in intervals.py.
 
-Intervals are percentile bootstraps over rows (or groups of rows); comparisons of two models on the
-same rows are paired.
+Weighted twins: every function that takes `weights` (b, n) counts row i weights[r, i] times in
+resample r and returns (b,); that is what makes a bootstrap one matrix product. Without weights
+each row counts once and the result is one number.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 Floats = NDArray[np.float64]
-Labels = NDArray[np.int64]
-
-ROUNDS = 1000
-# Resampled rows held at once; keeps the weight matrix of large sets below 80 MB.
-CHUNK_CELLS = 10_000_000
+BINS = 15  # equal-width bins of confidence, as Guo et al. 2017 use
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A figure with its 95 % interval."""
+@dataclass(frozen=True, eq=False)
+class LabelScores:
+    """(C,) each; NaN where not measured: no true row (recall, f1), no prediction (precision)."""
 
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class PerLabel:
-    """(C,) each, in the order of the labels. n: true rows; NaN where there is nothing to divide."""
-
-    n: Labels
     precision: Floats
     recall: Floats
     f1: Floats
+    support: NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Model a against model b on the same rows. difference: a - b with its 95 % interval.
-    p: two-sided, of the difference being 0."""
+@dataclass(frozen=True, eq=False)
+class ReliabilityBins:
+    """(bins,) each: how many rows, their mean confidence and the share right (NaN when empty)."""
 
-    difference: Interval
-    p: float
+    edges: Floats
+    count: NDArray[np.int64]
+    confidence: Floats
+    accuracy: Floats
 
 
 def accuracy(truth: ArrayLike, predicted: ArrayLike) -> float:
-    """Share of rows that are right.
+    """Share of rows that agree; for (n, C) membership matrices, of rows that agree in every label.
 
-    >>> accuracy([0, 1, 1, 2], [0, 1, 2, 2])
+    >>> accuracy(["a", "b", "b", "c"], ["a", "b", "c", "c"])
     0.75
-    """
-    return float((np.asarray(truth) == np.asarray(predicted)).mean())
-
-
-def per_label(truth: ArrayLike, predicted: ArrayLike, labels: int) -> PerLabel:
-    """Precision, recall and F1 of each label of a single-label task. truth, predicted: (n,) codes.
-
-    >>> per_label([0, 0, 1], [0, 1, 1], 2).f1.round(3).tolist()
-    [0.667, 0.667]
-    """
-    truth, predicted = np.asarray(truth), np.asarray(predicted)
-    return per_label_of_sets(
-        truth[:, None] == np.arange(labels), predicted[:, None] == np.arange(labels)
-    )
-
-
-def per_label_of_sets(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> PerLabel:
-    """The same for label sets. truth, predicted: (n, C) membership."""
-    hits = (truth & predicted).sum(0).astype(np.float64)
-    real, said = truth.sum(0), predicted.sum(0)
-    return PerLabel(
-        real.astype(np.int64),
-        _ratio(hits, said),
-        _ratio(hits, real),
-        _ratio(2 * hits, real + said),
-    )
-
-
-def macro_f1(truth: ArrayLike, predicted: ArrayLike, labels: int) -> float:
-    """Mean F1 over the labels that occur in truth or prediction.
-
-    Label 0: precision 1, recall 1/2, F1 2/3; label 1: precision 1/2, recall 1, F1 2/3; label 2
-    occurs nowhere and does not count.
-
-    >>> round(macro_f1([0, 0, 1], [0, 1, 1], 3), 3)
-    0.667
-    """
-    return float(np.nanmean(per_label(truth, predicted, labels).f1))
-
-
-def auroc(positive: ArrayLike, negative: ArrayLike) -> float:
-    """Chance that a positive scores above a negative; ties count one half.
-
-    Of the four pairs 3>1, 3>2, 2>1 are won and 2=2 is half won.
-
-    >>> auroc([3, 2], [1, 2])
-    0.875
-    """
-    positive, negative = np.asarray(positive, np.float64), np.asarray(negative, np.float64)
-    if not len(positive) or not len(negative):
-        return float("nan")
-    ranks = stats.rankdata(np.concatenate([positive, negative]))
-    wins = ranks[: len(positive)].sum() - len(positive) * (len(positive) + 1) / 2
-    return float(wins / (len(positive) * len(negative)))
-
-
-def fpr_at_recall(positive: ArrayLike, negative: ArrayLike, recall: float = 0.95) -> float:
-    """Share of negatives that score at least as high as the threshold that keeps `recall` of the
-    positives.
-
-    >>> fpr_at_recall([4, 3, 2, 1], [0, 2.5, 3.5, 0], recall=0.75)
+    >>> accuracy([[True, False], [True, True]], [[True, False], [True, False]])
     0.5
     """
-    positive = np.sort(np.asarray(positive, np.float64))[::-1]
-    keep = int(np.ceil(recall * len(positive) - 1e-9))
-    return float((np.asarray(negative, np.float64) >= positive[keep - 1]).mean())
+    return float(correct(truth, predicted).mean())
 
 
-def expected_calibration_error(confidence: ArrayLike, right: ArrayLike, bins: int = 15) -> float:
-    """Mean gap between confidence and accuracy over equal-width bins, weighted by rows.
+def correct(truth: ArrayLike, predicted: ArrayLike) -> NDArray[np.bool_]:
+    """(n,) whether each row agrees (in every column).
 
-    Source: Guo et al. 2017, On Calibration of Modern Neural Networks, eq. 3.
-
-    Bin of 0.9: accuracy 1/2, gap 0.4; bin of 0.6: accuracy 1, gap 0.4.
-
-    >>> round(expected_calibration_error([0.9, 0.9, 0.6], [1, 0, 1], bins=10), 3)
-    0.4
+    >>> correct([1, 2, 3], [1, 0, 3]).tolist()
+    [True, False, True]
     """
-    confidence, right = np.asarray(confidence, np.float64), np.asarray(right, np.float64)
-    place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
-    count = np.bincount(place, minlength=bins)
-    gap = np.bincount(place, confidence - right, minlength=bins)
-    return float(np.abs(gap).sum() / count.sum())
+    same = np.asarray(truth) == np.asarray(predicted)
+    if same.ndim == 0:
+        raise ValueError(
+            f"truth {np.shape(truth)} and predictions {np.shape(predicted)} must have one shape"
+        )
+    return same if same.ndim == 1 else same.all(axis=1)
 
 
-def recall_at(ranks: ArrayLike, k: int) -> Floats:
-    """(n,) 1.0 where the one relevant item has a rank (1 is best) of at most k, else 0.0."""
-    return (np.asarray(ranks) <= k).astype(np.float64)
+def one_hot(codes: ArrayLike, classes: int) -> NDArray[np.bool_]:
+    """(n, classes) membership matrix of class numbers.
 
-
-def ndcg_at(ranks: ArrayLike, k: int) -> Floats:
-    """(n,) 1 / log2(1 + rank) within the first k, with one relevant item; its ideal is 1.
-
-    >>> ndcg_at([1, 3, 11], 10).round(3).tolist()
-    [1.0, 0.5, 0.0]
+    >>> one_hot([1, 0], 3).astype(int).tolist()
+    [[0, 1, 0], [1, 0, 0]]
     """
-    ranks = np.asarray(ranks, np.float64)
-    return np.where(ranks <= k, 1 / np.log2(1 + ranks), 0.0)
+    return np.asarray(codes)[:, None] == np.arange(classes)
 
 
-def reciprocal_rank(ranks: ArrayLike) -> Floats:
-    """(n,) 1 / rank, whose mean is the MRR."""
-    return 1 / np.asarray(ranks, np.float64)
+def label_scores(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> LabelScores:
+    """Precision, recall and F1 of each label, from (n, C) membership matrices.
 
+    Truth a a b, predicted a b b: label a has precision 1/1, recall 1/2, F1 2/3; label b has
+    precision 1/2, recall 1/1, F1 2/3; label c never occurs and is not measured.
 
-def mean_interval(
-    values: ArrayLike, *, seed: int, groups: ArrayLike | None = None, rounds: int = ROUNDS
-) -> Interval:
-    """Mean of a per-row figure with its bootstrap interval. values: (n,), n of 1 or more.
-
-    groups: (n,) rows of one group are drawn together.
+    >>> s = label_scores(one_hot([0, 0, 1], 3), one_hot([0, 1, 1], 3))
+    >>> s.precision.tolist(), s.recall.tolist(), s.f1.round(3).tolist(), s.support.tolist()
+    ([1.0, 0.5, nan], [0.5, 1.0, nan], [0.667, 0.667, nan], [2, 1, 0])
     """
-    values = np.asarray(values, np.float64)
-    means = resampled(lambda w: (w @ values) / w.sum(1), len(values), seed, groups, rounds)
-    return _interval(float(values.mean()), means)
+    hits = (truth & predicted).sum(0).astype(np.float64)
+    actual, claimed = truth.sum(0), predicted.sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        f1 = 2 * hits / (actual + claimed)
+        return LabelScores(
+            hits / claimed, hits / actual, np.where(actual > 0, f1, np.nan), actual.astype(np.int64)
+        )
 
 
-def macro_f1_interval(
-    truth: ArrayLike, predicted: ArrayLike, labels: int, *, seed: int, rounds: int = ROUNDS
-) -> Interval:
-    """macro_f1 with its bootstrap interval, for a single-label task."""
-    truth, predicted = np.asarray(truth), np.asarray(predicted)
-    eye = np.arange(labels)
-    return macro_f1_interval_of_sets(
-        truth[:, None] == eye, predicted[:, None] == eye, seed=seed, rounds=rounds
-    )
+@overload
+def macro_f1(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float: ...
+@overload
+def macro_f1(
+    truth: NDArray[np.bool_], predicted: NDArray[np.bool_], weights: NDArray[Any]
+) -> Floats: ...
+def macro_f1(
+    truth: NDArray[np.bool_], predicted: NDArray[np.bool_], weights: NDArray[Any] | None = None
+) -> float | Floats:
+    """Mean F1 over the labels that occur in the truth or among the predictions, as scikit-learn's.
 
+    Truth a a b, predicted a b b: (2/3 + 2/3) / 2; a label nobody names does not count.
 
-def macro_f1_interval_of_sets(
-    truth: NDArray[np.bool_], predicted: NDArray[np.bool_], *, seed: int, rounds: int = ROUNDS
-) -> Interval:
-    """The same for label sets (n, C)."""
-    hits = (truth & predicted).astype(np.float64)
-    sizes = truth.astype(np.float64) + predicted
-
-    def macro(weights: Floats) -> Floats:  # (rounds, n) -> (rounds,)
-        f1 = _ratio(2 * (weights @ hits), weights @ sizes)
-        result: Floats = np.nanmean(f1, axis=1)
-        return result
-
-    figures = resampled(macro, len(truth), seed, None, rounds)
-    return _interval(float(macro(np.ones((1, len(truth))))[0]), figures)
-
-
-def resampled(
-    figure: Callable[[Floats], Floats],
-    n: int,
-    seed: int,
-    groups: ArrayLike | None = None,
-    rounds: int = ROUNDS,
-) -> Floats:
-    """(rounds,) a figure on bootstrap samples.
-
-    figure: (r, n) how often each row was drawn -> (r,).
+    >>> round(macro_f1(one_hot([0, 0, 1], 3), one_hot([0, 1, 1], 3)), 3)
+    0.667
     """
-    rng = np.random.default_rng(seed)
-    codes = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    units = n if codes is None else int(codes.max()) + 1
-    step = max(1, CHUNK_CELLS // n)
-    parts = []
-    for start in range(0, rounds, step):
-        size = min(step, rounds - start)
-        drawn = rng.multinomial(units, np.full(units, 1 / units), size=size).astype(np.float64)
-        parts.append(figure(drawn if codes is None else drawn[:, codes]))
-    return np.concatenate(parts)
+    hits = _sums(truth & predicted, weights)  # (b, C)
+    involved = _sums(truth, weights) + _sums(predicted, weights)
+    f1 = np.divide(2 * hits, involved, out=np.zeros_like(hits), where=involved > 0)
+    result = f1.sum(1) / np.maximum((involved > 0).sum(1), 1)
+    return result if weights is not None else float(result[0])
 
 
-def bootstrap_interval(
-    figure: Callable[[NDArray[np.int64]], float], n: int, *, seed: int, rounds: int = 300
-) -> Interval:
-    """Any figure of rows, given as a function of row numbers; slower than the ones above."""
-    rng = np.random.default_rng(seed)
-    figures = np.array([figure(rng.integers(0, n, n)) for _ in range(rounds)])
-    return _interval(figure(np.arange(n)), figures)
+@overload
+def micro_f1(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float: ...
+@overload
+def micro_f1(
+    truth: NDArray[np.bool_], predicted: NDArray[np.bool_], weights: NDArray[Any]
+) -> Floats: ...
+def micro_f1(
+    truth: NDArray[np.bool_], predicted: NDArray[np.bool_], weights: NDArray[Any] | None = None
+) -> float | Floats:
+    """F1 over all (row, label) pairs together; equals accuracy when every row has one label.
+
+    Truth {a, b}, {}; predicted {a}, {b}: one hit, three claims and facts in all: 2 * 1 / (2 + 2).
+
+    >>> micro_f1(np.array([[1, 1], [0, 0]], bool), np.array([[1, 0], [0, 1]], bool))
+    0.5
+    """
+    hits = _sums(truth & predicted, weights).sum(1)
+    involved = (_sums(truth, weights) + _sums(predicted, weights)).sum(1)
+    result = np.divide(2 * hits, involved, out=np.zeros_like(hits), where=involved > 0)
+    return result if weights is not None else float(result[0])
 
 
-def compare(a: ArrayLike, b: ArrayLike, *, seed: int, rounds: int = ROUNDS) -> Comparison:
-    """Paired bootstrap of two per-row figures on the same rows."""
-    difference = np.asarray(a, np.float64) - np.asarray(b, np.float64)
-    means = resampled(lambda w: (w @ difference) / w.sum(1), len(difference), seed, None, rounds)
-    low, high = (float((means <= 0).mean()), float((means >= 0).mean()))
-    return Comparison(
-        _interval(float(difference.mean()), means), min(1.0, 2 * min(low, high) + 1 / rounds)
-    )
+@overload
+def auroc(scores: ArrayLike, positive: ArrayLike) -> float: ...
+@overload
+def auroc(scores: ArrayLike, positive: ArrayLike, weights: NDArray[Any]) -> Floats: ...
+def auroc(
+    scores: ArrayLike, positive: ArrayLike, weights: NDArray[Any] | None = None
+) -> float | Floats:
+    """Chance that a positive scores above a negative, ties counting half; NaN without both kinds.
+
+    Positives 3 and 1, negatives 2 and 1: pairs 3>2, 3>1, 1<2, 1=1 give (1 + 1 + 0 + 1/2) / 4.
+
+    >>> auroc([3, 1, 2, 1], [True, True, False, False])
+    0.625
+    """
+    yes, no = _by_score(scores, positive, weights)  # (b, levels), scores ascending
+    below = np.cumsum(no, axis=1) - no
+    total = yes.sum(1) * no.sum(1)
+    wins = (yes * (below + no / 2)).sum(1)
+    result = np.divide(wins, total, out=np.full(len(wins), np.nan), where=total > 0)
+    return result if weights is not None else float(result[0])
 
 
-def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> float:
-    """Exact two-sided p that a and b are equally often right, from the rows only one has right.
+@overload
+def fpr_at_tpr(scores: ArrayLike, positive: ArrayLike, tpr: float = ...) -> float: ...
+@overload
+def fpr_at_tpr(
+    scores: ArrayLike, positive: ArrayLike, tpr: float, weights: NDArray[Any]
+) -> Floats: ...
+def fpr_at_tpr(
+    scores: ArrayLike, positive: ArrayLike, tpr: float = 0.95, weights: NDArray[Any] | None = None
+) -> float | Floats:
+    """Share of negatives at or above the highest threshold that keeps this share of positives.
 
-    Three rows only a has right, none only b: p = 2 / 2**3.
+    Positives 4, 3, 2, 1 of which 75 % are to be kept: the threshold is 2; of the negatives 3 and 0
+    one is at or above it.
 
-    >>> mcnemar([1, 1, 1, 1], [0, 0, 0, 1])
+    >>> fpr_at_tpr([4, 3, 2, 1, 3, 0], [True] * 4 + [False] * 2, tpr=0.75)
+    0.5
+    """
+    yes, no = _by_score(scores, positive, weights)
+    kept = np.cumsum(yes[:, ::-1], axis=1)  # positives at or above each level, from the top
+    passed = np.cumsum(no[:, ::-1], axis=1)
+    total, others = kept[:, -1:], passed[:, -1]
+    level = (kept >= tpr * total - 1e-9).argmax(1)
+    let_in = np.take_along_axis(passed, level[:, None], axis=1)[:, 0]
+    ok = (total[:, 0] > 0) & (others > 0)
+    result = np.divide(let_in, others, out=np.full(len(let_in), np.nan), where=ok)
+    return result if weights is not None else float(result[0])
+
+
+@overload
+def calibration_error(
+    confidence: ArrayLike, right: ArrayLike, *, bins: int = ..., weights: None = ...
+) -> float: ...
+@overload
+def calibration_error(
+    confidence: ArrayLike, right: ArrayLike, *, bins: int = ..., weights: NDArray[Any]
+) -> Floats: ...
+def calibration_error(
+    confidence: ArrayLike,
+    right: ArrayLike,
+    *,
+    bins: int = BINS,
+    weights: NDArray[Any] | None = None,
+) -> float | Floats:
+    """Expected calibration error: mean |confidence - accuracy| over equal-width bins, by size.
+
+    Two rows at .95 of which one is right, two at .55 of which one is right:
+    1/2 * |.95 - .5| + 1/2 * |.55 - .5| = .25. Source: Guo et al. 2017, equation 3.
+
+    >>> round(calibration_error([0.95, 0.95, 0.55, 0.55], [1, 0, 1, 0]), 3)
     0.25
     """
-    a, b = np.asarray(right_a, bool), np.asarray(right_b, bool)
-    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    if only_a + only_b == 0:
-        return 1.0
-    return float(stats.binomtest(only_a, only_a + only_b).pvalue)
+    sure = np.asarray(confidence, dtype=np.float64)
+    inside = one_hot(_bin_of(sure, bins), bins)  # (n, bins)
+    gap = _sums(inside * (sure - np.asarray(right, dtype=np.float64))[:, None], weights)
+    total = _sums(inside, weights).sum(1)
+    result = np.abs(gap).sum(1) / np.maximum(total, 1e-12)
+    return result if weights is not None else float(result[0])
 
 
-def ranks_of(scores: NDArray[np.floating], targets: Sequence[int] | Labels) -> Labels:
-    """(n,) rank of each row's target, 1 is best; ties count against the target by half, rounded up.
+def reliability(confidence: ArrayLike, right: ArrayLike, *, bins: int = BINS) -> ReliabilityBins:
+    """The bars of a calibration plot.
 
-    scores: (n, C); targets: (n,) columns.
+    >>> reliability([0.1, 0.9, 0.95], [0, 1, 0], bins=2).accuracy.tolist()
+    [0.0, 0.5]
     """
-    mine = scores[np.arange(len(scores)), np.asarray(targets)][:, None]
-    above, level = (scores > mine).sum(1), (scores == mine).sum(1) - 1
-    ranks: Labels = 1 + above + (level + 1) // 2
-    return ranks
+    sure, hit = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    at = _bin_of(sure, bins)
+    count = np.bincount(at, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        return ReliabilityBins(
+            np.linspace(0, 1, bins + 1),
+            count,
+            np.bincount(at, sure, minlength=bins) / count,
+            np.bincount(at, hit, minlength=bins) / count,
+        )
 
 
-def _ratio(part: ArrayLike, whole: ArrayLike) -> Floats:
-    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+def negative_log_likelihood(
+    probabilities: NDArray[np.floating[Any]], codes: NDArray[np.int64]
+) -> float:
+    """Mean -ln of the probability given to the true class, nats; floored at 1e-12.
+
+    >>> round(negative_log_likelihood(np.array([[0.5, 0.5], [0.25, 0.75]]), np.array([0, 1])), 3)
+    0.49
+    """
+    given = probabilities[np.arange(len(codes)), codes].astype(np.float64)
+    return float(-np.log(np.maximum(given, 1e-12)).mean())
 
 
-def _interval(value: float, figures: Floats) -> Interval:
-    low, high = np.percentile(figures, [2.5, 97.5])
-    return Interval(value, float(low), float(high))
+def recall_at(hits: NDArray[np.bool_], relevant: ArrayLike, k: int) -> Floats:
+    """(n,) share of each row's relevant items among its first k.
+
+    hits: (n, depth) whether the item at each rank is relevant, best first. relevant: (n,) how
+    many relevant items the row has in all. A row without any is NaN.
+
+    One of two relevant items in the first three:
+
+    >>> recall_at(np.array([[False, True, False]]), [2], 3).tolist()
+    [0.5]
+    """
+    total = np.asarray(relevant, dtype=np.float64)
+    found = hits[:, :k].sum(1).astype(np.float64)
+    return np.divide(found, total, out=np.full(len(found), np.nan), where=total > 0)
+
+
+def ndcg_at(hits: NDArray[np.bool_], relevant: ArrayLike, k: int) -> Floats:
+    """(n,) discounted gain of the first k against the best order, gains 0 or 1; arguments as above.
+
+    Relevant at ranks 2 and 3, two relevant in all: (1/log2(3) + 1/log2(4)) / (1 + 1/log2(3)).
+    Source: Järvelin and Kekäläinen 2002, with log2(rank + 1).
+
+    >>> ndcg_at(np.array([[False, True, True]]), [2], 3).round(4).tolist()
+    [0.6934]
+    """
+    total = np.asarray(relevant, dtype=np.int64)
+    depth = min(k, hits.shape[1])
+    discount = 1 / np.log2(np.arange(2, k + 2))
+    best = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(total, k)]
+    gained = hits[:, :depth] @ discount[:depth]
+    return np.divide(gained, best, out=np.full(len(gained), np.nan), where=total > 0)
+
+
+def reciprocal_rank(hits: NDArray[np.bool_]) -> Floats:
+    """(n,) 1 / rank of the first relevant item, 0 where none was found; its mean is MRR.
+
+    >>> reciprocal_rank(np.array([[False, True], [False, False]])).tolist()
+    [0.5, 0.0]
+    """
+    return np.where(hits.any(1), 1 / (hits.argmax(1) + 1), 0.0)
+
+
+def _sums(columns: NDArray[Any], weights: NDArray[Any] | None) -> Floats:
+    """(b, C) weighted column sums of (n, C); b = 1 without weights."""
+    values = columns.astype(np.float64)
+    return values.sum(0, keepdims=True) if weights is None else weights.astype(np.float64) @ values
+
+
+def _bin_of(confidence: Floats, bins: int) -> NDArray[np.int64]:
+    return np.clip((confidence * bins).astype(np.int64), 0, bins - 1)
+
+
+def _by_score(
+    scores: ArrayLike, positive: ArrayLike, weights: NDArray[Any] | None
+) -> tuple[Floats, Floats]:
+    """Weight of positives and of negatives at each distinct score, ascending: (b, levels) each."""
+    values, is_positive = np.asarray(scores), np.asarray(positive, dtype=np.bool_)
+    order = np.argsort(values, kind="stable")
+    ranked = values[order]
+    starts = np.concatenate([[0], np.flatnonzero(ranked[1:] != ranked[:-1]) + 1])
+    rows = np.ones((1, len(values))) if weights is None else weights.astype(np.float64)
+    rows, flags = rows[:, order], is_positive[order]
+    return (
+        np.add.reduceat(rows * flags, starts, axis=1),
+        np.add.reduceat(rows * ~flags, starts, axis=1),
+    )

@@ -1,4 +1,4 @@
-"""The fused classifier, serving side: lexical, frozen-dense and fine-tuned scorers in one answer."""
+"""The fused classifier, serving side: lexical, frozen-dense and fine-tuned scorers as one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ class Examples:
     "single", any number (also none) where it is "multi". groups: (n,) int64, equal for near
     duplicates.
 
-    Raises DataError when an entry is empty, a row has the wrong number of labels, or lengths differ.
+    Raises DataError when an entry is empty, a row has a wrong number of labels, or lengths differ.
     """
 
     texts: tuple[str, ...]
@@ -41,7 +41,7 @@ class Examples:
             )
         for row, (text, labels) in enumerate(zip(self.texts, self.labels, strict=True), start=1):
             if not text.strip():
-                raise DataError(f"example {row} has an empty text: give it a text or remove the row")
+                raise DataError(f"example {row} has an empty text: fill it in or remove the row")
             if any(not label.strip() for label in labels):
                 raise DataError(f"example {row} ({_short(text)}) has an empty label")
             if self.kind == "single" and len(labels) != 1:
@@ -97,7 +97,7 @@ class Split:
 def from_rows(texts: Sequence[str], labels: Sequence[Sequence[str]], kind: Kind) -> Examples:
     """Examples with near duplicates grouped. Empty input raises DataError."""
     if not texts:
-        raise DataError("there is no example: at least two texts with two different labels are needed")
+        raise DataError("no examples: at least two texts with different labels are needed")
     kept = tuple(tuple(dict.fromkeys(row)) for row in labels)
     return Examples(tuple(texts), kept, near_duplicate_groups(texts), kind)
 
@@ -250,8 +250,8 @@ def _parts(
 ) -> Split:
     if not len(train) or not len(held):
         raise DataError(
-            f"{len(examples)} examples in {len(np.unique(examples.groups))} groups cannot be split: "
-            "one side would be empty; give more examples or a validation file of its own"
+            f"{len(examples)} examples in {len(np.unique(examples.groups))} groups cannot be "
+            "split: one side would be empty; give more examples or a validation file"
         )
     learn, measure = examples.take(train), examples.take(held)
     return Split(learn, measure, (*notes, *check(learn, measure)))

@@ -56,7 +56,7 @@ def fit_fused(
     seed: int = 13,
     folds: int | None = None,
     threads: int = 2,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> FusedFit:
     """Train the fused classifier on `examples`."""
     raise NotImplementedError
