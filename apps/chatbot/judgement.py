@@ -1,14 +1,14 @@
 """How good a bot is: understanding, and the decisions its customers would have met."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apps.chatbot.bot import Bot, Reply
 from shared.evaluation.classification import judge_single
-from shared.evaluation.metrics import auroc, bootstrap_interval, fpr_at_recall, mean_interval
+from shared.evaluation.intervals import bootstrap, mean_of
+from shared.evaluation.metrics import auroc, fpr_at_tpr
 from shared.evaluation.report import Measure, Report
 from shared.inference.classifier import FusedClassifier
 from shared.training.examples import Examples
@@ -88,29 +88,25 @@ def _decisions(replies: Sequence[Reply], truth: Sequence[str], seed: int) -> lis
 
 
 def _refusals(
-    bot: Bot, inside: NDArray[np.generic], out_of_scope: Sequence[str], seed: int
+    bot: Bot, inside: NDArray[np.float32], out_of_scope: Sequence[str], seed: int
 ) -> list[Measure]:
     """How well the out-of-scope score tells the texts to refuse from the held-out questions."""
     outside = bot.classifier.score(out_of_scope).oos
     both = np.concatenate([outside, inside])
-    cut, n = len(outside), len(both)
-
-    def on(rows: NDArray[np.generic], figure: str) -> float:
-        out, within = both[rows[rows < cut]], both[rows[rows >= cut]]
-        if not len(out) or not len(within):
-            return float("nan")
-        # The in-scope texts are what must be kept: they are the positives of the second figure.
-        return auroc(out, within) if figure == "auroc" else fpr_at_recall(-within, -out)
-
-    found = []
-    for name, figure in (("out-of-scope AUROC", "auroc"), ("out of scope let through", "fpr")):
-        interval = bootstrap_interval(partial(on, figure=figure), n, seed=seed)
-        found.append(Measure(name, interval.value, interval.low, interval.high, n))
+    is_outside = np.arange(len(both)) < len(outside)
+    n = len(both)
+    area = bootstrap(lambda weights: auroc(both, is_outside, weights), n, seed=seed)
+    # In-scope texts are what must be kept: here they are the positives, with the score turned round.
+    passed = bootstrap(lambda weights: fpr_at_tpr(-both, ~is_outside, 0.95, weights), n, seed=seed)
+    found = [
+        Measure("out-of-scope AUROC", area.value, area.low, area.high, n),
+        Measure("out of scope let through", passed.value, passed.low, passed.high, n),
+    ]
     replies = bot.reply(out_of_scope)
     refused = np.array([reply.decision in ("reject", "handover") for reply in replies])
     return [*found, _share("out of scope refused", refused, seed)]
 
 
-def _share(name: str, rows: NDArray[np.generic], seed: int) -> Measure:
-    interval = mean_interval(rows, seed=seed)
+def _share(name: str, rows: NDArray[np.bool_], seed: int) -> Measure:
+    interval = bootstrap(mean_of(rows), len(rows), seed=seed)
     return Measure(name, interval.value, interval.low, interval.high, len(rows))

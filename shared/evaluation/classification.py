@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.evaluation.intervals import Interval, bootstrap, mean_of
 from shared.evaluation.metrics import (
-    Interval,
-    bootstrap_interval,
-    expected_calibration_error,
-    macro_f1_interval,
-    macro_f1_interval_of_sets,
-    mean_interval,
-    per_label,
-    per_label_of_sets,
+    LabelScores,
+    calibration_error,
+    label_scores,
+    macro_f1,
+    micro_f1,
+    one_hot,
+    reliability,
 )
 from shared.evaluation.report import (
     Baseline,
@@ -65,29 +65,26 @@ def judge_single(
     report holds several heads.
     """
     names, codes = _codes(truth, labels)
+    actual = one_hot(codes, len(names))
     predicted = probabilities.argmax(1)
     right = predicted == codes
     confidence = probabilities.max(1)
-    measures = (
-        *_single_measures(codes, predicted, len(names), seed, prefix),
-        _measure(
-            f"{prefix}calibration error",
-            bootstrap_interval(
-                lambda rows: expected_calibration_error(confidence[rows], right[rows]),
-                len(right),
-                seed=seed,
-            ),
-            len(right),
-        ),
+    error = bootstrap(
+        lambda weights: calibration_error(confidence, right, weights=weights),
+        len(right),
+        seed=seed,
     )
-    figures = per_label(codes, predicted, len(names))
+    measures = (
+        *_single_measures(actual, predicted, seed, prefix),
+        _measure(f"{prefix}calibration error", error, len(right)),
+    )
     return Judged(
         measures,
-        _label_figures(names, figures.n, figures.precision, figures.recall, figures.f1),
+        _label_figures(names, label_scores(actual, one_hot(predicted, len(names)))),
         _confusions(texts, truth, [labels[j] for j in predicted]),
         _slices(texts, right, seed, f"{prefix}accuracy"),
         tuple(
-            Baseline(name, _single_measures(codes, scores.argmax(1), len(names), seed, prefix))
+            Baseline(name, _single_measures(actual, scores.argmax(1), seed, prefix))
             for name, scores in rivals.items()
         ),
         calibration_bins(confidence, right),
@@ -109,14 +106,13 @@ def judge_multi(
 
     truth, predicted, rivals: (n, C) membership; probabilities: (n, C).
     """
-    figures = per_label_of_sets(truth, predicted)
     flat, said = probabilities.ravel(), truth.ravel()
     confidence = np.where(flat >= 0.5, flat, 1 - flat)
     right = (flat >= 0.5) == said
     exact = (truth == predicted).all(1)
     return Judged(
         _multi_measures(truth, predicted, seed, prefix),
-        _label_figures(labels, figures.n, figures.precision, figures.recall, figures.f1),
+        _label_figures(labels, label_scores(truth, predicted)),
         _confusions(texts, _joined(truth, labels), _joined(predicted, labels)),
         _slices(texts, exact, seed, f"{prefix}exact match"),
         tuple(
@@ -131,20 +127,17 @@ def calibration_bins(
     confidence: NDArray[np.floating], right: NDArray[np.bool_]
 ) -> tuple[CalibrationBin, ...]:
     """Confidence against accuracy in bins of equal width; empty ones are left out."""
-    place = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-    bins = []
-    for number in np.unique(place):
-        rows = place == number
-        bins.append(
-            CalibrationBin(
-                number / CALIBRATION_BINS,
-                (number + 1) / CALIBRATION_BINS,
-                int(rows.sum()),
-                float(confidence[rows].mean()),
-                float(right[rows].mean()),
-            )
+    bins = reliability(confidence, right, bins=CALIBRATION_BINS)
+    return tuple(
+        CalibrationBin(
+            float(bins.edges[j]),
+            float(bins.edges[j + 1]),
+            int(bins.count[j]),
+            float(bins.confidence[j]),
+            float(bins.accuracy[j]),
         )
-    return tuple(bins)
+        for j in np.flatnonzero(bins.count)
+    )
 
 
 def _codes(truth: Sequence[str], labels: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
@@ -155,12 +148,15 @@ def _codes(truth: Sequence[str], labels: Sequence[str]) -> tuple[list[str], NDAr
 
 
 def _single_measures(
-    codes: NDArray[np.int64], predicted: NDArray[np.int64], labels: int, seed: int, prefix: str
+    actual: NDArray[np.bool_], predicted: NDArray[np.int64], seed: int, prefix: str
 ) -> tuple[Measure, ...]:
-    n = len(codes)
+    n = len(actual)
+    claimed = one_hot(predicted, actual.shape[1])
+    right = (actual & claimed).any(1)
+    macro = bootstrap(lambda weights: macro_f1(actual, claimed, weights), n, seed=seed)
     return (
-        _measure(f"{prefix}accuracy", mean_interval(predicted == codes, seed=seed), n),
-        _measure(f"{prefix}macro F1", macro_f1_interval(codes, predicted, labels, seed=seed), n),
+        _measure(f"{prefix}accuracy", bootstrap(mean_of(right), n, seed=seed), n),
+        _measure(f"{prefix}macro F1", macro, n),
     )
 
 
@@ -168,17 +164,13 @@ def _multi_measures(
     truth: NDArray[np.bool_], predicted: NDArray[np.bool_], seed: int, prefix: str
 ) -> tuple[Measure, ...]:
     n = len(truth)
-
-    def micro(rows: NDArray[np.int64]) -> float:
-        sizes = truth[rows].sum() + predicted[rows].sum()
-        return float(2 * (truth[rows] & predicted[rows]).sum() / sizes) if sizes else 1.0
-
-    exact = (truth == predicted).all(1)
-    macro = macro_f1_interval_of_sets(truth, predicted, seed=seed)
+    macro = bootstrap(lambda weights: macro_f1(truth, predicted, weights), n, seed=seed)
+    micro = bootstrap(lambda weights: micro_f1(truth, predicted, weights), n, seed=seed)
+    exact = bootstrap(mean_of((truth == predicted).all(1)), n, seed=seed)
     return (
         _measure(f"{prefix}macro F1", macro, n),
-        _measure(f"{prefix}micro F1", bootstrap_interval(micro, n, seed=seed), n),
-        _measure(f"{prefix}exact match", mean_interval(exact, seed=seed), n),
+        _measure(f"{prefix}micro F1", micro, n),
+        _measure(f"{prefix}exact match", exact, n),
     )
 
 
@@ -186,21 +178,17 @@ def _measure(name: str, interval: Interval, n: int) -> Measure:
     return Measure(name, interval.value, interval.low, interval.high, n)
 
 
-def _label_figures(
-    names: Sequence[str],
-    n: NDArray[np.int64],
-    precision: NDArray[np.float64],
-    recall: NDArray[np.float64],
-    f1: NDArray[np.float64],
-) -> tuple[LabelFigures, ...]:
+def _label_figures(names: Sequence[str], scores: LabelScores) -> tuple[LabelFigures, ...]:
     """One row for each label; nothing is claimed of a label that no held-out row has."""
 
-    def known(value: float, count: int) -> float | None:
-        return None if count == 0 or np.isnan(value) else float(value)
+    def known(value: float, n: int) -> float | None:
+        return None if n == 0 or np.isnan(value) else float(value)
 
     return tuple(
-        LabelFigures(name, int(k), known(p, k), known(r, k), known(f, k))
-        for name, k, p, r, f in zip(names, n, precision, recall, f1, strict=True)
+        LabelFigures(name, int(n), known(precision, n), known(recall, n), known(f1, n))
+        for name, n, precision, recall, f1 in zip(
+            names, scores.support, scores.precision, scores.recall, scores.f1, strict=True
+        )
     )
 
 
@@ -243,6 +231,6 @@ def _slices(
     for title, rows in parts.items():
         n = int(rows.sum())
         if SMALLEST_SLICE <= n < len(texts):
-            interval = mean_interval(right[rows], seed=seed)
+            interval = bootstrap(mean_of(right[rows]), n, seed=seed)
             found.append(Slice(title, n, (_measure(name, interval, n),)))
     return tuple(found)
