@@ -84,10 +84,10 @@ def _prefixes(vectors: sp.csr_matrix, threshold: float) -> sp.csr_matrix:
     frequency = np.bincount(vectors.indices, minlength=vectors.shape[1])
     rank = np.empty(vectors.shape[1], dtype=np.int64)
     rank[np.lexsort((np.arange(vectors.shape[1]), frequency))] = np.arange(vectors.shape[1])
-    # A copy: sorting it in place must not reorder the data of `vectors` under its old indices.
-    ordered = sp.csr_matrix(
-        (vectors.data.copy(), rank[vectors.indices], vectors.indptr), vectors.shape
-    )
+    # A whole copy: below it is sorted and thinned in place.
+    ordered = vectors.copy()
+    ordered.indices = rank[vectors.indices].astype(vectors.indices.dtype)
+    ordered.has_sorted_indices = False
     ordered.sort_indices()
     # Norm² of a row from a feature to its end = total up to the row's end minus total before it.
     totals = np.concatenate([[0.0], np.cumsum(ordered.data**2)])
