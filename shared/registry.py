@@ -1,0 +1,311 @@
+"""Model versions on disk: publish, verify, promote, roll back.
+
+    ROOT/NAME/1/…            the files of version 1, never changed once they are there
+    ROOT/NAME/1/manifest.json  application, figures, sha256 of every file
+    ROOT/NAME/aliases.json   which version is in production, and all that were before
+
+A version appears by one rename, so that a reader sees it whole or not at all, and what a killed
+publisher leaves is swept by the next one. `NAME` means the production version, or the newest while
+there is none; `NAME@3`, `NAME@production` and `NAME@latest` say which.
+"""
+
+import errno
+import fcntl
+import hashlib
+import json
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from shared.atomic import sync, write_text
+from shared.errors import ModelError, ModelNotFoundError
+
+MANIFEST = "manifest.json"
+ALIASES = "aliases.json"
+INCOMING = ".incoming-"
+# A model folder holds weights and JSON; these could run code when they are loaded.
+CODE_SUFFIXES = frozenset({".pkl", ".pickle", ".joblib", ".pt", ".pth", ".bin", ".py", ".so"})
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A published model. metrics: name -> value, as measured before it was published."""
+
+    name: str
+    version: int
+    app: str
+    path: Path
+    created_at: datetime
+    metrics: Mapping[str, float]
+    production: bool
+    notes: str = ""
+
+    @property
+    def reference(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+class Registry:
+    """The models under one folder. clock: stamps versions and promotions."""
+
+    def __init__(self, root: Path, clock: Callable[[], datetime]) -> None:
+        self._root = root
+        self._clock = clock
+
+    def publish(
+        self,
+        name: str,
+        folder: Path,
+        *,
+        app: str,
+        metrics: Mapping[str, float],
+        notes: str = "",
+    ) -> ModelVersion:
+        """Take the files of `folder` (moved, or copied from another disk) as the next version.
+
+        The first version of a name goes into production at once; later ones wait for `promote`.
+
+        Raises ModelError: a bad name, a name of another application, an empty folder, a link or a
+        file that could hold code.
+        """
+        _check_name(name)
+        _check_files(folder)
+        home = self._root / name
+        home.mkdir(parents=True, exist_ok=True)
+        with self._locked(name):
+            for left_over in home.glob(f"{INCOMING}*"):
+                shutil.rmtree(left_over, ignore_errors=True)
+            self._check_app(name, app)
+            version = max(self._numbers(name), default=0) + 1
+            incoming = home / f"{INCOMING}{uuid.uuid4().hex[:12]}"
+            _take(folder, incoming)
+            manifest = {
+                "name": name,
+                "version": version,
+                "app": app,
+                "created_at": self._clock().isoformat(),
+                "metrics": dict(metrics),
+                "notes": notes,
+                "files": _hashes(incoming),
+            }
+            write_text(incoming / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False))
+            for part in incoming.rglob("*"):
+                sync(part)
+            incoming.rename(home / str(version))
+            sync(home)
+            if self._production(name) is None:
+                self._set_production(name, version, "first version")
+        return self._read(name, version)
+
+    def resolve(self, reference: str, app: str | None = None) -> ModelVersion:
+        """The version a reference means, after every file of it has been checked.
+
+        app: refuse a model of another application.
+
+        Raises:
+            ModelNotFoundError: no such name or version. ModelError: a changed, missing or added
+            file, or another application.
+        """
+        name, _, wanted = reference.partition("@")
+        version = self._read(name, self._number(name, wanted, reference))
+        if app is not None and version.app != app:
+            raise ModelError(
+                f"{version.reference} is a model for {version.app}, not for {app}; "
+                f"models for {app}: {', '.join(self._names_of(app)) or 'none'}"
+            )
+        _verify(version)
+        return version
+
+    def names(self) -> list[str]:
+        """Names with at least one version, sorted."""
+        if not self._root.is_dir():
+            return []
+        return sorted(p.name for p in self._root.iterdir() if p.is_dir() and self._numbers(p.name))
+
+    def versions(self, name: str) -> list[ModelVersion]:
+        """All versions of a name, oldest first; not verified."""
+        return [self._read(name, number) for number in self._numbers(name)]
+
+    def promote(self, name: str, version: int, reason: str = "") -> ModelVersion:
+        """Put a version into production. Raises like `resolve`: a broken one stays out."""
+        self.resolve(f"{name}@{version}")
+        with self._locked(name):
+            self._set_production(name, version, reason)
+        return self._read(name, version)
+
+    def rollback(self, name: str) -> ModelVersion:
+        """Put the version into production that was there before the present one.
+
+        Raises ModelError when there was none.
+        """
+        self._number(name, "", name)
+        with self._locked(name):
+            history = self._aliases(name)["history"]
+            if len(history) < 2:
+                raise ModelError(f"{name}: nothing to go back to, no other version was ever live")
+            before = int(history[-2]["version"])
+            _verify(self._read(name, before))
+            self._write_aliases(name, {"production": before, "history": history[:-1]})
+        return self._read(name, before)
+
+    def history(self, name: str) -> list[dict[str, Any]]:
+        """Promotions of a name, oldest first: version, at, reason."""
+        return list(self._aliases(name)["history"])
+
+    def _numbers(self, name: str) -> list[int]:
+        home = self._root / name
+        if not home.is_dir():
+            return []
+        return sorted(
+            int(path.name)
+            for path in home.iterdir()
+            if path.name.isdecimal() and (path / MANIFEST).is_file()
+        )
+
+    def _number(self, name: str, wanted: str, reference: str) -> int:
+        numbers = self._numbers(name) if NAME.fullmatch(name) else []
+        if not numbers:
+            known = ", ".join(self.names()) or "none yet; train one with `triptych train`"
+            raise ModelNotFoundError(f"no model named {name!r} in {self._root}; known: {known}")
+        if wanted == "latest":
+            return numbers[-1]
+        if wanted in ("", "production"):
+            live = self._production(name)
+            if live is None and wanted == "production":
+                raise ModelNotFoundError(f"{name} has no version in production")
+            return numbers[-1] if live is None else live
+        if wanted.isdecimal() and int(wanted) in numbers:
+            return int(wanted)
+        known = ", ".join(map(str, numbers))
+        raise ModelNotFoundError(
+            f"no model {reference!r}: {name} has the versions {known}, and takes @latest and "
+            "@production"
+        )
+
+    def _read(self, name: str, version: int) -> ModelVersion:
+        path = self._root / name / str(version)
+        try:
+            manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+            return ModelVersion(
+                name=name,
+                version=version,
+                app=manifest["app"],
+                path=path,
+                created_at=datetime.fromisoformat(manifest["created_at"]),
+                metrics=manifest["metrics"],
+                production=self._production(name) == version,
+                notes=manifest["notes"],
+            )
+        except FileNotFoundError:
+            raise ModelNotFoundError(f"no model '{name}@{version}' in {self._root}") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"{path / MANIFEST}: not readable ({error})") from error
+
+    def _names_of(self, app: str) -> list[str]:
+        return [name for name in self.names() if self.versions(name)[-1].app == app]
+
+    def _check_app(self, name: str, app: str) -> None:
+        present = self.versions(name)
+        if present and present[-1].app != app:
+            raise ModelError(
+                f"{name} is already the name of a model for {present[-1].app}; choose another name"
+            )
+
+    def _aliases(self, name: str) -> dict[str, Any]:
+        path = self._root / name / ALIASES
+        try:
+            aliases: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {"production": None, "history": []}
+        except ValueError as error:
+            raise ModelError(f"{path}: not readable ({error})") from error
+        return aliases
+
+    def _production(self, name: str) -> int | None:
+        live = self._aliases(name)["production"]
+        return None if live is None else int(live)
+
+    def _set_production(self, name: str, version: int, reason: str) -> None:
+        entry = {"version": version, "at": self._clock().isoformat(), "reason": reason}
+        history = [*self._aliases(name)["history"], entry]
+        self._write_aliases(name, {"production": version, "history": history})
+
+    def _write_aliases(self, name: str, aliases: Mapping[str, Any]) -> None:
+        write_text(self._root / name / ALIASES, json.dumps(aliases, indent=2, ensure_ascii=False))
+
+    @contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        """One writer for a name at a time; the lock goes with the process that holds it."""
+        with (self._root / f".{name}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _check_name(name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise ModelError(
+            f"{name!r} is no model name: letters, digits, '.', '_' and '-', at most 64, "
+            "beginning with a letter or digit"
+        )
+
+
+def _check_files(folder: Path) -> None:
+    files = [path for path in folder.rglob("*") if path.is_symlink() or path.is_file()]
+    if not files:
+        raise ModelError(f"{folder}: no files to publish")
+    for path in files:
+        if path.is_symlink():
+            raise ModelError(f"{path}: a link; a model folder holds the files themselves")
+        if path.suffix.lower() in CODE_SUFFIXES:
+            raise ModelError(
+                f"{path}: {path.suffix} files can hold code and have no place in a model folder; "
+                "use safetensors and JSON"
+            )
+
+
+def _take(folder: Path, target: Path) -> None:
+    """Move a folder; copy it where the target is on another disk."""
+    try:
+        folder.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.copytree(folder, target)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """Relative path -> sha256 of every file but the manifest."""
+    hashes = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path != folder / MANIFEST:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            hashes[path.relative_to(folder).as_posix()] = digest
+    return hashes
+
+
+def _verify(version: ModelVersion) -> None:
+    recorded = json.loads((version.path / MANIFEST).read_text(encoding="utf-8"))["files"]
+    _check_files(version.path)
+    found = _hashes(version.path)
+    for file, digest in recorded.items():
+        if file not in found:
+            raise ModelError(f"{version.reference} is damaged: {version.path / file} is missing")
+        if found[file] != digest:
+            raise ModelError(
+                f"{version.reference} is damaged: {version.path / file} has changed since it was "
+                f"published; promote another version, or train again"
+            )
+    for file in found:
+        if file not in recorded:
+            raise ModelError(
+                f"{version.reference} is damaged: {version.path / file} was added after it was "
+                "published"
+            )
