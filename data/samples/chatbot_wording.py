@@ -120,10 +120,15 @@ def fill(
     Raises:
         KeyError: the wording uses a slot that neither knows.
     """
+    used: set[str] = set()
 
     def value(match: re.Match[str]) -> str:
         name = match.group(1)
-        return rng.choice(lexicon[name]) if name in lexicon else _MADE[name](rng, language)
+        if name not in lexicon:
+            return _MADE[name](rng, language)
+        chosen = rng.choice([word for word in lexicon[name] if word not in used])
+        used.add(chosen)
+        return chosen
 
     return SLOT.sub(value, text)
 
