@@ -19,7 +19,8 @@ ALERT_HTML = """\
 <span style="color:#66707d;font-weight:normal;">{{ opened }}</span></td></tr>
 <tr><td style="padding:6px 26px 0 26px;font-size:19px;line-height:27px;">{{ first }}</td></tr>
 <tr><td style="padding:16px 26px 0 26px;">
-<table width="100%" cellpadding="0" cellspacing="0" style="font-size:14px;border-collapse:collapse;">
+<table width="100%" cellpadding="0" cellspacing="0"
+  style="font-size:14px;border-collapse:collapse;">
 <tr style="color:#66707d;font-size:12px;">
 <th align="left" style="padding:4px 0;font-weight:normal;"></th>
 <th align="right" style="padding:4px 8px;font-weight:normal;">now</th>

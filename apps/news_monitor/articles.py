@@ -66,22 +66,21 @@ def canonical_url(url: str) -> str:
     """
     try:
         parts = urlsplit(url.strip())
-        port = parts.port
-    except ValueError:
+        scheme, host, port = parts.scheme.lower(), (parts.hostname or "").lower(), parts.port
+        if scheme not in ("http", "https") or not host or len(url) > URL_LIMIT:
+            return ""
+        host = f"[{host}]" if ":" in host else host
+        if port is not None and port != (443 if scheme == "https" else 80):
+            host = f"{host}:{port}"
+        query = [
+            (name, value)
+            for name, value in parse_qsl(parts.query, keep_blank_values=True)
+            if not TRACKING.fullmatch(name)
+        ]
+        path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
+        return urlunsplit((scheme, host, path, urlencode(sorted(query)), ""))
+    except ValueError:  # a port that is none, a broken IPv6 address, a lone surrogate
         return ""
-    scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
-    if scheme not in ("http", "https") or not host or len(url) > URL_LIMIT:
-        return ""
-    host = f"[{host}]" if ":" in host else host
-    if port is not None and port != (443 if scheme == "https" else 80):
-        host = f"{host}:{port}"
-    query = [
-        (name, value)
-        for name, value in parse_qsl(parts.query, keep_blank_values=True)
-        if not TRACKING.fullmatch(name)
-    ]
-    path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
-    return urlunsplit((scheme, host, path, urlencode(sorted(query)), ""))
 
 
 def effective_time(

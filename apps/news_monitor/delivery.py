@@ -21,7 +21,6 @@ from apps.news_monitor.settings import SmtpSettings
 from shared.atomic import replacing
 from shared.errors import ServiceError
 
-
 LOG = logging.getLogger(__name__)
 
 

@@ -49,6 +49,11 @@ class Episodes:
         zeros = np.zeros(cells, dtype=np.int64)
         return cls(np.zeros(cells, dtype=np.int8), zeros, zeros.copy())
 
+    @property
+    def cooling(self) -> NDArray[np.bool_]:
+        """(N,): resolved, and not yet cooled down."""
+        return self.phase == Phase.COOLING
+
 
 @dataclass(frozen=True)
 class Change:

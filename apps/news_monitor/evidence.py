@@ -1,4 +1,4 @@
-"""What an alert rests on: frozen when it opens, stored with it, shown in the mail and on the page."""
+"""What an alert rests on: frozen when it opens, stored with it, shown in mail and page."""
 
 import json
 from dataclasses import asdict, dataclass

@@ -63,7 +63,7 @@ def feed_client(settings: FetchSettings) -> httpx.Client:
     """A client that reaches public addresses only (and those allowed by name), without cookies of
     other feeds, proxies or passwords of the surroundings. Close it."""
     return httpx.Client(
-        transport=PublicTransport(httpx.HTTPTransport(), settings.allow_hosts),
+        transport=PublicTransport(settings.allow_hosts, seconds=settings.total_seconds),
         follow_redirects=True,
         max_redirects=settings.max_redirects,
         timeout=httpx.Timeout(settings.connect_seconds),
@@ -86,7 +86,7 @@ def fetch(
     last_modified: str | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Fetched:
-    """GET a feed, conditionally if etag or last_modified are known. Raises nothing a feed causes."""
+    """GET a feed, conditionally if etag or last_modified are known. No feed makes it raise."""
     begun = clock()
     headers = {}
     if etag:
@@ -170,7 +170,7 @@ def _read(
 def _unpacked(
     response: httpx.Response, limit: int, deadline: float, clock: Callable[[], float]
 ) -> Iterator[bytes]:
-    """The body, unpacked here and not by httpx: a bomb must not be unpacked before it is counted."""
+    """The body, unpacked here and not by httpx: a bomb is counted while it is unpacked."""
     encoding = response.headers.get("Content-Encoding", "identity").lower().strip()
     if encoding not in ("identity", "", "gzip", "x-gzip", "deflate"):
         raise httpx.DecodingError(f"unasked Content-Encoding {encoding}", request=response.request)

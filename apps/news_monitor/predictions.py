@@ -40,7 +40,7 @@ def register_model(connection: Connection, labeller: LabelTexts, now: datetime) 
     insert_new(connection, model_version, [row])
     model_id = connection.execute(
         select(model_version.c.id).where(model_version.c.fingerprint == labeller.fingerprint)
-    ).scalar_func.sum()
+    ).scalar_one()
     names = labeller.topics or (ALL_NEWS,)
     insert_new(connection, topic, [{"name": name, "enabled": True} for name in names])
     ids = {
@@ -61,7 +61,7 @@ def _unlabelled(model_id: int) -> ColumnElement[bool]:
 def count_unlabelled(connection: Connection, model_id: int) -> int:
     """Stories (first items, not copies) that the model has not labelled yet."""
     query = select(func.count()).select_from(item).where(_unlabelled(model_id))
-    return int(connection.execute(query).scalar_func.sum())
+    return int(connection.execute(query).scalar_one())
 
 
 def label_pending(

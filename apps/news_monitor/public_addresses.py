@@ -1,14 +1,20 @@
 """Connections to public addresses only: a feed's address is untrusted input.
 
 A name is resolved once, every address it has is judged, and the connection goes to the judged
-address, not to the name: a second look-up could answer otherwise (DNS rebinding). httpx asks this
-transport again for every redirect, so a public page cannot lead to a private one.
+address, not to the name: a second look-up could answer otherwise (DNS rebinding). This happens at
+each connection, so also for each redirect: a public page cannot lead to a private one. The name
+stays in the Host header, in TLS's SNI and in the certificate check.
 """
 
 import ipaddress
 import socket
-from collections.abc import Callable, Sequence
+import ssl
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
+import certifi
+import httpcore
 import httpx
 
 Resolve = Callable[[str, int], Sequence[str]]
@@ -21,12 +27,12 @@ class RefusedAddressError(httpx.RequestError):
 def resolve(host: str, port: int) -> list[str]:
     """The numeric addresses of a host, in the system's order.
 
-    Raises httpx.ConnectError where the name is unknown.
+    Raises httpcore.ConnectError where the name is unknown.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise httpx.ConnectError(f"{host} is not known to the name server ({error})") from None
+    except (OSError, UnicodeError):
+        raise httpcore.ConnectError(f"the name {host} is not known") from None
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
@@ -45,47 +51,92 @@ def is_public(address: str) -> bool:
     return parsed.is_global and not parsed.is_multicast
 
 
-class PublicTransport(httpx.BaseTransport):
-    """Wraps a transport; every request's host must resolve to public addresses only.
+class _TimedStream(httpcore.NetworkStream):
+    """A connection with one deadline for all it does: a server that sends a byte every few seconds
+    keeps within every single time limit and would never end."""
 
-    allow: hosts, or host:port, that may be private. A host with one private address among public
-    ones is refused: which one is used would be chance.
+    def __init__(self, inner: httpcore.NetworkStream, deadline: float) -> None:
+        self._inner = inner
+        self._deadline = deadline
+
+    def _left(self, timeout: float | None) -> float:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise httpcore.ReadTimeout("the answer took too long")
+        return left if timeout is None else min(timeout, left)
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._inner.read(max_bytes, self._left(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._inner.write(buffer, self._left(timeout))
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        inner = self._inner.start_tls(ssl_context, server_hostname, self._left(timeout))
+        return _TimedStream(inner, self._deadline)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+class PublicBackend(httpcore.NetworkBackend):
+    """Connects to hosts all of whose addresses are public, or that are allowed by name.
+
+    A host with one private address among public ones is refused: which one is used would be
+    chance. seconds: how long a connection may live.
     """
 
     def __init__(
-        self, inner: httpx.BaseTransport, allow: Sequence[str] = (), resolver: Resolve = resolve
+        self, allow: Sequence[str] = (), *, seconds: float = 30.0, resolver: Resolve = resolve
     ) -> None:
-        self._inner = inner
+        self._inner = httpcore.SyncBackend()
         self._allow = frozenset(name.lower().strip("[]") for name in allow)
+        self._seconds = seconds
         self._resolve = resolver
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        url = request.url
-        if url.scheme not in ("http", "https"):
-            raise RefusedAddressError(f"{url.scheme}: addresses are not fetched", request=request)
-        host = url.host.lower().rstrip(".")
-        port = url.port or (443 if url.scheme == "https" else 80)
-        addresses = list(self._resolve(host, port))
-        if not addresses:
-            raise httpx.ConnectError(f"{host} has no address", request=request)
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        deadline = time.monotonic() + self._seconds
+        address = self._judged(host.lower().rstrip("."), port)
+        stream = self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
+        return _TimedStream(stream, deadline)
+
+    def _judged(self, host: str, port: int) -> str:
+        addresses = self._resolve(host, port)
         if host not in self._allow and f"{host}:{port}" not in self._allow:
             for address in addresses:
                 if not is_public(address):
                     raise RefusedAddressError(
                         f"{host} is the private address {address}; list {host!r} under "
-                        "[news.fetch] allow_hosts if it is meant",
-                        request=request,
+                        "[news.fetch] allow_hosts if it is meant"
                     )
-        # The judged address is dialled; the name stays in the Host header, in TLS's SNI and in the
-        # certificate check. A new request: the client resolves relative redirects by the old one.
-        dialled = httpx.Request(
-            request.method,
-            url.copy_with(host=addresses[0]),
-            headers=request.headers,
-            stream=request.stream,
-            extensions={**request.extensions, "sni_hostname": host},
-        )
-        return self._inner.handle_request(dialled)
+        return addresses[0]
 
-    def close(self) -> None:
-        self._inner.close()
+
+class PublicTransport(httpx.HTTPTransport):
+    """httpx's own transport on a PublicBackend; every request gets a connection of its own."""
+
+    def __init__(
+        self, allow: Sequence[str] = (), *, seconds: float = 30.0, resolver: Resolve = resolve
+    ) -> None:
+        super().__init__(trust_env=False)
+        # httpx has no public way to hand a network backend to its pool.
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=ssl.create_default_context(cafile=certifi.where()),
+            max_keepalive_connections=0,
+            network_backend=PublicBackend(allow, seconds=seconds, resolver=resolver),
+        )

@@ -16,6 +16,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from enum import IntEnum
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,9 +74,10 @@ class SurgeRule:
 class Scan:
     """Scores of T moments, I topics, W windows.
 
-    ends (T,): hours from counts.start to each moment. stories, negative, expected_count, p_share,
-    p_count, p_volume, score: (T, I, W); gate: (T, I, W) of Gate. share, rho: (T, I), the expected
-    share and the correlation of its predictive distribution. days (T,): history behind them.
+    ends (T,): hours from counts.start to each moment. stories, negative, p_share, p_count,
+    p_volume, score, and the usual expected_count (of negatives) and expected_stories: (T, I, W);
+    gate: (T, I, W) of Gate. share, rho: (T, I), the expected share and the correlation of its
+    predictive distribution. days (T,): history behind them.
     """
 
     rule: SurgeRule
@@ -85,6 +87,7 @@ class Scan:
     share: Floats
     rho: Floats
     expected_count: Floats
+    expected_stories: Floats
     p_share: Floats
     p_count: Floats
     p_volume: Floats
@@ -92,13 +95,13 @@ class Scan:
     score: Floats
     days: NDArray[np.int64]
 
-    @property
+    @cached_property
     def best(self) -> Floats:
         """(T, I): each topic's score, the largest of its windows."""
         best: Floats = self.score.max(axis=2)
         return best
 
-    @property
+    @cached_property
     def calm(self) -> NDArray[np.bool_]:
         """(T, I): in every window the share lies no higher than 9 of 10 usual ones would.
 
@@ -255,6 +258,7 @@ def scan(
         share=share,
         rho=rho,
         expected_count=mean,
+        expected_stories=volume_mean,
         p_share=p_share,
         p_count=p_count,
         p_volume=p_volume,

@@ -24,7 +24,6 @@ from sqlalchemy import (
 
 from shared.storage import UtcDateTime
 
-
 VERSION_TABLE = "news_version"
 MIGRATIONS = Path(__file__).parent / "migrations"
 metadata = MetaData()

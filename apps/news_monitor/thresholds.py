@@ -1,8 +1,8 @@
 """How often a score is reached without a reason to worry, and the threshold that keeps a budget.
 
-A nominal p-value is not believed: hourly windows overlap, topics move together, and news is burstier
-than any null. The monitor replays its own past through the same state machine, counts the episodes
-each threshold would have opened, and asks for the one that opens no more than the user's budget of
+A nominal p-value is not believed: hourly windows overlap, topics move together, and news is more
+bursty than any null. The monitor replays its own past through the same state machine, counts the
+episodes each threshold would have opened, and takes the one that opens no more than the budget of
 false mails a week. Real events in that past count as false alarms, so the answer is on the safe
 side. Where the past is short, the curve below, measured on two years of real headlines, stands in.
 """

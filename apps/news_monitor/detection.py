@@ -1,0 +1,368 @@
+"""Judging every topic hour by hour: from buckets to evaluations, episodes and alerts.
+
+The running monitor and a replay call the same `Detector.run`; the one gives it the present, the
+other a period of the past. Its watermark, the state of each topic, the evaluations and the alerts
+with their mails are written in one transaction: whenever the process dies, each hour is judged
+once.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+
+import numpy as np
+from sqlalchemy import Connection, Engine, insert, select, update
+
+from apps.news_monitor.alerts import Moment, follow_alert, gather, open_alert
+from apps.news_monitor.bucket_counts import (
+    at_hour,
+    first_bucket_hour,
+    hours_before,
+    publisher_counts,
+    read_counts,
+)
+from apps.news_monitor.episodes import Episodes, Phase, advance
+from apps.news_monitor.evidence import Evidence
+from apps.news_monitor.ingest import insert_new
+from apps.news_monitor.predictions import ActiveModel
+from apps.news_monitor.settings import NewsSettings
+from apps.news_monitor.surges import Gate, Scan, scan
+from apps.news_monitor.tables import calibration, detector_config, detector_state, evaluation
+from apps.news_monitor.thresholds import Calibrator, FalseAlarmCurve
+from apps.news_monitor.trends import Counts
+from shared.errors import SettingsError
+
+RECALIBRATE = timedelta(days=7)
+WEEK = 7 * 24
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An alert as it opened."""
+
+    alert_id: int
+    evidence: Evidence
+
+
+@dataclass
+class DetectionReport:
+    """evaluated: moments judged (each over all topics). note: why nothing was judged, if so."""
+
+    evaluated: int = 0
+    opened: list[Opened] = field(default_factory=list)
+    resolved: int = 0
+    threshold: float | None = None
+    note: str = ""
+
+
+@dataclass
+class _State:
+    """Where each topic stands; alerts: the open (or cooling) alert's id by topic position."""
+
+    episodes: Episodes
+    alerts: dict[int, int]
+
+
+class Detector:
+    """Judges one model's buckets by one configuration. Not for two threads at once."""
+
+    def __init__(
+        self, engine: Engine, model: ActiveModel, settings: NewsSettings, *, now: datetime
+    ) -> None:
+        """Raises SettingsError for a followed topic that the model does not know."""
+        self._engine = engine
+        self._model = model
+        self._settings = settings
+        self._rule = settings.surges.rule
+        self._episode_rule = settings.surges.episode_rule
+        self._cadence = settings.surges.cadence_hours
+        self.topics = followed_topics(settings.topics, model)
+        self._topic_ids = tuple(model.topics[name] for name in self.topics)
+        self._calibrator = Calibrator(len(self.topics), self._episode_rule)
+        self._calibrated_until: int | None = None
+        described = json.dumps(
+            {
+                "rule": asdict(self._rule),
+                "episodes": asdict(self._episode_rule),
+                "cadence_hours": self._cadence,
+                "topics": self.topics,
+                "model": model.labeller.fingerprint,
+            },
+            sort_keys=True,
+        )
+        self._key = hashlib.sha256(described.encode()).hexdigest()
+        row = {
+            "fingerprint": self._key,
+            "model_id": model.id,
+            "settings_json": described,
+            "created_at": now,
+        }
+        with engine.begin() as connection:
+            insert_new(connection, detector_config, [row])
+            self.config_id: int = connection.execute(
+                select(detector_config.c.id).where(detector_config.c.fingerprint == self._key)
+            ).scalar_one()
+
+    def run(
+        self,
+        until: datetime,
+        *,
+        now: datetime | None = None,
+        since: datetime | None = None,
+        keep_all: bool = True,
+        tell: Callable[[datetime], None] | None = None,
+    ) -> DetectionReport:
+        """Judge every moment of the cadence after the watermark through `until`.
+
+        now: the wall clock, for mails; None takes each moment's own time (a replay). since: where
+        to begin without a watermark; None begins with the last moment only: a past that nobody
+        watched raises no alarms. keep_all: store every evaluation, or only those with a score
+        (the others can be had again from the buckets). tell: called after each week.
+        """
+        report = DetectionReport()
+        with self._engine.begin() as connection:
+            first = first_bucket_hour(connection, self._model.id)
+            mark = self._watermark(connection)
+        if first is None:
+            report.note = "no labelled stories yet"
+            return report
+        last = int(until.timestamp() // 3600) // self._cadence * self._cadence
+        if mark is None:
+            mark = last - 1 if since is None else int(since.timestamp() // 3600) - 1
+        begin = max(mark, first)
+        ends = [h for h in range(begin + 1, last + 1) if h % self._cadence == 0]
+        for week in sorted({(h - 1) // WEEK for h in ends}):
+            part = [h for h in ends if (h - 1) // WEEK == week]
+            with self._engine.begin() as connection:
+                self._judge(connection, part, first, now, keep_all, report)
+            if tell is not None:
+                tell(at_hour(part[-1]))
+        return report
+
+    def _watermark(self, connection: Connection) -> int | None:
+        query = select(detector_config.c.evaluated_until).where(
+            detector_config.c.id == self.config_id
+        )
+        at = connection.execute(query.with_for_update()).scalar_one()
+        return None if at is None else int(at.timestamp() // 3600)
+
+    def _judge(
+        self,
+        connection: Connection,
+        hours: Sequence[int],
+        first: int,
+        now: datetime | None,
+        keep_all: bool,
+        report: DetectionReport,
+    ) -> None:
+        mark = self._watermark(connection)
+        hours = [hour for hour in hours if mark is None or hour > mark]
+        if not hours:
+            return  # another monitor on the same database was here first
+        self._calibrate_until(connection, first, hours[0] - 1)
+        curve, threshold = self._threshold(connection, at_hour(hours[0]))
+        reach = (self._rule.baseline_days + self._rule.guard_days + 2) * 24
+        counts, scores = self._scan(connection, hours, max(first, hours[0] - reach))
+        state = self._state(connection)
+        for t, hour in enumerate(hours):
+            moment = Moment(
+                scan=scores,
+                index=t,
+                counts=counts,
+                at=at_hour(hour),
+                threshold=threshold,
+                curve=curve,
+                topic_ids=self._topic_ids,
+                model_id=self._model.id,
+                model_name=self._model.labeller.name,
+            )
+            self._step(connection, state, moment, now or moment.at, report)
+        self._add(hours, scores)
+        self._store(connection, hours, scores, threshold, keep_all)
+        self._store_state(connection, state, at_hour(hours[-1]))
+        report.evaluated += len(hours)
+        report.threshold = threshold
+
+    def _step(
+        self,
+        connection: Connection,
+        state: _State,
+        moment: Moment,
+        now: datetime,
+        report: DetectionReport,
+    ) -> None:
+        """One moment through the state machine, and what it means for the alerts."""
+        best, calm = moment.scan.best[moment.index], moment.scan.calm[moment.index]
+        limits = np.full(len(self.topics), moment.threshold)
+        hour = int(moment.at.timestamp() // 3600)
+        state.episodes, change = advance(
+            state.episodes, best, calm, hour, limits, self._episode_rule
+        )
+        for i in np.flatnonzero(change.opened).tolist():
+            opened = self._open(connection, moment, i, now)
+            state.alerts[i] = opened.alert_id
+            report.opened.append(opened)
+        rising = (state.episodes.phase == Phase.FIRING) & (best >= limits) & ~change.opened
+        for i in np.flatnonzero(rising | change.reopened | change.resolved).tolist():
+            over = moment.at if change.resolved[i] else None
+            follow_alert(connection, state.alerts[i], float(best[i]), resolved_at=over)
+        report.resolved += int(change.resolved.sum())
+
+    def _open(self, connection: Connection, moment: Moment, topic: int, now: datetime) -> Opened:
+        evidence, items = gather(connection, moment, topic)
+        alert_id = open_alert(
+            connection,
+            evidence,
+            items,
+            topic_id=self._topic_ids[topic],
+            config_id=self.config_id,
+            config_key=self._key,
+            addresses=self._settings.recipients,
+            sender=self._settings.mail_from,
+            now=now,
+        )
+        return Opened(alert_id, evidence)
+
+    def _scan(
+        self, connection: Connection, hours: Sequence[int], first: int
+    ) -> tuple[Counts, Scan]:
+        """Scores at these epoch hours, from the counts since `first`."""
+        counts = read_counts(
+            connection,
+            model_id=self._model.id,
+            topics=self.topics,
+            topic_ids=self._topic_ids,
+            first_hour=first,
+            end_hour=hours[-1],
+        )
+        offset = hours_before(counts)
+        publishers = publisher_counts(
+            connection, model_id=self._model.id, topic_ids=self._topic_ids, offset=offset
+        )
+        return counts, scan(counts, np.asarray(hours) - offset, self._rule, publishers)
+
+    def _calibrate_until(self, connection: Connection, first: int, until: int) -> None:
+        """Let the calibrator see the past it has not seen: once after a start, then nothing."""
+        seen = self._calibrated_until
+        begin = first + self._rule.min_history_days * 24 if seen is None else seen
+        hours = [h for h in range(begin + 1, until + 1) if h % self._cadence == 0]
+        if hours:
+            self._add(hours, self._scan(connection, hours, first)[1])
+        self._calibrated_until = max(until, begin)
+
+    def _add(self, hours: Sequence[int], scores: Scan) -> None:
+        best, calm = scores.best, scores.calm
+        for t, hour in enumerate(hours):
+            if scores.days[t] >= self._rule.min_history_days:
+                self._calibrator.add(best[t], calm[t], hour, self._cadence)
+        self._calibrated_until = hours[-1]
+
+    def _threshold(self, connection: Connection, at: datetime) -> tuple[FalseAlarmCurve, float]:
+        """The curve and threshold in force at a moment: a week old at most, else made anew."""
+        budget = self._settings.false_alarms_per_week
+        row = connection.execute(
+            select(calibration)
+            .where(calibration.c.config_id == self.config_id, calibration.c.at <= at)
+            .order_by(calibration.c.at.desc(), calibration.c.id.desc())
+            .limit(1)
+        ).one_or_none()
+        if row is not None and at - row.at < RECALIBRATE and row.per_week == budget:
+            episodes = np.asarray(json.loads(row.episodes_json), dtype=np.float64)
+            return FalseAlarmCurve(episodes, row.topic_weeks), row.threshold
+        curve = self._calibrator.curve()
+        threshold = curve.threshold(budget, len(self.topics))
+        connection.execute(
+            insert(calibration).values(
+                config_id=self.config_id,
+                at=at,
+                threshold=threshold,
+                per_week=budget,
+                topics=len(self.topics),
+                topic_weeks=curve.topic_weeks,
+                episodes_json=json.dumps(curve.episodes.tolist()),
+            )
+        )
+        return curve, threshold
+
+    def _state(self, connection: Connection) -> _State:
+        state = _State(Episodes.quiet(len(self.topics)), {})
+        place = {number: i for i, number in enumerate(self._topic_ids)}
+        query = select(detector_state).where(detector_state.c.config_id == self.config_id)
+        for row in connection.execute(query):
+            i = place[row.topic_id]
+            state.episodes.phase[i] = row.phase
+            state.episodes.streak[i] = row.streak
+            state.episodes.cool_until[i] = row.cool_until
+            if row.alert_id is not None:
+                state.alerts[i] = row.alert_id
+        return state
+
+    def _store_state(self, connection: Connection, state: _State, until: datetime) -> None:
+        rows = [
+            {
+                "config_id": self.config_id,
+                "topic_id": number,
+                "phase": int(state.episodes.phase[i]),
+                "streak": int(state.episodes.streak[i]),
+                "cool_until": int(state.episodes.cool_until[i]),
+                "alert_id": state.alerts.get(i),
+            }
+            for i, number in enumerate(self._topic_ids)
+        ]
+        connection.execute(
+            detector_state.delete().where(detector_state.c.config_id == self.config_id)
+        )
+        connection.execute(insert(detector_state), rows)
+        connection.execute(
+            update(detector_config)
+            .where(detector_config.c.id == self.config_id)
+            .values(evaluated_until=until)
+        )
+
+    def _store(
+        self,
+        connection: Connection,
+        hours: Sequence[int],
+        scores: Scan,
+        threshold: float,
+        keep_all: bool,
+    ) -> None:
+        chosen = np.ones_like(scores.score, dtype=bool) if keep_all else scores.score > 0
+        rows = [
+            {
+                "topic_id": self._topic_ids[i],
+                "at": at_hour(hours[t]),
+                "config_id": self.config_id,
+                "window_hours": self._rule.windows_hours[w],
+                "stories": int(scores.stories[t, i, w]),
+                "negative": int(scores.negative[t, i, w]),
+                "usual_share": float(scores.share[t, i]),
+                "expected_count": float(scores.expected_count[t, i, w]),
+                "p_share": float(scores.p_share[t, i, w]),
+                "p_count": float(scores.p_count[t, i, w]),
+                "p_volume": float(scores.p_volume[t, i, w]),
+                "score": float(scores.score[t, i, w]),
+                "threshold": threshold,
+                "gate": Gate(scores.gate[t, i, w]).name.lower(),
+            }
+            for t, i, w in np.argwhere(chosen).tolist()
+        ]
+        if rows:
+            insert_new(connection, evaluation, rows)
+
+
+def followed_topics(wanted: Sequence[str], model: ActiveModel) -> tuple[str, ...]:
+    """The topics to judge: those wanted, or all that the model knows.
+
+    Raises SettingsError for one it does not know.
+    """
+    known = tuple(model.topics)
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise SettingsError(
+            f"[news] topics = {unknown[0]!r} is no topic of model {model.labeller.name}; "
+            f"it knows: {', '.join(known)}"
+        )
+    return tuple(wanted) or known

@@ -1,0 +1,352 @@
+"""The running monitor: one tick reads feeds, labels what is new, judges, and mails what is owed.
+
+A tick is one function of `now`. Every step finds its work by what is missing in the database, so
+that a tick that dies half way is taken up by the next: no article twice, no story counted twice,
+one outbox row for each alert and recipient.
+"""
+
+import json
+import random
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from sqlalchemy import Connection, Engine, delete, insert, select, update
+
+from apps.news_monitor.articles import articles_of
+from apps.news_monitor.delivery import Mailer
+from apps.news_monitor.detection import Detector
+from apps.news_monitor.feeds import Fetched, FetchStatus, feed_client, fetch, next_check
+from apps.news_monitor.ingest import Ingested, ingest, insert_new, recent_stories
+from apps.news_monitor.labels import LabelTexts
+from apps.news_monitor.mail import subject
+from apps.news_monitor.outbox import DeliveryReport, deliver_due
+from apps.news_monitor.parsing import ParsedFeed, parse_feed
+from apps.news_monitor.predictions import count_unlabelled, label_pending, register_model
+from apps.news_monitor.settings import NewsSettings
+from apps.news_monitor.stories import CopyIndex
+from apps.news_monitor.tables import (
+    MIGRATIONS,
+    VERSION_TABLE,
+    evaluation,
+    fetch_log,
+    job_run,
+    source,
+)
+from shared.storage import upgrade
+
+LABELS_PER_TICK = 2000
+GRACE = timedelta(minutes=10)
+"""How long an hour waits for its last articles before it is judged."""
+KEEP_LOGS = timedelta(days=30)
+KEEP_EVALUATIONS = timedelta(days=90)
+
+
+@dataclass(frozen=True)
+class SourceReport:
+    """How one feed fared. problem: one line, "" when all was well."""
+
+    url: str
+    status: str
+    found: int
+    new: int
+    problem: str
+
+
+@dataclass
+class TickReport:
+    """What one tick did. lines: what a person should know, one sentence each."""
+
+    at: datetime
+    sources: list[SourceReport] = field(default_factory=list)
+    new: int = 0
+    copies: int = 0
+    labelled: int = 0
+    unlabelled: int = 0
+    evaluated: int = 0
+    alerts: list[str] = field(default_factory=list)
+    mails: DeliveryReport = field(default_factory=DeliveryReport)
+    lines: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), default=str, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A scheduled job: `run(monitor, now)` every `seconds`, returning its report."""
+
+    name: str
+    seconds: int
+    run: Callable[["Monitor", datetime], Any]
+
+
+class Monitor:
+    """Feeds in, alerts out. Makes and upgrades its tables; connects to nothing else until a tick.
+
+    labeller: the model, or None to collect articles before there is one. jitter: seeded, so that a
+    test can foresee when a feed is asked again.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: NewsSettings,
+        labeller: LabelTexts | None,
+        mailer: Mailer,
+        *,
+        client: Callable[[], httpx.Client] | None = None,
+        jitter: random.Random | None = None,
+    ) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._labeller = labeller
+        self._mailer = mailer
+        self._client = client or (lambda: feed_client(settings.fetch))
+        self._jitter = jitter or random.Random()
+        self._copies: CopyIndex | None = None
+        self._detector: Detector | None = None
+        upgrade(engine, MIGRATIONS, VERSION_TABLE)
+
+    def tick(self, now: datetime) -> TickReport:
+        """Everything that is due at `now`."""
+        begun = time.monotonic()
+        report = TickReport(now)
+        self.read_feeds(now, report)
+        self.judge(now, report)
+        self.deliver(now, report)
+        report.seconds = round(time.monotonic() - begun, 3)
+        with self._engine.begin() as connection:
+            connection.execute(
+                insert(job_run).values(job="tick", started_at=now, report_json=report.to_json())
+            )
+        return report
+
+    def read_feeds(self, now: datetime, report: TickReport) -> None:
+        """Fetch the feeds that are due, several hosts at once, one request a host at a time."""
+        due = self._due_sources(now)
+        if not due:
+            return
+        hosts: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for row in due:
+            hosts[urlsplit(row["url"]).netloc.lower()].append(row)
+        with self._client() as client, ThreadPoolExecutor(self._settings.fetch.parallel) as pool:
+            queues = [pool.submit(self._read_host, client, rows, now) for rows in hosts.values()]
+            for queue in queues:
+                for row, fetched, parsed in queue.result():
+                    self._take_in(row, fetched, parsed, now, report)
+
+    def _due_sources(self, now: datetime) -> list[dict[str, Any]]:
+        """Rows of the feeds to ask now; their next time is written before they are asked, so that
+        a crash or a restart makes no burst."""
+        soon = now + timedelta(minutes=self._settings.fetch.every_minutes)
+        with self._engine.begin() as connection:
+            _sync_sources(connection, self._settings.feeds, now)
+            query = (
+                select(source)
+                .where(source.c.enabled.is_(True), source.c.next_check_at <= now)
+                .order_by(source.c.next_check_at, source.c.id)
+            )
+            rows = [dict(row) for row in connection.execute(query).mappings()]
+            if rows:
+                connection.execute(
+                    update(source)
+                    .where(source.c.id.in_([row["id"] for row in rows]))
+                    .values(next_check_at=soon)
+                )
+        return rows
+
+    def _read_host(
+        self, client: httpx.Client, rows: Sequence[dict[str, Any]], now: datetime
+    ) -> list[tuple[dict[str, Any], Fetched, ParsedFeed]]:
+        results = []
+        settings = self._settings.fetch
+        for row in rows:
+            fetched = fetch(
+                client,
+                row["url"],
+                settings,
+                now=now,
+                etag=row["etag"],
+                last_modified=row["last_modified"],
+            )
+            parsed = ParsedFeed()
+            if fetched.status is FetchStatus.OK:
+                parsed = parse_feed(
+                    fetched.body,
+                    url=fetched.url,
+                    content_type=fetched.content_type,
+                    limit=settings.max_entries,
+                )
+            results.append((row, fetched, parsed))
+        return results
+
+    def _take_in(
+        self,
+        row: dict[str, Any],
+        fetched: Fetched,
+        parsed: ParsedFeed,
+        now: datetime,
+        report: TickReport,
+    ) -> None:
+        """One feed's articles and its own row, in one transaction."""
+        problem = fetched.error or parsed.problem
+        failed = bool(fetched.error) or (bool(parsed.problem) and not parsed.entries)
+        publisher = parsed.title or row["title"] or urlsplit(row["url"]).hostname or ""
+        articles = articles_of(parsed.entries, publisher=publisher, fetched=now)
+        result = Ingested(0, 0, 0)
+        try:
+            with self._engine.begin() as connection:
+                if articles:
+                    if self._copies is None:
+                        self._copies = recent_stories(connection, now)
+                    result = ingest(
+                        connection,
+                        articles,
+                        copies=self._copies,
+                        fetched=now,
+                        source_id=row["id"],
+                    )
+                self._note_source(connection, row, fetched, parsed, failed, result, now)
+        except BaseException:
+            # What the index of copies learnt was not stored: it is read anew next time.
+            self._copies = None
+            raise
+        status = "malformed" if failed and not fetched.error else fetched.status.value
+        report.sources.append(SourceReport(row["url"], status, result.found, result.new, problem))
+        report.new += result.new
+        report.copies += result.copies
+        if failed:
+            report.lines.append(f"feed {row['url']}: {problem}")
+
+    def _note_source(
+        self,
+        connection: Connection,
+        row: dict[str, Any],
+        fetched: Fetched,
+        parsed: ParsedFeed,
+        failed: bool,
+        result: Ingested,
+        now: datetime,
+    ) -> None:
+        errors = row["error_count"] + 1 if failed else 0
+        values: dict[str, Any] = {
+            "last_status": fetched.status.value if fetched.error or not failed else "malformed",
+            "last_error": fetched.error or parsed.problem,
+            "error_count": errors,
+            "next_check_at": next_check(
+                fetched, errors, self._settings.fetch, now=now, jitter=self._jitter.random()
+            ),
+        }
+        if not failed:
+            values["last_ok_at"] = now
+            # A 304 may leave them out; then the old ones still hold.
+            values["etag"] = fetched.etag or (row["etag"] if fetched.code == 304 else None)
+            values["last_modified"] = fetched.last_modified or (
+                row["last_modified"] if fetched.code == 304 else None
+            )
+        if parsed.title:
+            values["title"] = parsed.title[:200]
+        connection.execute(update(source).where(source.c.id == row["id"]).values(**values))
+        connection.execute(
+            insert(fetch_log).values(
+                source_id=row["id"],
+                started_at=now,
+                status=values["last_status"],
+                milliseconds=fetched.milliseconds,
+                bytes=len(fetched.body),
+                n_items=result.found,
+                n_new=result.new,
+                error=values["last_error"],
+            )
+        )
+
+    def judge(self, now: datetime, report: TickReport) -> None:
+        """Label what has no label, then judge the hours that have passed."""
+        if self._labeller is None:
+            report.lines.append("no model yet: articles are kept and labelled once there is one")
+            return
+        with self._engine.begin() as connection:
+            model = register_model(connection, self._labeller, now)
+        report.labelled = label_pending(self._engine, model, now=now, limit=LABELS_PER_TICK)
+        with self._engine.begin() as connection:
+            report.unlabelled = count_unlabelled(connection, model.id)
+        if report.unlabelled:
+            # Half a history would make the other half look like a surge.
+            report.lines.append(
+                f"{report.unlabelled} stories still to label by {self._labeller.name}; "
+                "nothing is judged before that"
+            )
+            return
+        if self._detector is None:
+            self._detector = Detector(self._engine, model, self._settings, now=now)
+        found = self._detector.run(now - GRACE, now=now)
+        report.evaluated = found.evaluated
+        report.alerts = [subject(opened.evidence) for opened in found.opened]
+        report.lines += [f"alert: {line}" for line in report.alerts]
+        if found.note:
+            report.lines.append(found.note)
+
+    def deliver(self, now: datetime, report: TickReport) -> None:
+        """Send the mails that are owed."""
+        report.mails = deliver_due(
+            self._engine,
+            self._mailer,
+            now=now,
+            sender=self._settings.mail_from,
+            dashboard_url=self._settings.dashboard_url,
+        )
+        report.lines += report.mails.lines
+
+    def upkeep(self, now: datetime) -> int:
+        """Forget logs after 30 days and evaluations after 90; returns how many rows."""
+        gone = 0
+        with self._engine.begin() as connection:
+            for statement in (
+                delete(fetch_log).where(fetch_log.c.started_at < now - KEEP_LOGS),
+                delete(job_run).where(job_run.c.started_at < now - KEEP_LOGS),
+                delete(evaluation).where(evaluation.c.at < now - KEEP_EVALUATIONS),
+            ):
+                gone += connection.execute(statement).rowcount
+        return gone
+
+
+def _sync_sources(connection: Connection, feeds: Sequence[str], now: datetime) -> None:
+    """The feeds of the settings, and only those, are enabled."""
+    rows = [
+        {
+            "url": url,
+            "title": "",
+            "enabled": True,
+            "next_check_at": now,
+            "last_status": "",
+            "last_error": "",
+            "error_count": 0,
+            "created_at": now,
+        }
+        for url in feeds
+    ]
+    if rows:
+        insert_new(connection, source, rows)
+    chosen = source.c.url.in_(feeds)
+    connection.execute(update(source).where(chosen, ~source.c.enabled).values(enabled=True))
+    connection.execute(update(source).where(~chosen, source.c.enabled).values(enabled=False))
+
+
+def _tick(monitor: Monitor, now: datetime) -> TickReport:
+    return monitor.tick(now)
+
+
+def _upkeep(monitor: Monitor, now: datetime) -> int:
+    return monitor.upkeep(now)
+
+
+JOBS = (Job("news.tick", 60, _tick), Job("news.upkeep", 24 * 3600, _upkeep))
+"""What the scheduler runs; see pipelines/schedule.py."""
