@@ -1,7 +1,7 @@
 """Base encoders by name: packaged, fetched, a folder of one's own, or a model hub's id.
 
 Offline first: nothing is looked up on a network that is already on disk. What an encoder is known
-by is the sha256 of its weights, so that a model trained on it can tell whether it is still the same.
+by is the sha256 of its weights, so that a model trained on it can tell whether it is the same still.
 """
 
 import hashlib
