@@ -81,15 +81,15 @@ class Demo:
         return asdict(self)
 
 
-def run_demo(
-    *, home: Home, seed: int, threads: int | None, say: Callable[[str], None]
-) -> Demo:
+def run_demo(*, home: Home, seed: int, threads: int | None, say: Callable[[str], None]) -> Demo:
     """Train three models, use each, print one table; about five minutes on two cores."""
     started = time.monotonic()
     options = TrainOptions(
         method="full", minutes=FINE_TUNING_MINUTES, seed=seed, threads=threads, base="minilm"
     )
-    trained = {name: _train(name, options, home, say) for name in ("chatbot", "news", "recommender")}
+    trained = {
+        name: _train(name, options, home, say) for name in ("chatbot", "news", "recommender")
+    }
 
     say("\nSix questions to the chatbot")
     asked = _ask(trained["chatbot"], home, threads, say)
@@ -151,9 +151,7 @@ def _ask(
         if reply.options:
             said += " " + " / ".join(f"[{option.title}]" for option in reply.options)
         say(f"  {question}\n    {reply.decision} ({reply.intent}, {reply.probability:.0%}): {said}")
-        asked.append(
-            Asked(kind, question, reply.decision, reply.intent, reply.probability, said)
-        )
+        asked.append(Asked(kind, question, reply.decision, reply.intent, reply.probability, said))
     return tuple(asked)
 
 
@@ -235,6 +233,6 @@ def _closing(demo: Demo, trained: dict[str, Trained]) -> str:
         f"Recommendations: {demo.recommendations}\nReports:\n{reports}\n"
         f"{demo.seconds:.0f} seconds in all. Next:\n"
         "  triptych dashboard                     all pages in the browser\n"
-        "  triptych chatbot ask \"where is my order?\"\n"
+        '  triptych chatbot ask "where is my order?"\n'
         "  triptych train chatbot --help          your own data\n"
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from shared.errors import TriptychError
-from shared.settings import CORE_SECTION, CoreSettings, Home, settings_file, load_section
+from shared.settings import CORE_SECTION, CoreSettings, Home, load_section, settings_file
 
 PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 # Below this the demo does not fit: three models, an index, the ONNX copy of the encoder.

@@ -1,0 +1,163 @@
+"""`triptych news …`: run, once, replay, test-mail."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.options import (
+    HomeOption,
+    JsonOption,
+    OutputOption,
+    ThreadsOption,
+    TimeColumn,
+    TitleColumn,
+    column_option,
+    mapping_of,
+    open_home,
+    print_json,
+    speaker,
+    use_threads,
+)
+
+app = typer.Typer(no_args_is_help=True)
+
+MonitorModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="NAME[@VERSION]", help="A released model; [news] model by default."
+    ),
+]
+SummaryColumn = column_option("summary")
+SourceColumn = column_option("source")
+UrlColumn = column_option("url")
+
+
+def now_utc() -> datetime:
+    return datetime.now(UTC)
+
+
+@app.command()
+def run(model: MonitorModel = None, home: HomeOption = None, threads: ThreadsOption = None) -> None:
+    """Read the feeds on a schedule and mail alerts, until stopped."""
+    use_threads(threads)
+    from pipelines.monitoring import open_monitor
+    from pipelines.schedule import news_jobs, run_schedule
+
+    house, say = open_home(home), speaker(False)
+    with open_monitor(house, model=model, clock=now_utc, threads=threads, say=say) as monitor:
+        run_schedule(news_jobs(monitor, say), now_utc)
+
+
+@app.command()
+def once(
+    model: MonitorModel = None,
+    home: HomeOption = None,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """One round: read the feeds that are due, label, judge, mail; then stop."""
+    use_threads(threads)
+    from pipelines.monitoring import open_monitor
+    from pipelines.schedule import summary_of
+
+    house, say = open_home(home), speaker(as_json)
+    with open_monitor(house, model=model, clock=now_utc, threads=threads, say=say) as monitor:
+        report = monitor.tick(now_utc())
+    if as_json:
+        print_json(json.loads(report.to_json()))
+        return
+    for line in (summary_of(report), *report.lines):
+        typer.echo(line)
+
+
+@app.command()
+def replay(
+    items: Annotated[
+        Path,
+        typer.Option("--items", metavar="FILE", help="`published_at,title[,summary,source,url]`."),
+    ],
+    output: OutputOption,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="NAME[@VERSION]",
+            help="A released model; without one the file's own columns `sentiment` and `topics`.",
+        ),
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], help="First day; earlier rows are history."),
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="The day after the last.")
+    ] = None,
+    per_week: Annotated[
+        float | None,
+        typer.Option("--false-alarms", min=0.01, help="Mails a week that may come without cause."),
+    ] = None,
+    time_column: TimeColumn = None,
+    title_column: TitleColumn = None,
+    summary_column: SummaryColumn = None,
+    source_column: SourceColumn = None,
+    url_column: UrlColumn = None,
+    home: HomeOption = None,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The alerts a file of dated headlines would have caused, with a simulated clock."""
+    use_threads(threads)
+    from apps.news_monitor.replay import replay as replay_items
+    from pipelines.monitoring import news_settings, released_labeller, with_budget
+
+    house = open_home(home)
+    done = replay_items(
+        items,
+        output=output,
+        labeller=released_labeller(model, house, now_utc, threads) if model else None,
+        settings=with_budget(news_settings(), per_week),
+        since=since.replace(tzinfo=UTC) if since else None,
+        until=until.replace(tzinfo=UTC) if until else None,
+        mapping=mapping_of(
+            published_at=time_column,
+            title=title_column,
+            summary=summary_column,
+            source=source_column,
+            url=url_column,
+        ),
+        say=speaker(as_json),
+    )
+    if as_json:
+        print_json(
+            {
+                "items": done.items,
+                "rejected": done.rejected,
+                "copies": done.copies,
+                "alerts": len(done.alerts),
+                "mails": done.mails,
+                "threshold": done.threshold,
+                "seconds": round(done.seconds, 1),
+                "output": str(done.folder),
+            }
+        )
+        return
+    typer.echo(
+        f"{done.items} headlines ({done.copies} copies), {len(done.alerts)} alerts, {done.mails} "
+        f"mails in {done.seconds:.1f} s: {done.folder}"
+    )
+
+
+@app.command("test-mail")
+def test_mail(
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="ADDRESS", help="Instead of the recipients.")
+    ] = None,
+    home: HomeOption = None,
+) -> None:
+    """Send one mail as an alert would be sent."""
+    from pipelines.monitoring import send_test_mail
+
+    typer.echo(send_test_mail(open_home(home), to, now_utc()))

@@ -1,0 +1,106 @@
+"""Opening the news monitor from settings: database, model, feeds, mail."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from email.message import EmailMessage
+from email.utils import format_datetime, make_msgid
+
+from apps.news_monitor.delivery import Mailer, OutboxMailer, SmtpMailer
+from apps.news_monitor.labelling import Labeller
+from apps.news_monitor.labels import LabelTexts
+from apps.news_monitor.monitor import Monitor
+from apps.news_monitor.settings import SECTION, NewsSettings
+from shared.errors import ModelNotFoundError, SettingsError
+from shared.registry import Registry
+from shared.settings import Home, database_url, load_section, settings_file
+from shared.storage import create_engine
+
+
+def news_settings() -> NewsSettings:
+    """[news] of triptych.toml, over which the environment wins."""
+    return load_section(NewsSettings, SECTION, file=settings_file(os.environ), environ=os.environ)
+
+
+def released_labeller(
+    reference: str, home: Home, clock: Callable[[], datetime], threads: int | None
+) -> Labeller:
+    """The labeller of a released model, named by its version."""
+    version = Registry(home.models, clock).resolve(reference, app="news")
+    return Labeller.load(version.path, home=home, threads=threads, name=version.reference)
+
+
+def mailer_of(settings: NewsSettings, home: Home) -> Mailer:
+    """SMTP where a host is set, with a copy of every mail in the outbox folder; else that alone."""
+    archive = OutboxMailer(home.outbox)
+    return SmtpMailer(settings.smtp, archive) if settings.smtp.host else archive
+
+
+@contextmanager
+def open_monitor(
+    home: Home,
+    *,
+    model: str | None,
+    clock: Callable[[], datetime],
+    threads: int | None,
+    say: Callable[[str], None],
+) -> Iterator[Monitor]:
+    """The monitor of the settings. Without a model it collects articles until there is one.
+
+    Raises:
+        SettingsError: the settings, or no feed in them. ModelError: a named model that is broken.
+    """
+    settings = news_settings()
+    if not settings.feeds:
+        raise SettingsError(
+            "no feeds: list their addresses in triptych.toml, "
+            '[news] feeds = ["https://…/rss"], or in TRIPTYCH_NEWS__FEEDS'
+        )
+    labeller: LabelTexts | None = None
+    try:
+        labeller = released_labeller(model or settings.model, home, clock, threads)
+    except ModelNotFoundError as error:
+        if model is not None:
+            raise
+        say(f"{error}; articles are collected and labelled later")
+    engine = create_engine(database_url(home, os.environ))
+    try:
+        yield Monitor(engine, settings, labeller, mailer_of(settings, home))
+    finally:
+        engine.dispose()
+
+
+def send_test_mail(home: Home, to: str | None, now: datetime) -> str:
+    """Send one mail as an alert would be sent; returns where it went.
+
+    Raises:
+        SettingsError: nobody to write to. ServiceError: the server refuses or is not reached.
+    """
+    settings = news_settings()
+    recipients = (to,) if to else settings.recipients
+    if not recipients:
+        raise SettingsError(
+            "nobody to write to: name an address with --to, or set [news] recipients"
+        )
+    message = EmailMessage()
+    message["From"] = settings.mail_from
+    message["To"] = ", ".join(recipients)
+    message["Subject"] = "Triptych: test mail"
+    message["Date"] = format_datetime(now)
+    message["Message-ID"] = make_msgid("test-mail", domain="triptych.localhost")
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(
+        "This is a test of the news monitor's mail settings.\n"
+        "Alerts will reach this address in the same way.\n"
+    )
+    mailer_of(settings, home).send(message)
+    place = f"{settings.smtp.host}:{settings.smtp.port}" if settings.smtp.host else home.outbox
+    return f"test mail to {message['To']} handed to {place}"
+
+
+def with_budget(settings: NewsSettings, per_week: float | None) -> NewsSettings:
+    """The settings with another false-alarm budget, where one is given."""
+    if per_week is None:
+        return settings
+    return settings.model_copy(update={"false_alarms_per_week": per_week})
