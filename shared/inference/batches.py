@@ -1,6 +1,7 @@
 """From texts to padded token batches, sorted by length; no torch, no transformers."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,14 +61,33 @@ def encode_texts(
     dim: int,
     batch_size: int,
     normalised: bool,
+    workers: int = 1,
 ) -> NDArray[np.float32]:
-    """(len(texts), dim) in the order of `texts`; no texts give (0, dim)."""
+    """(len(texts), dim) in the order of `texts`; no texts give (0, dim).
+
+    workers: batches computed at the same time, each in a thread of its own; `forward` must then
+    let go of the interpreter's lock. Batches get smaller where there would be less than one for
+    each worker.
+    """
     vectors = np.empty((len(texts), dim), dtype=np.float32)
     for start in range(0, len(texts), WINDOW):
         rows = tokens.ids(texts[start : start + WINDOW])
-        for places in length_sorted_batches([len(row) for row in rows], batch_size):
+        size = max(1, min(batch_size, -(-len(rows) // workers)))
+        batches = list(length_sorted_batches([len(row) for row in rows], size))
+
+        def compute(
+            places: NDArray[np.int64], start: int = start, rows: list[list[int]] = rows
+        ) -> None:
             ids, mask = tokens.padded([rows[place] for place in places])
             vectors[start + places] = forward(ids, mask)
+
+        if workers == 1 or len(batches) == 1:
+            for places in batches:
+                compute(places)
+        else:
+            # A pool for this call alone: one kept for longer would be dead in a forked process.
+            with ThreadPoolExecutor(workers) as pool:
+                list(pool.map(compute, batches))
     return unit_length(vectors) if normalised else vectors
 
 

@@ -3,16 +3,35 @@
 Importing this file, and encoding in int8, loads neither torch nor transformers.
 """
 
+import hashlib
+import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
+import onnxruntime
+from filelock import FileLock
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
-from shared.modeling.encoder_folder import EncoderFolder, read_encoder_folder
+from shared.errors import ModelError, ModelNotFoundError
+from shared.inference.batches import TextTokens, encode_texts
+from shared.inference.parity import PARITY_FILE, ParityReport
+from shared.inference.vector_cache import CachedEmbedder
+from shared.modeling.encoder_folder import EncoderFolder, read_encoder_folder, read_json_object
 
 Precision = Literal["auto", "fp32", "bf16", "int8"]
+
+ONNX_FOLDER = "onnx"
+ONNX_FILE = "encoder.int8.onnx"
+TOKENIZER_FILE = "tokenizer.json"
+ONNX_DESCRIPTION_FILE = "encoder.json"
+# Names the way int8 vectors are computed (token_quantisation.py): change it when they change.
+INT8_RECIPE = "int8t1"
+
+_log = logging.getLogger(__name__)
 
 
 class Embedder(Protocol):
@@ -33,9 +52,67 @@ class Embedder(Protocol):
         ...
 
 
+class OnnxEmbedder:
+    """See Embedder. int8, on processors; safe to use from several threads.
+
+    Each batch is computed by one thread and `threads` batches at a time: short texts leave too
+    little in one batch for two threads to share. A text's vector does not depend on the texts
+    beside it, but for the rounding of the fp32 parts (1e-6).
+    """
+
+    precision: Literal["int8"] = "int8"
+
+    def __init__(self, folder: Path, *, threads: int | None = None, batch_size: int = 32) -> None:
+        """folder: what export_int8 wrote. threads: None for all processors of this process.
+
+        Raises ModelNotFoundError or ModelError, naming the file that is missing or damaged.
+        """
+        said = read_json_object(_present(folder / ONNX_DESCRIPTION_FILE))
+        try:
+            for name in (ONNX_FILE, TOKENIZER_FILE):
+                _check_sha256(_present(folder / name), said["sha256"][name])
+            self.dim = int(said["dim"])
+            self.fingerprint = str(said["fingerprint"])
+            self._tokens = TextTokens(
+                Tokenizer.from_file(str(folder / TOKENIZER_FILE)),
+                prefix=str(said["prefix"]),
+                max_length=int(said["max_length"]),
+                pad_token_id=int(said["pad_token_id"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"{folder / ONNX_DESCRIPTION_FILE}: unexpected content ({error!r}); export again"
+            ) from error
+        self._session = _session(folder / ONNX_FILE)
+        self._threads = len(os.sched_getaffinity(0)) if threads is None else threads
+        self._batch_size = batch_size
+
+    def encode(self, texts: Sequence[str], *, normalised: bool = True) -> NDArray[np.float32]:
+        """(len(texts), dim) in the order of `texts`."""
+        return encode_texts(
+            texts,
+            tokens=self._tokens,
+            forward=self._forward,
+            dim=self.dim,
+            batch_size=self._batch_size,
+            normalised=normalised,
+            workers=self._threads,
+        )
+
+    def _forward(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        (vectors,) = self._session.run(None, {"input_ids": ids, "attention_mask": mask})
+        result: NDArray[np.float32] = vectors
+        return result
+
+
 def float_fingerprint(folder: EncoderFolder) -> str:
     """Fingerprint of the torch family (fp32 and bf16)."""
     return f"float-{folder.digest()[:32]}"
+
+
+def int8_fingerprint(folder: EncoderFolder) -> str:
+    """Fingerprint of the int8 runtime exported from `folder`."""
+    return f"{INT8_RECIPE}-{folder.digest()[:32]}"
 
 
 def load_embedder(
@@ -45,27 +122,141 @@ def load_embedder(
     threads: int | None = None,
     batch_size: int = 32,
     cache: Path | None = None,
+    cache_vectors: Path | None = None,
     prefix: str | None = None,
     max_length: int | None = None,
 ) -> Embedder:
     """The embedder of the encoder in `folder`.
 
-    threads: intra-op threads (None: the library's default). prefix, max_length: where given, win
-    over what the folder says.
+    precision: "auto" takes int8 if its parity check passed, else bf16 if that passed, else fp32,
+    and says why in one log line; fp32 where nothing was ever exported. The export is looked for in
+    <folder>/onnx and, with `cache` (Home.cache), in <cache>/onnx/<fingerprint>, where it is made
+    on first use, once also for several processes.
+    threads: None for the library's default. cache_vectors: an SQLite file of vectors known from
+    before. prefix, max_length: where given, win over what the folder says.
 
     Raises:
-        ModelNotFoundError, ModelError: the folder holds no encoder that can be used.
+        ModelNotFoundError, ModelError: the folder holds no encoder that can be used, or int8 was
+            asked for by name and is not there.
     """
     found = read_encoder_folder(folder, prefix=prefix, max_length=max_length)
+    embedder: Embedder
+    if precision in ("auto", "int8"):
+        export = _find_export(found, cache, threads)
+        chosen = _choose(found, export, precision)
+    else:
+        export, chosen = None, precision
+    if chosen == "int8" and export is not None:
+        embedder = OnnxEmbedder(export, threads=threads, batch_size=batch_size)
+    else:
+        embedder = _torch_embedder(found, chosen, threads, batch_size)
+    return embedder if cache_vectors is None else CachedEmbedder(embedder, cache_vectors)
+
+
+def _choose(found: EncoderFolder, export: Path | None, precision: Precision) -> Precision:
+    if export is None:
+        if precision == "int8":
+            raise ModelError(
+                f"{found.path}: no int8 export that fits these weights in {ONNX_FOLDER}/; "
+                "export it, or use precision auto, bf16 or fp32"
+            )
+        return "fp32"
+    report = ParityReport.read(export)
+    reasons = "; ".join(report.int8_failures)
+    if precision == "int8":
+        if report.int8 is None:
+            raise ModelError(f"{found.path}: int8 cannot be used ({reasons}); use auto or fp32")
+        if reasons:
+            _log.warning("%s: int8 as asked, though it missed parity: %s", found.path, reasons)
+        return "int8"
+    if report.best != "int8":
+        _log.warning("%s: %s instead of int8: %s", found.path, report.best, reasons)
+    return report.best
+
+
+def _find_export(found: EncoderFolder, cache: Path | None, threads: int | None) -> Path | None:
+    """The folder of an export of just these weights; made in the cache if there is none."""
+    wanted = int8_fingerprint(found)
+    own = found.path / ONNX_FOLDER
+    if (own / PARITY_FILE).is_file() and ParityReport.read(own).fingerprint == wanted:
+        return own
+    if cache is None:
+        return None
+    kept = cache / "onnx" / wanted
+    if _is_whole(kept, wanted):
+        return kept
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(kept.parent / f"{wanted}.lock"):
+            if not _is_whole(kept, wanted):
+                _export(found, kept, threads)
+    except OSError as error:
+        _log.warning("%s: fp32, because int8 cannot be kept in %s: %s", found.path, cache, error)
+        return None
+    return kept
+
+
+def _export(found: EncoderFolder, target: Path, threads: int | None) -> None:
+    # Deferred: needed once for each encoder, and loads torch.
+    from shared.inference.export import export_int8
+
+    _log.info("%s: exporting to int8, once; kept in %s", found.path, target)
+    export_int8(
+        found.path, target, threads=threads, prefix=found.prefix, max_length=found.max_length
+    )
+
+
+def _is_whole(folder: Path, fingerprint: str) -> bool:
+    """Whether the cache holds the export undamaged; otherwise it is made anew."""
+    try:
+        report = ParityReport.read(folder)
+        if report.fingerprint != fingerprint:
+            return False
+        if report.int8 is not None:
+            said = read_json_object(folder / ONNX_DESCRIPTION_FILE)
+            for name in (ONNX_FILE, TOKENIZER_FILE):
+                _check_sha256(folder / name, str(said["sha256"][name]))
+    except (ModelError, OSError, KeyError, TypeError):
+        return False
+    return True
+
+
+def _torch_embedder(
+    found: EncoderFolder, precision: Precision, threads: int | None, batch_size: int
+) -> Embedder:
     # Deferred: an int8 service must not load torch and transformers (4 s and 400 MB).
     from shared.inference.torch_runtime import TorchEmbedder
     from shared.modeling.encoder import Encoder
 
-    encoder = Encoder.from_pretrained(folder, prefix=prefix, max_length=max_length)
     return TorchEmbedder(
-        encoder,
+        Encoder.from_pretrained(found.path, prefix=found.prefix, max_length=found.max_length),
         fingerprint=float_fingerprint(found),
         precision="bf16" if precision == "bf16" else "fp32",
         threads=threads,
         batch_size=batch_size,
     )
+
+
+def _session(path: Path) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    # Threads that spin while they wait make a shared machine slower, not this process quicker.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _present(path: Path) -> Path:
+    if not path.is_file():
+        raise ModelNotFoundError(f"{path}: no such file; export the encoder to int8 again")
+    return path
+
+
+def _check_sha256(path: Path, digest: str) -> None:
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != digest:
+        raise ModelError(
+            f"{path}: sha256 differs from the one in {ONNX_DESCRIPTION_FILE}; export again"
+        )

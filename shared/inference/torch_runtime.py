@@ -44,7 +44,7 @@ class TorchEmbedder:
 
     def encode(self, texts: Sequence[str], *, normalised: bool = True) -> NDArray[np.float32]:
         """(len(texts), dim) in the order of `texts`."""
-        with torch.inference_mode(), _threads(self._threads):
+        with torch.inference_mode(), threads_limited(self._threads):
             return encode_texts(
                 texts,
                 tokens=self._tokens,
@@ -61,7 +61,7 @@ class TorchEmbedder:
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def threads_limited(count: int | None) -> Iterator[None]:
     """torch's thread count is one per process: set it for the block, then give it back."""
     before = torch.get_num_threads()
     if count is None or count == before:

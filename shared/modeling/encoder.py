@@ -95,7 +95,7 @@ class Encoder(nn.Module):
         Adapters (LoRA) are merged into the weights of a copy; this encoder stays as it is.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        with _quiet_transformers():
+        with quiet_transformers():
             _without_adapters(self.model).save_pretrained(folder, safe_serialization=True)
         self.tokenizer.save_pretrained(folder)
         description = {
@@ -156,7 +156,7 @@ def pool(states: Tensor, attention_mask: Tensor, pooling: Pooling) -> Tensor:
 def _load_transformer(found: EncoderFolder) -> nn.Module:
     options = {"add_pooling_layer": False} if found.model_type in _HAS_POOLER else {}
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
             model, info = AutoModel.from_pretrained(
                 found.weights,
                 local_files_only=True,
@@ -181,7 +181,7 @@ def _load_transformer(found: EncoderFolder) -> nn.Module:
 
 def _load_tokenizer(found: EncoderFolder) -> Any:
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(
                 found.weights, local_files_only=True, trust_remote_code=False
             )
@@ -202,7 +202,7 @@ def _without_adapters(model: nn.Module) -> Any:
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """No loading bars and no table of unused weights while the block runs."""
     level = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
