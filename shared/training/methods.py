@@ -4,6 +4,7 @@ A new method is a name in `options.Method` and a row in METHODS; everything else
 """
 
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -136,7 +137,12 @@ def prepared(transformer: nn.Module, method: Method, options: TrainOptions) -> n
     """The transformer with the method's adapter around it, and the rest of it frozen."""
     recipe = METHODS[method]
     if recipe.adapter is not None:
-        return get_peft_model(transformer, recipe.adapter(architecture_of(transformer), options))
+        with warnings.catch_warnings():
+            # peft 0.21 still asks transformers 5.23 by a name that is on its way out.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            return get_peft_model(
+                transformer, recipe.adapter(architecture_of(transformer), options)
+            )
     for name, parameter in transformer.named_parameters():
         learns = not recipe.cached
         if options.freeze_embeddings and name.startswith("embeddings."):

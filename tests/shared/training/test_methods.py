@@ -1,0 +1,173 @@
+"""Which weights learn under each method, the learning rates, and the choice among methods."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from shared.errors import ModelError, SettingsError
+from shared.modeling.encoder import Encoder
+from shared.modeling.heads import HeadSpec
+from shared.modeling.text_model import TextModel
+from shared.training.batches import columns_of
+from shared.training.methods import (
+    METHODS,
+    RULES,
+    apply_method,
+    architecture_of,
+    choose_method,
+    merge_adapter,
+    parameter_groups,
+)
+from shared.training.objectives import HeadsObjective
+from shared.training.options import Method, TrainOptions
+
+SPEC = HeadSpec("tone", "single", ("bad", "good"))
+
+
+def prepared(folder: Path, method: Method, options: TrainOptions) -> HeadsObjective:
+    encoder = Encoder.from_pretrained(folder)
+    apply_method(encoder, method, options)
+    return HeadsObjective(
+        TextModel(encoder, [SPEC]),
+        columns_of([SPEC]),
+        scales=[1.0],
+        label_weights=[None],
+        label_smoothing=0.0,
+    )
+
+
+def learned(model: nn.Module) -> set[str]:
+    return {name for name, p in model.named_parameters() if p.requires_grad}
+
+
+def test_frozen_leaves_the_heads_only(tiny_encoder: Path) -> None:
+    names = learned(prepared(tiny_encoder, Method.FROZEN, TrainOptions()))
+    assert names == {"model.heads.tone.linear.weight", "model.heads.tone.linear.bias"}
+
+
+def test_full_learns_all_layers_and_the_embeddings_only_if_asked(tiny_encoder: Path) -> None:
+    without = learned(prepared(tiny_encoder, Method.FULL, TrainOptions()))
+    everything = learned(prepared(tiny_encoder, Method.FULL, TrainOptions(freeze_embeddings=False)))
+    assert not any("embeddings" in name for name in without)
+    assert all("embeddings" in name for name in everything - without)
+    assert "model.encoder.model.embeddings.word_embeddings.weight" in everything
+
+
+def test_lora_learns_beside_query_and_value_under_two_per_cent(minilm: Path) -> None:
+    model = prepared(minilm, Method.LORA, TrainOptions(adapter_rank=8))
+    names = {name for name in learned(model) if "heads" not in name}
+    assert all("lora_" in name for name in names)
+    assert {name.split(".lora_")[0].rsplit(".", 1)[1] for name in names} == {"query", "value"}
+    size = sum(p.numel() for n, p in model.named_parameters() if n in names)
+    assert size == 6 * 2 * 2 * 8 * 384
+    assert size / sum(p.numel() for p in model.parameters()) < 0.02
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if METHODS[m].adapter])
+def test_a_merged_adapter_computes_what_the_adapter_did(tiny_encoder: Path, method: Method) -> None:
+    torch.manual_seed(1)
+    encoder = Encoder.from_pretrained(tiny_encoder)
+    apply_method(encoder, method, TrainOptions())
+    for parameter in encoder.parameters():
+        if parameter.requires_grad:
+            nn.init.normal_(parameter, std=0.3)
+    encoder.eval()
+    batch = encoder.tokens(["the card is lost", "tea"])
+    with torch.no_grad():
+        before = encoder(**batch)
+        merge_adapter(encoder)
+        after = encoder(**batch)
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
+    plain = {name for name, _ in Encoder.from_pretrained(tiny_encoder).named_parameters()}
+    assert {name for name, _ in encoder.named_parameters()} == plain
+
+
+def test_lower_layers_learn_more_slowly_and_biases_are_not_decayed(tiny_encoder: Path) -> None:
+    options = TrainOptions(
+        learning_rate=1.0,
+        head_learning_rate=7.0,
+        layer_decay=0.5,
+        weight_decay=0.1,
+        freeze_embeddings=False,
+    )
+    model = prepared(tiny_encoder, Method.FULL, options)
+    rates = {
+        id(parameter): (group["lr"], group["weight_decay"])
+        for group in parameter_groups(model, METHODS[Method.FULL], options)
+        for parameter in group["params"]
+    }
+    found = {name: rates[id(p)] for name, p in model.named_parameters() if p.requires_grad}
+    layer = "model.encoder.model.encoder.layer.{}.attention.self.query.{}"
+    assert found[layer.format(1, "weight")] == (1.0, 0.1)
+    assert found[layer.format(0, "weight")] == (0.5, 0.1)
+    assert found[layer.format(0, "bias")] == (0.5, 0.0)
+    assert found["model.encoder.model.embeddings.word_embeddings.weight"] == (0.25, 0.1)
+    assert found["model.heads.tone.linear.weight"] == (7.0, 0.1)
+    assert found["model.heads.tone.linear.bias"] == (7.0, 0.0)
+
+
+def test_adapters_learn_at_one_rate(tiny_encoder: Path) -> None:
+    options = TrainOptions(learning_rate=1.0, head_learning_rate=7.0, layer_decay=0.5)
+    model = prepared(tiny_encoder, Method.LORA, options)
+    groups = parameter_groups(model, METHODS[Method.LORA], options)
+    assert {group["lr"] for group in groups} == {1.0, 7.0}
+
+
+def test_every_method_but_auto_has_a_recipe() -> None:
+    assert set(METHODS) == set(Method) - {Method.AUTO}
+
+
+def test_a_method_asked_for_is_taken() -> None:
+    choice = choose_method("lora", smallest_label=1, minutes=0.1)
+    assert (choice.method, choice.reason) == (Method.LORA, "asked for")
+
+
+@pytest.mark.parametrize("smallest", [1, 3, 5, 10, 1000])
+@pytest.mark.parametrize("minutes", [None, 0.1, 1.0, 100.0])
+def test_auto_follows_the_first_rule_that_holds(smallest: int, minutes: float | None) -> None:
+    choice = choose_method("auto", smallest_label=smallest, minutes=minutes)
+    first = next(
+        rule
+        for rule in RULES
+        if (rule.rows is None or smallest <= rule.rows)
+        and (rule.minutes is None or (minutes is not None and minutes <= rule.minutes))
+    )
+    budget = "no time limit" if minutes is None else f"a budget of {minutes:g} minutes"
+    assert choice.method is first.method
+    assert choice.reason == f"{first.reason} (smallest label: {smallest} rows, {budget})"
+
+
+def test_an_adapter_for_an_unknown_family_says_which_are_known() -> None:
+    class Config:
+        model_type = "whale"
+
+    transformer = nn.Module()
+    transformer.config = Config()  # type: ignore[assignment]
+    with pytest.raises(ModelError) as caught:
+        architecture_of(transformer)
+    assert str(caught.value) == (
+        "encoder of the family 'whale': adapters are known for bert, roberta, xlm-roberta, "
+        "camembert, electra, mpnet, distilbert; use the method full or frozen"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"method": "forzen"},
+            "method = 'forzen': expected one of " + ", ".join(m.value for m in Method),
+        ),
+        ({"minutes": 0.0}, "minutes = 0.0: expected more than 0"),
+        ({"epochs": 0}, "epochs = 0: expected 1 or more"),
+        ({"label_smoothing": 1.0}, "label_smoothing = 1.0: expected 0 or more, below 1"),
+        ({"layer_decay": 0.0}, "layer_decay = 0.0: expected above 0, at most 1"),
+        ({"device": "tpu"}, "device = 'tpu': expected one of auto, cpu, cuda, mps"),
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        TrainOptions(**options)  # type: ignore[arg-type]
+    assert str(caught.value) == message
