@@ -1,14 +1,15 @@
 """Reading what has been counted: hourly buckets as arrays, and how many publishers stand behind."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 import numpy as np
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, and_, func, select
 
-from apps.news_monitor.alerts import negative_stories
 from apps.news_monitor.surges import Publishers
-from apps.news_monitor.tables import bucket, item
+from apps.news_monitor.tables import bucket, item, item_topic, prediction
 from apps.news_monitor.trends import Counts
 
 ACTIVE_DAYS = 28
@@ -60,27 +61,61 @@ def hours_before(counts: Counts) -> int:
 
 
 def publisher_counts(
-    connection: Connection, *, model_id: int, topic_ids: Sequence[int], offset: int
+    connection: Connection,
+    *,
+    model_id: int,
+    topic_ids: Sequence[int],
+    offset: int,
+    first_hour: int,
+    end_hour: int,
 ) -> Publishers:
     """How many publishers, copies included, brought a window's negative stories, and how many
-    were active in the four weeks before. offset: `hours_before` of the counts it is asked about."""
-    active: dict[int, int] = {}
+    were active in the four weeks before.
 
-    def count(topic: int, begin: int, end: int) -> tuple[int, int]:
-        first, stop = offset + begin, offset + end
-        stories = negative_stories(model_id, topic_ids[topic], first, stop).scalar_subquery()
-        found = connection.execute(
-            select(func.count(func.distinct(item.c.publisher))).where(
-                item.c.story_id.in_(stories), item.c.hour < stop
-            )
-        ).scalar_one()
-        day = stop // 24
-        if day not in active:
-            active[day] = connection.execute(
-                select(func.count(func.distinct(item.c.publisher))).where(
-                    item.c.hour >= stop - ACTIVE_DAYS * 24, item.c.hour < stop
-                )
-            ).scalar_one()
-        return int(found), active[day]
+    offset: `hours_before` of the counts it is asked about. Windows must lie in the epoch hours
+    [first_hour, end_hour): they are read at once.
+    """
+    breadth = (
+        select(item_topic.c.topic_id, item.c.hour, item.c.publisher)
+        .join(prediction, prediction.c.item_id == item.c.story_id)
+        .join(
+            item_topic,
+            and_(
+                item_topic.c.item_id == prediction.c.item_id,
+                item_topic.c.model_id == prediction.c.model_id,
+            ),
+        )
+        .where(
+            prediction.c.model_id == model_id,
+            prediction.c.negative.is_(True),
+            item.c.hour >= first_hour,
+            item.c.hour < end_hour,
+        )
+        .order_by(item.c.hour)
+    )
+    hours: dict[int, list[int]] = {number: [] for number in topic_ids}
+    names: dict[int, list[str]] = {number: [] for number in topic_ids}
+    for topic_id, hour, publisher in connection.execute(breadth):
+        if topic_id in hours:
+            hours[topic_id].append(hour)
+            names[topic_id].append(publisher)
+    daily: dict[int, set[str]] = {}
+    seen = select(item.c.hour.op("/")(24), item.c.publisher).distinct()
+    begin = first_hour - ACTIVE_DAYS * 24
+    for day, publisher in connection.execute(
+        seen.where(item.c.hour >= begin, item.c.hour < end_hour)
+    ):
+        daily.setdefault(int(day), set()).add(publisher)
+
+    @cache
+    def active(last_day: int) -> int:
+        days = range(last_day - ACTIVE_DAYS, last_day)
+        return len(set().union(*(daily.get(day, set()) for day in days)))
+
+    def count(topic: int, start: int, stop: int) -> tuple[int, int]:
+        number = topic_ids[topic]
+        low = bisect_left(hours[number], offset + start)
+        high = bisect_left(hours[number], offset + stop)
+        return len(set(names[number][low:high])), active((offset + stop) // 24)
 
     return count

@@ -239,7 +239,12 @@ class Detector:
         )
         offset = hours_before(counts)
         publishers = publisher_counts(
-            connection, model_id=self._model.id, topic_ids=self._topic_ids, offset=offset
+            connection,
+            model_id=self._model.id,
+            topic_ids=self._topic_ids,
+            offset=offset,
+            first_hour=hours[0] - max(self._rule.windows_hours),
+            end_hour=hours[-1],
         )
         return counts, scan(counts, np.asarray(hours) - offset, self._rule, publishers)
 

@@ -118,11 +118,9 @@ class CopyIndex:
         same = self._exact.get(exact_key(text))
         if same is not None and exact_key(text) and abs(at - self._times[same]) <= self.window:
             return self._stories[same]
-        order = np.argsort(-likeness.data, kind="stable")
-        for entry in order:
+        close = np.flatnonzero(likeness.data >= self.similarity)
+        for entry in close[np.argsort(-likeness.data[close], kind="stable")]:
             other = int(likeness.indices[entry])
-            if likeness.data[entry] < self.similarity:
-                break
             near = abs(at - self._times[other]) <= self.window
             if other < place and near and same_numbers(text, self._texts[other]):
                 return self._stories[other]

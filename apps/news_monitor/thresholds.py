@@ -120,11 +120,15 @@ class Calibrator:
         self._threshold = np.tile(GRID, topics)
         self._opened = np.zeros(len(GRID))
         self._hours = 0.0
+        self._busy = False
 
     def add(
         self, score: NDArray[np.float64], calm: NDArray[np.bool_], hour: int, cadence_hours: float
     ) -> None:
         """One evaluation of all topics: score and calm (I,), cadence_hours since the last."""
+        self._hours += cadence_hours
+        if not self._busy and float(score.max()) < GRID[0]:
+            return  # nothing opens and nothing is open: most hours are like this
         repeat = len(GRID)
         self._state, change = advance(
             self._state,
@@ -135,7 +139,7 @@ class Calibrator:
             self._rule,
         )
         self._opened = self._opened + change.opened.reshape(self._topics, repeat).sum(axis=0)
-        self._hours += cadence_hours
+        self._busy = bool(self._state.phase.any())
 
     def curve(self) -> FalseAlarmCurve:
         """What has been counted so far."""
