@@ -8,7 +8,6 @@ its traceback.
 import os
 import sys
 
-import click
 import typer
 
 from pipelines.commands import chatbot, data, house, models, news, quality, recommender, training
@@ -40,17 +39,10 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        status = app(standalone_mode=False)
+        app()
     except TriptychError as error:
         typer.echo(f"triptych: {error}", err=True)
         sys.exit(1)
-    except click.exceptions.Abort:
-        typer.echo("triptych: stopped", err=True)
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    sys.exit(status if isinstance(status, int) else 0)
 
 
 if __name__ == "__main__":
