@@ -18,9 +18,11 @@ from rich.table import Table
 
 from apps.chatbot.bot import Bot
 from apps.chatbot.recipe import ChatbotRecipe
+from apps.news_monitor.labelling import Labeller
 from apps.news_monitor.recipe import NewsRecipe
-from apps.news_monitor.replay import replay_file
+from apps.news_monitor.replay import replay
 from apps.recommender.recipe import RecommenderRecipe
+from pipelines.monitoring import news_settings
 from pipelines.recommend import Recommended, recommend_to_file
 from pipelines.train import Recipe, Trained, train
 from shared.settings import Home
@@ -42,7 +44,7 @@ QUESTIONS = (
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the closing table. Quality and baseline are of the same measure, on the same rows."""
+    """One row of the closing table: quality and baseline by the same measure on the same rows."""
 
     what: str
     measure: str
@@ -87,9 +89,8 @@ def run_demo(*, home: Home, seed: int, threads: int | None, say: Callable[[str],
     options = TrainOptions(
         method="full", minutes=FINE_TUNING_MINUTES, seed=seed, threads=threads, base="minilm"
     )
-    trained = {
-        name: _train(name, options, home, say) for name in ("chatbot", "news", "recommender")
-    }
+    names = ("chatbot", "news", "recommender")
+    trained = {name: _train(name, options, home, say) for name in names}
 
     say("\nSix questions to the chatbot")
     asked = _ask(trained["chatbot"], home, threads, say)
@@ -157,11 +158,12 @@ def _ask(
 
 def _replay(trained: Trained, home: Home, say: Callable[[str], None]) -> tuple[int, Path]:
     output = home.reports / "demo-news"
-    replay_file(
+    version = trained.version
+    done = replay(
         SAMPLES / "news" / "stream.csv.gz",
-        model=trained.version.path,
-        home=home,
         output=output,
+        labeller=Labeller.load(version.path, home=home, name=version.reference),
+        settings=news_settings(),
         say=lambda line: say(f"  {line}"),
     )
     alerts = [json.loads(row) for row in (output / "alerts.jsonl").read_text("utf-8").splitlines()]
@@ -171,7 +173,7 @@ def _replay(trained: Trained, home: Home, say: Callable[[str], None]) -> tuple[i
             f"{alert['negative']} of {alert['total']} stories negative "
             f"(usual {alert['expected']:.0f})"
         )
-    return len(alerts), output / "outbox"
+    return done.mails, output / "outbox"
 
 
 def _recommend(home: Home, threads: int | None, say: Callable[[str], None]) -> Recommended:

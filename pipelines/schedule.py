@@ -2,8 +2,8 @@
 
 Jobs read the clock once and pass it on; what they do is due by what the database says, not by when
 they are called. So a late start, a restart or a missed hour changes when something is done, never
-what: missed runs become one (`coalesce`), a job never overlaps itself (`max_instances`), and none is
-too late to be run (`misfire_grace_time`).
+what: missed runs become one (`coalesce`), a job never overlaps itself (`max_instances`), and none
+is too late to be run (`misfire_grace_time`).
 """
 
 import logging
