@@ -1,4 +1,4 @@
-"""Checkpoints: sealed only when whole, damaged ones passed over, the learned weights and no more."""
+"""Checkpoints: sealed only when whole, damaged ones passed over, the learned weights alone."""
 
 import json
 from pathlib import Path
@@ -126,7 +126,7 @@ def test_prune_keeps_the_two_newest_and_the_best(tmp_path: Path) -> None:
     assert not torn.exists()
 
 
-def test_learned_state_holds_what_requires_a_gradient(tmp_path: Path) -> None:
+def test_learned_state_holds_what_requires_a_gradient() -> None:
     model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
     model[0].requires_grad_(False)
     state = learned_state(model)

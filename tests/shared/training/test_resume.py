@@ -1,0 +1,175 @@
+"""A real training process killed with SIGKILL at a random step ends as an unbroken one does."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from shared.modeling.heads import HeadSpec
+from shared.pretrained import PretrainedEncoder
+from shared.training.examples import Examples
+from shared.training.finetune import FineTuned, HeadTask, TrainOptions, finetune_classifier
+
+# The job each process runs. Saving after every step makes every step a place to go on from;
+# slowed down, so that the kill falls inside the run.
+JOB = """
+import sys, time
+from pathlib import Path
+from shared.training import runs
+sys.path.insert(0, sys.argv[1])
+from test_resume import train
+
+class Slow(runs.EpochLines):
+    def on_step_end(self, *args, **kwargs):
+        time.sleep(0.03)
+
+runs.EpochLines = Slow
+train(Path(sys.argv[2]), Path(sys.argv[3]), method=sys.argv[4], checkpoint_minutes=0.0)
+"""
+STEPS = 6 * 6  # 96 rows in batches of 16, 6 epochs
+
+
+def train(
+    tiny_encoder: Path, folder: Path, *, method: str, checkpoint_minutes: float, epochs: int = 6
+) -> FineTuned:
+    """One run of 36 steps that uses every generator: dropout, shuffled batches, smoothing."""
+    rng = random.Random(1)
+    words = {"bad": "loss", "good": "profit", "dull": "tea"}
+    labels = [rng.choice(sorted(words)) for _ in range(136)]
+    texts = [" ".join(rng.choices(["the", "a", "my", words[label]], k=7)) for label in labels]
+    rows = Examples(tuple(texts), tuple((label,) for label in labels), np.arange(136))
+    task = HeadTask(
+        HeadSpec("tone", "single", tuple(sorted(words))),
+        rows.take(np.arange(96)),
+        rows.take(np.arange(96, 136)),
+    )
+    options = TrainOptions(
+        method=method,
+        epochs=epochs,
+        batch_size=16,
+        learning_rate=2e-3,
+        patience=epochs,
+        checkpoint_minutes=checkpoint_minutes,
+        threads=1,
+        progress=False,
+    )
+    base = PretrainedEncoder("tiny", tiny_encoder, "", "0" * 64, "none")
+    return finetune_classifier([task], encoder=base, options=options, folder=folder)
+
+
+def steps_saved(folder: Path) -> list[int]:
+    """Steps of the sealed checkpoints of a run that writes `folder`."""
+    sealed = folder.with_name(f"{folder.name}.training").glob("checkpoint-*/manifest.json")
+    return sorted(int(path.parent.name.split("-")[1]) for path in sealed)
+
+
+def same_weights(one: Path, two: Path) -> bool:
+    return all(
+        torch.equal(first[name], second[name])
+        for file in ("model.safetensors", "heads.safetensors")
+        for first, second in [(load_file(one / file), load_file(two / file))]
+        for name in first.keys() | second.keys()
+    )
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_killed_run_goes_on_and_ends_with_the_same_weights(
+    tiny_encoder: Path, tmp_path: Path, method: str
+) -> None:
+    unbroken = train(tiny_encoder, tmp_path / "unbroken", method=method, checkpoint_minutes=3.0)
+    killed = tmp_path / "killed"
+    stop_after = random.SystemRandom().randint(1, STEPS - 8)
+    arguments = [str(Path(__file__).parent), str(tiny_encoder), str(killed), method]
+    process = subprocess.Popen([sys.executable, "-c", JOB, *arguments], env=dict(os.environ))
+    try:
+        deadline = time.monotonic() + 120
+        while not any(step >= stop_after for step in steps_saved(killed)):
+            assert process.poll() is None, "the run ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    saved = steps_saved(killed)
+    assert not killed.exists()
+    assert saved
+
+    resumed = train(tiny_encoder, killed, method=method, checkpoint_minutes=0.0)
+    assert resumed.resumed_at_step == saved[-1]
+    assert resumed.steps == unbroken.steps == STEPS
+    assert same_weights(killed, tmp_path / "unbroken")
+    assert [e.metrics["macro_f1"] for e in resumed.history] == [
+        e.metrics["macro_f1"] for e in unbroken.history
+    ]
+    assert not killed.with_name("killed.training").exists()
+
+
+class CutError(Exception):
+    """Stands for whatever ends a process between two lines."""
+
+
+def cut_off(tiny_encoder: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """Run until the model is about to be saved, or until step 20 has been."""
+
+    def cut(*_: object, **__: object) -> None:
+        if where == "at the end" or 20 in steps_saved(folder):
+            raise CutError
+
+    target = (
+        "shared.training.finetune.merge_adapter"
+        if where == "at the end"
+        else "shared.training.runs.EpochLines.on_step_end"
+    )
+    with monkeypatch.context() as patched, pytest.raises(CutError):
+        patched.setattr(target, cut)
+        train(tiny_encoder, folder, method="full", checkpoint_minutes=0.0)
+
+
+def test_a_run_cut_off_after_its_last_step_trains_no_further(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_off(tiny_encoder, tmp_path / "cut", monkeypatch, "at the end")
+    monkeypatch.setattr(
+        "transformers.Trainer.train", lambda *_, **__: pytest.fail("trained again")
+    )
+    done = train(tiny_encoder, tmp_path / "cut", method="full", checkpoint_minutes=0.0)
+    monkeypatch.undo()
+    whole = train(tiny_encoder, tmp_path / "whole", method="full", checkpoint_minutes=3.0)
+    assert done.resumed_at_step == STEPS
+    assert done.stopped_because == whole.stopped_because == f"all {STEPS} steps are done"
+    assert (done.best_metric, done.best_step) == (whole.best_metric, whole.best_step)
+    assert same_weights(tmp_path / "cut", tmp_path / "whole")
+
+
+def test_a_torn_newest_checkpoint_costs_a_step_and_nothing_else(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "cut"
+    cut_off(tiny_encoder, folder, monkeypatch, "in the middle")
+    newest = folder.with_name("cut.training") / f"checkpoint-{steps_saved(folder)[-1]}"
+    optimizer = (newest / "optimizer.pt").read_bytes()
+    (newest / "optimizer.pt").write_bytes(optimizer[: len(optimizer) // 2])
+    done = train(tiny_encoder, folder, method="full", checkpoint_minutes=0.0)
+    assert done.resumed_at_step == 19
+    train(tiny_encoder, tmp_path / "whole", method="full", checkpoint_minutes=3.0)
+    assert same_weights(folder, tmp_path / "whole")
+
+
+def test_other_options_start_anew(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_off(tiny_encoder, tmp_path / "cut", monkeypatch, "in the middle")
+    done = train(tiny_encoder, tmp_path / "cut", method="full", checkpoint_minutes=0.0, epochs=2)
+    assert done.resumed_at_step is None
+    assert done.steps == 12
+    record = json.loads((tmp_path / "cut" / "training.json").read_text())
+    assert record["resumed_at_step"] is None
