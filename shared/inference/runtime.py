@@ -3,16 +3,17 @@
 Importing this file, and encoding in int8, loads neither torch nor transformers.
 """
 
+import fcntl
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import onnxruntime
-from filelock import FileLock
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
@@ -125,6 +126,7 @@ def load_embedder(
     cache_vectors: Path | None = None,
     prefix: str | None = None,
     max_length: int | None = None,
+    fingerprint: str | None = None,
 ) -> Embedder:
     """The embedder of the encoder in `folder`.
 
@@ -134,12 +136,16 @@ def load_embedder(
     on first use, once also for several processes.
     threads: None for the library's default. cache_vectors: an SQLite file of vectors known from
     before. prefix, max_length: where given, win over what the folder says.
+    fingerprint: that of vectors kept from before, which new ones must fit: "auto" then chooses
+    within that family.
 
     Raises:
-        ModelNotFoundError, ModelError: the folder holds no encoder that can be used, or int8 was
-            asked for by name and is not there.
+        ModelNotFoundError, ModelError: the folder holds no encoder that can be used, int8 was
+            asked for by name and is not there, or another fingerprint was asked for.
     """
     found = read_encoder_folder(folder, prefix=prefix, max_length=max_length)
+    if fingerprint is not None:
+        precision = _within_family(found, precision, fingerprint)
     embedder: Embedder
     if precision in ("auto", "int8"):
         export = _find_export(found, cache, threads)
@@ -151,6 +157,21 @@ def load_embedder(
     else:
         embedder = _torch_embedder(found, chosen, threads, batch_size)
     return embedder if cache_vectors is None else CachedEmbedder(embedder, cache_vectors)
+
+
+def _within_family(found: EncoderFolder, precision: Precision, fingerprint: str) -> Precision:
+    """What "auto" may be, so that the embedder has this fingerprint."""
+    int8, floating = int8_fingerprint(found), float_fingerprint(found)
+    if fingerprint == int8 and precision in ("auto", "int8"):
+        return "int8"
+    if fingerprint == floating and precision != "int8":
+        # The family's other member, bf16, is a choice of speed, so nothing is exported for it.
+        return "fp32" if precision == "auto" else precision
+    offered = {"auto": f"{int8} or {floating}", "int8": int8}.get(precision, floating)
+    raise ModelError(
+        f"{found.path}: gives vectors {offered}, but {fingerprint} is needed; "
+        "use the encoder and the precision of training, or train again"
+    )
 
 
 def _choose(found: EncoderFolder, export: Path | None, precision: Precision) -> Precision:
@@ -187,13 +208,21 @@ def _find_export(found: EncoderFolder, cache: Path | None, threads: int | None) 
         return kept
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(kept.parent / f"{wanted}.lock"):
+        with _locked(kept.parent / f"{wanted}.lock"):
             if not _is_whole(kept, wanted):
                 _export(found, kept, threads)
     except OSError as error:
         _log.warning("%s: fp32, because int8 cannot be kept in %s: %s", found.path, cache, error)
         return None
     return kept
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the file's lock, alone among processes and threads; it is freed if this one dies."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _export(found: EncoderFolder, target: Path, threads: int | None) -> None:
