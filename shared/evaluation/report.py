@@ -4,6 +4,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
+
+from shared.errors import DataError
+from shared.evaluation.report_page import render
 
 JSON_NAME = "report.json"
 HTML_NAME = "report.html"
@@ -93,8 +97,47 @@ class Report:
 
     def to_json(self) -> str:
         """The whole report as JSON text."""
-        return json.dumps(asdict(self), ensure_ascii=False, indent=2)
+        return json.dumps(asdict(self), ensure_ascii=False, indent=2, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Report":
+        """What to_json wrote. Raises DataError when it is not a report."""
+        try:
+            return _report(json.loads(text))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"not a report: {type(error).__name__}: {error}") from None
 
     def write(self, folder: Path) -> Path:
         """report.json and report.html in `folder` (made if absent); returns the page's path."""
-        raise NotImplementedError
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / JSON_NAME).write_text(self.to_json() + "\n", encoding="utf-8")
+        page = folder / HTML_NAME
+        page.write_text(render(self), encoding="utf-8")
+        return page
+
+
+def _measures(rows: list[dict[str, Any]]) -> tuple[Measure, ...]:
+    return tuple(Measure(**row) for row in rows)
+
+
+def _report(data: dict[str, Any]) -> Report:
+    return Report(
+        title=data["title"],
+        app=data["app"],
+        model=data["model"],
+        data=data["data"],
+        measures=_measures(data["measures"]),
+        per_label=tuple(LabelFigures(**row) for row in data["per_label"]),
+        confusions=tuple(
+            Confusion(**row | {"examples": tuple(row["examples"])}) for row in data["confusions"]
+        ),
+        slices=tuple(
+            Slice(**row | {"measures": _measures(row["measures"])}) for row in data["slices"]
+        ),
+        baselines=tuple(
+            Baseline(**row | {"measures": _measures(row["measures"])}) for row in data["baselines"]
+        ),
+        calibration=tuple(CalibrationBin(**row) for row in data["calibration"]),
+        notes=tuple(data["notes"]),
+        seconds=data["seconds"],
+    )

@@ -1,6 +1,6 @@
 """The fused classifier, serving side: lexical, frozen-dense and fine-tuned scorers as one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.inference.conformal import conformal_members
+from shared.inference.dense import LinearScorer, nearest_distance
+from shared.inference.lexical import LexicalScorer
+
 if TYPE_CHECKING:
     from shared.inference.runtime import Embedder
 
 Kind = Literal["single", "multi"]
+Floats = NDArray[np.float32]
+RANKED = 10  # how many labels a prediction lists
+LEXICAL, DENSE, FINETUNED = "lexical", "dense", "finetuned"  # names of the scorers
 
 
 @dataclass(frozen=True)
@@ -21,9 +28,9 @@ class Prediction:
     label: the most probable label, also where nothing is decided. probability: calibrated, 0..1.
     labels: the decision: (label,) for "single"; for "multi" every label above its own threshold,
     perhaps none. ranking: the ten most probable labels, best first. conformal: the labels that
-    cannot be ruled out at the chosen alpha; empty means that nothing fits. oos_score: grows the
-    farther the text is out of scope; compare with FusedClassifier.oos_threshold. scorers: each
-    scorer's own calibrated probability of `label`.
+    cannot be ruled out at the chosen alpha, most probable first; empty means that nothing fits.
+    oos_score: grows the farther the text is out of scope; compare with
+    FusedClassifier.oos_threshold. scorers: each scorer's own calibrated probability of `label`.
     """
 
     label: str
@@ -35,65 +42,189 @@ class Prediction:
     scorers: dict[str, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scores:
     """One pass over n texts. probabilities: (n, C); parts: scorer -> (n, C); oos: (n,)."""
 
-    probabilities: NDArray[np.float32]
-    parts: dict[str, NDArray[np.float32]]
-    oos: NDArray[np.float32]
+    probabilities: Floats
+    parts: Mapping[str, Floats]
+    oos: Floats
 
 
+@dataclass(frozen=True, eq=False)
+class Squash:
+    """From margins to probabilities: softmax or, label by label, sigmoid of slope * z + bias.
+
+    slope: (1,) or (C,); bias: (C,). Where kind is "single" slope = 1 / temperature.
+    """
+
+    slope: Floats
+    bias: Floats
+
+    def __call__(self, margins: Floats, kind: Kind) -> Floats:
+        """(n, C) -> (n, C) in 0..1."""
+        z = margins * self.slope + self.bias
+        if kind == "multi":
+            return np.asarray(0.5 * (1 + np.tanh(z / 2)), dtype=np.float32)
+        e = np.exp(z - z.max(1, keepdims=True))
+        return np.asarray(e / e.sum(1, keepdims=True), dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Fusion:
+    """How margins become one calibrated answer.
+
+    weights: scorer -> weight of its margins, >= 0. squash: of the weighted sum; parts: of each
+    scorer alone. thresholds: (C,) the probability at which a "multi" label is given.
+    nonconformity: sorted scores of calibration rows that fitted none of the above.
+    """
+
+    weights: Mapping[str, float]
+    squash: Squash
+    parts: Mapping[str, Squash]
+    thresholds: Floats
+    nonconformity: Floats
+
+    def mixed(self, margins: Mapping[str, Floats]) -> Floats:
+        """(n, C) weighted sum of the scorers' margins."""
+        return np.asarray(
+            sum(np.float32(self.weights[name]) * z for name, z in margins.items()),
+            dtype=np.float32,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Scope:
+    """Out-of-scope score: a weighted sum of two standardised signals, from in-scope rows alone.
+
+    known: (m, dim) training vectors. means, deviations, weights: (2,) of energy and of the
+    distance to the nearest known vector. in_scope: sorted scores of held-out in-scope rows.
+    """
+
+    known: Floats
+    means: Floats
+    deviations: Floats
+    weights: Floats
+    in_scope: Floats
+
+    def scores(self, fused: Floats, vectors: Floats) -> Floats:
+        """(n,) from the fused logits (n, C) and the vectors (n, dim); higher is farther out."""
+        return self.combine(energy(fused), nearest_distance(vectors, self.known))
+
+    def combine(self, energies: Floats, distances: Floats) -> Floats:
+        signals = (np.stack([energies, distances], 1) - self.means) / self.deviations
+        return np.asarray(signals @ self.weights, dtype=np.float32)
+
+
+def energy(logits: Floats) -> Floats:
+    """(n,) -ln sum exp of the logits: high where no label is supported. Source: Liu et al. 2020."""
+    top = logits.max(1, keepdims=True)
+    return np.asarray(-(top[:, 0] + np.log(np.exp(logits - top).sum(1))), dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
 class FusedClassifier:
-    """labels: C names in column order; kind "single" or "multi"."""
+    """labels: C names in column order. finetuned and tuned are there together or not at all."""
 
     labels: tuple[str, ...]
     kind: Kind
     embedder: "Embedder"
-    finetuned: "Embedder | None"
+    lexical: LexicalScorer
+    dense: LinearScorer
+    fusion: Fusion
+    scope: Scope
+    finetuned: "Embedder | None" = None
+    tuned: LinearScorer | None = None
 
     def score(
         self,
         texts: Sequence[str],
         *,
-        vectors: NDArray[np.float32] | None = None,
-        finetuned_vectors: NDArray[np.float32] | None = None,
+        vectors: Floats | None = None,
+        finetuned_vectors: Floats | None = None,
     ) -> Scores:
-        """vectors, finetuned_vectors: (n, dim) normalised, where the caller has them already."""
-        raise NotImplementedError
+        """vectors, finetuned_vectors: (n, dim) where the caller has them already: those of
+        `embedder` of length 1, those of `finetuned` as its scorer reads them."""
+        if not len(texts):
+            empty = np.empty((0, len(self.labels)), dtype=np.float32)
+            return Scores(empty, dict.fromkeys(self.fusion.weights, empty), empty[:, 0])
+        if vectors is None:
+            vectors = self.embedder.encode(texts)
+        margins = {LEXICAL: self.lexical.margins(texts), DENSE: self.dense.margins(vectors)}
+        if self.finetuned is not None and self.tuned is not None:
+            if finetuned_vectors is None:
+                finetuned_vectors = self.finetuned.encode(texts, normalised=self.tuned.normalised)
+            margins[FINETUNED] = self.tuned.margins(finetuned_vectors)
+        fused = self.fusion.mixed(margins)
+        return Scores(
+            self.fusion.squash(fused, self.kind),
+            {name: self.fusion.parts[name](z, self.kind) for name, z in margins.items()},
+            self.scope.scores(fused * self.fusion.squash.slope + self.fusion.squash.bias, vectors),
+        )
 
     def predict_proba(
         self,
         texts: Sequence[str],
         *,
-        vectors: NDArray[np.float32] | None = None,
-        finetuned_vectors: NDArray[np.float32] | None = None,
-    ) -> NDArray[np.float32]:
+        vectors: Floats | None = None,
+        finetuned_vectors: Floats | None = None,
+    ) -> Floats:
         """(n, C) calibrated. Rows sum to 1 for "single"; each entry stands alone for "multi"."""
-        raise NotImplementedError
+        return self.score(texts, vectors=vectors, finetuned_vectors=finetuned_vectors).probabilities
 
     def predict(
         self,
         texts: Sequence[str],
         *,
-        vectors: NDArray[np.float32] | None = None,
-        finetuned_vectors: NDArray[np.float32] | None = None,
+        vectors: Floats | None = None,
+        finetuned_vectors: Floats | None = None,
         alpha: float = 0.05,
     ) -> list[Prediction]:
         """In the order of the texts. alpha: risk that the conformal set misses the true label."""
-        raise NotImplementedError
+        scores = self.score(texts, vectors=vectors, finetuned_vectors=finetuned_vectors)
+        p = scores.probabilities
+        members = conformal_members(p, self.fusion.nonconformity, alpha)
+        decided = self.decide(p)
+        order = np.argsort(-p, axis=1, kind="stable")
+        return [
+            Prediction(
+                label=self.labels[order[row, 0]],
+                probability=float(p[row, order[row, 0]]),
+                labels=tuple(self.labels[j] for j in order[row] if decided[row, j]),
+                ranking=tuple((self.labels[j], float(p[row, j])) for j in order[row, :RANKED]),
+                conformal=tuple(self.labels[j] for j in order[row] if members[row, j]),
+                oos_score=float(scores.oos[row]),
+                scorers={
+                    name: float(part[row, order[row, 0]]) for name, part in scores.parts.items()
+                },
+            )
+            for row in range(len(p))
+        ]
+
+    def decide(self, probabilities: Floats) -> NDArray[np.bool_]:
+        """(n, C) the labels given: the most probable one, or for "multi" all above threshold."""
+        if self.kind == "multi":
+            return np.asarray(probabilities >= self.fusion.thresholds)
+        best = probabilities.argmax(1) if len(probabilities) else np.empty(0, dtype=np.int64)
+        return np.asarray(best[:, None] == np.arange(len(self.labels)))
 
     def oos_threshold(self, in_scope_loss: float = 0.03) -> float:
         """The score above which a text is refused, losing this share of in-scope texts."""
-        raise NotImplementedError
+        if not 0 < in_scope_loss < 1:
+            raise ValueError(f"in_scope_loss = {in_scope_loss}, expected between 0 and 1")
+        return float(np.quantile(self.scope.in_scope, 1 - in_scope_loss, method="higher"))
 
     def save(self, folder: Path) -> None:
-        """classifier.json and classifier.safetensors; the encoders are not in it."""
-        raise NotImplementedError
+        """classifier.json and classifier.safetensors in `folder`; the encoders are not in it."""
+        from shared.inference.classifier_files import save_classifier
+
+        save_classifier(self, folder)
 
     @classmethod
     def load(
         cls, folder: Path, *, embedder: "Embedder", finetuned: "Embedder | None" = None
     ) -> "FusedClassifier":
         """Raises ModelError for a damaged folder or another encoder's fingerprint."""
-        raise NotImplementedError
+        from shared.inference.classifier_files import load_classifier
+
+        return load_classifier(folder, embedder=embedder, finetuned=finetuned)
