@@ -8,6 +8,7 @@ sequence.*            the residual model      tables.safetensors              ne
 ranking.json, .txt    the final ranking       encoder/                        where fine-tuned
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -110,6 +111,17 @@ def load_bundle(folder: Path) -> Bundle:
             ValidationError) as error:  # fmt: skip
         first = str(error).splitlines()[0] if str(error) else repr(error)
         raise ModelError(f"{folder}: the model folder is damaged: {first}") from None
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """sha256 over the files that decide a list, 32 hex digits."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*")):
+        if path.suffix in (".safetensors", ".parquet", ".txt") or path.name in (ABOUT, SETTINGS):
+            with path.open("rb") as stream:
+                digest.update(f"{path.name}\0".encode())
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:32]
 
 
 def _load(folder: Path) -> Bundle:

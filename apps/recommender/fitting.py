@@ -23,7 +23,12 @@ from apps.recommender.popularity import item_clock
 from apps.recommender.ranking import Ranking, TaughtLists, fit_ranking, gains
 from apps.recommender.retrieval import Channels, Scores, build_channels
 from apps.recommender.sequence_model import SequenceModel, new_model
-from apps.recommender.sequence_training import SequenceFit, ranking_watch, train_sequence
+from apps.recommender.sequence_training import (
+    SequenceFit,
+    planned_epochs,
+    ranking_watch,
+    train_sequence,
+)
 from apps.recommender.settings import RecommenderSettings
 from apps.recommender.splits import Split, choose_split, part_of_users
 
@@ -46,11 +51,35 @@ class Given:
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOut:
-    """Models that have not seen the targets of `split`. judging: (n_users,) marked users."""
+class Parts:
+    """A held-out part and which users choose with it, (n_users,); the others judge."""
 
     split: Split
-    judging: NDArray[np.bool_]
+    choosing: NDArray[np.bool_]
+
+    @property
+    def chooser(self) -> Split:
+        return self.split.of_users(self.choosing)
+
+    @property
+    def line(self) -> str:
+        """For a person."""
+        targets = len(self.split)
+        what = (
+            f"the last item of {targets:,} users"
+            if self.split.name == "last"
+            else f"{targets:,} pairs after one moment in time"
+        )
+        users = np.unique(self.split.user)
+        choose = int(self.choosing[users].sum())
+        return f"held out: {what}; {choose:,} users choose, {len(users) - choose:,} judge"
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Models that have not seen the targets of `parts.split`."""
+
+    parts: Parts
     channels: Channels
     ranking: Ranking
     fit: SequenceFit
@@ -65,9 +94,14 @@ def given(
     return Given(catalog, item_facts(catalog), meaning, words, fingerprint)
 
 
+def part(log: Interactions, settings: RecommenderSettings, seed: int) -> Parts:
+    """Raises: DataError, see choose_split."""
+    return Parts(choose_split(log, settings), part_of_users(log.n_users, CHOOSING, seed))
+
+
 def fit_held_out(
     known: Given,
-    log: Interactions,
+    parts: Parts,
     settings: RecommenderSettings,
     *,
     seed: int,
@@ -75,24 +109,18 @@ def fit_held_out(
     budget: float | None = None,
     say: Callable[[str], None],
 ) -> HeldOut:
-    """Train on the earlier part, choose with half of the users.
+    """Train on what is known, choose with the choosing users.
 
-    budget: seconds the sequence model may train for. Raises: DataError, see choose_split.
+    budget: seconds the sequence model may train for.
     """
     started = time.monotonic()
-    split = choose_split(log, settings)
-    choosing = part_of_users(log.n_users, CHOOSING, seed)
-    chooser = split.of_users(choosing)
-    say(
-        f"held out: {_held(split)}; {len(np.unique(chooser.user)):,} users choose, "
-        f"{len(np.unique(split.user)) - len(np.unique(chooser.user)):,} judge"
-    )
+    split, chooser = parts.split, parts.chooser
     model = new_model(known.meaning, settings.sequence, decay=settings.profile.decay, seed=seed)
     fit = train_sequence(
         model,
         split.known,
         settings=settings.sequence,
-        epochs=settings.sequence.epochs,
+        epochs=planned_epochs(split.known, settings.sequence),
         seed=seed,
         watch=ranking_watch(chooser, settings.events.history, seed),
         seconds=budget,
@@ -105,7 +133,7 @@ def fit_held_out(
     judged = ", ".join(f"{name} {value:.4f}" for name, value in ranking.judged.items())
     say(f"ranking: {ranking.kind} (NDCG@10 within the candidates: {judged or 'too few users'})")
     seconds = {"sequence model": trained - started, "ranking": time.monotonic() - trained}
-    return HeldOut(split, ~choosing, channels, ranking, fit, seconds)
+    return HeldOut(parts, channels, ranking, fit, seconds)
 
 
 def fit_all(
@@ -123,7 +151,7 @@ def fit_all(
         model,
         log,
         settings=settings.sequence,
-        epochs=settings.sequence.epochs,
+        epochs=planned_epochs(held.parts.split.known, settings.sequence),
         stop_after=held.fit.epochs,
         seed=seed,
         say=say,
@@ -184,9 +212,3 @@ def taught_lists(channels: Channels, facts: ItemFacts, split: Split, seed: int) 
         return TaughtLists(empty, np.empty(0, np.int64), np.empty(0, np.int64))
     features = Features(names, np.concatenate(values), np.empty((0, 0), np.float32))
     return TaughtLists(features, np.concatenate(owners), np.concatenate(grades).astype(np.int64))
-
-
-def _held(split: Split) -> str:
-    if split.name == "last":
-        return f"the last item of {len(split):,} users"
-    return f"{len(split):,} pairs after one moment in time"

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from apps.recommender.bundle import Bundle, load_bundle
+from apps.recommender.bundle import Bundle, folder_fingerprint, load_bundle
 from apps.recommender.features import ItemFacts, item_facts
 from apps.recommender.listing import SPARE, Lists, capped, list_users, with_rules
 from apps.recommender.reasons import blame, reason, shared_words
@@ -26,10 +26,14 @@ USERS_AT_ONCE = 512
 
 @dataclass(frozen=True, eq=False)
 class Recommender:
-    """A loaded model. rules: of the shop as they are now; those at training do not count."""
+    """A loaded model. rules: of the shop as they are now; those at training do not count.
+
+    fingerprint: names the content of the model folder.
+    """
 
     bundle: Bundle
     rules: RuleSettings
+    fingerprint: str
     threads: int | None = None
 
     @classmethod
@@ -48,7 +52,7 @@ class Recommender:
         if threads is not None:
             torch.set_num_threads(threads)
         current = read_settings(os.environ).rules if rules is None else rules
-        return cls(load_bundle(folder), current, threads)
+        return cls(load_bundle(folder), current, folder_fingerprint(folder), threads)
 
     @property
     def users(self) -> tuple[str, ...]:

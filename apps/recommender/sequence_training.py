@@ -26,6 +26,8 @@ WATCHED_USERS = 3000
 WARM_UP_STEPS = 50
 # Sorted by length within so many batches, so that a batch is hardly wider than its histories.
 BUCKET = 20
+ADAPT_SHARE = 0.1
+MOST_EPOCHS = 40
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,12 @@ def train_sequence(
     stop_after: end after this many epochs of a learning rate planned for `epochs`, as a run that
     watched its quality has found best.
     watch: quality of the model, higher is better; the best weights are kept, and training ends
-    when `settings.patience` epochs bring nothing. Without it the last weights are.
+    when a few epochs (`settings.patience`) bring nothing. Without it the last weights are.
     """
     started = time.monotonic()
-    active = np.flatnonzero(np.diff(known.starts) >= 2)
+    active = _learnable(known)
     past = histories(known, active, settings.length + 1)
+    patience = max(settings.patience, epochs // 3)
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     steps = max(1, math.ceil(len(active) / settings.batch_size)) * max(1, epochs)
@@ -93,8 +96,8 @@ def train_sequence(
             shown, best_epoch = "", epoch
         spent = time.monotonic() - started
         say(f"  epoch {epoch}: loss {np.mean(losses):.3f}{shown} ({spent:.0f} s)")
-        if watch and epoch - best_epoch >= settings.patience:
-            because = f"no gain in {settings.patience} epochs"
+        if watch and epoch - best_epoch >= patience:
+            because = f"no gain in {patience} epochs"
             break
         if epoch == stop_after:
             because = f"told to stop after {stop_after}"
@@ -106,6 +109,19 @@ def train_sequence(
         model.load_state_dict(best)
     model.eval()
     return SequenceFit(best_epoch, tuple(quality), time.monotonic() - started, because)
+
+
+def planned_epochs(known: Interactions, settings: SequenceSettings) -> int:
+    """As set, or more where the log is so small that these would be too few steps."""
+    per_epoch = max(1, math.ceil(len(_learnable(known)) / settings.batch_size))
+    if not settings.epochs:
+        return 0
+    return max(settings.epochs, min(MOST_EPOCHS, math.ceil(settings.least_steps / per_epoch)))
+
+
+def _learnable(known: Interactions) -> NDArray[np.int64]:
+    """Users with a next item."""
+    return np.flatnonzero(np.diff(known.starts) >= 2)
 
 
 def ranking_watch(split: Split, length: int, seed: int) -> Callable[[SequenceModel], float]:
@@ -137,10 +153,14 @@ def ranking_watch(split: Split, length: int, seed: int) -> Callable[[SequenceMod
 
 
 def _optimiser(model: SequenceModel, settings: SequenceSettings) -> torch.optim.Optimizer:
-    others = [p for name, p in model.named_parameters() if name != "offsets"]
+    others = [p for name, p in model.named_parameters() if name not in ("offsets", "adapt.weight")]
     return torch.optim.AdamW(
         [
             {"params": others, "lr": settings.learning_rate},
+            # Adam moves every entry of A by the rate at each step, all of one sign at first: a
+            # d x d matrix then grows d times as fast as its entries and leaves the identity far
+            # behind before the rest has learnt anything.
+            {"params": [model.adapt.weight], "lr": settings.learning_rate * ADAPT_SHARE},
             {
                 "params": [model.offsets],
                 "lr": settings.id_rate,

@@ -67,6 +67,9 @@ class ProfileSettings(Section):
 class SequenceSettings(Section):
     """[recommender.sequence]: the residual sequence model; epochs 0 leaves the mean alone.
 
+    least_steps: a small log gets more epochs, so that there are this many steps (at most 40).
+
+    patience: epochs without a gain before the training stops, at least a third of all.
     dimensions: of the whitened item vectors. negatives: drawn evenly from the catalogue for each
     batch. id_dropout: share of items whose id offset is hidden in a batch, so that text alone
     must carry them. id_rate: learning rate of the id offsets. temperature: 1 / scale of the
@@ -76,14 +79,15 @@ class SequenceSettings(Section):
     dimensions: int = Field(default=256, ge=8)
     hidden: int = Field(default=96, ge=8)
     length: int = Field(default=50, ge=2)
-    epochs: int = Field(default=6, ge=0)
+    epochs: int = Field(default=5, ge=0)
+    least_steps: int = Field(default=400, ge=0)
     patience: int = Field(default=2, ge=1)
     batch_size: int = Field(default=256, ge=1)
-    negatives: int = Field(default=1024, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0.0)
-    id_rate: float = Field(default=3e-3, gt=0.0)
+    negatives: int = Field(default=768, ge=1)
+    learning_rate: float = Field(default=5e-4, gt=0.0)
+    id_rate: float = Field(default=5e-3, gt=0.0)
     weight_decay: float = Field(default=0.01, ge=0.0)
-    id_weight_decay: float = Field(default=0.0, ge=0.0)
+    id_weight_decay: float = Field(default=1.0, ge=0.0)
     dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
     id_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     temperature: float = Field(default=0.07, gt=0.0)

@@ -1,0 +1,204 @@
+"""Reports: held-out models beside rivals on the same users, and a saved model on later events."""
+
+import numpy as np
+import scipy.sparse as sp
+
+from apps.recommender.fitting import Given, HeldOut
+from apps.recommender.interactions import Interactions, ReadLog
+from apps.recommender.listing import list_users
+from apps.recommender.quality import (
+    DEPTH,
+    Judged,
+    Targets,
+    baselines,
+    compared,
+    judge,
+    slices_of,
+    targets_of,
+)
+from apps.recommender.recommender import Recommender
+from apps.recommender.retrieval import Rows, Scores
+from apps.recommender.rivals import QUICK, rival_field, rival_lists
+from apps.recommender.splits import Split
+from shared.errors import DataError
+from shared.evaluation.report import Report
+
+USERS_AT_ONCE = 512
+# Rivals that need nothing but the model's own log.
+BEHAVIOUR_ONLY = ("popular, all time", "popular, last 30 days", "popular, last 7 days", "item-kNN")
+
+
+def judged_report(
+    held: HeldOut,
+    texts: Given,
+    raw: Scores,
+    *,
+    model: str,
+    note: str,
+    seed: int,
+    threads: int | None,
+    rivals: tuple[str, ...] = QUICK,
+) -> Report:
+    """The held-out models for the users who chose nothing, beside rivals for the same users.
+
+    raw: (items, width) vectors as the encoder gives them. note: a line on the encoder.
+    """
+    split = held.parts.split
+    targets = judging_targets(held)
+    lists = held_out_lists(held, texts, targets.users, threads)
+    ours = judge(lists, targets)
+    others = judged_rivals(held, targets, texts, raw, seed, rivals)
+    against = compared(ours, others, seed)
+    return Report(
+        title="Recommender",
+        app="recommender",
+        model=model,
+        data=f"{held.parts.line}; the whole catalogue of {split.known.n_items:,} items ranked for "
+        f"{len(targets):,} users, what they have had left out",
+        measures=ours.measures(seed),
+        slices=slices_of(lists, targets, split, seed),
+        baselines=baselines(others, seed),
+        notes=(against, f"encoder: {note}", *_how(held)),
+    )
+
+
+def judging_targets(held: HeldOut) -> Targets:
+    """Of the users who judge; of all where so few have targets that none is left."""
+    targets = targets_of(held.parts.split, ~held.parts.choosing)
+    return targets if len(targets) else targets_of(held.parts.split)
+
+
+def held_out_lists(
+    held: HeldOut, texts: Given, users: Rows, threads: int | None, k: int = DEPTH
+) -> Rows:
+    """(u, k) the whole recommender's lists for some users, from what it was let know."""
+    blocks = [
+        list_users(
+            held.channels,
+            texts.facts,
+            held.ranking,
+            users[at : at + USERS_AT_ONCE],
+            k,
+            threads=threads,
+        ).item
+        for at in range(0, len(users), USERS_AT_ONCE)
+    ]
+    return np.concatenate(blocks)
+
+
+def judged_rivals(
+    held: HeldOut,
+    targets: Targets,
+    texts: Given,
+    raw: Scores,
+    seed: int,
+    names: tuple[str, ...],
+) -> dict[str, Judged]:
+    """The named rivals for the same users, from the same known events."""
+    given = rival_field(
+        held.parts.split.known,
+        targets.users,
+        raw=raw,
+        texts=texts.catalog.texts,
+        settings=held.channels.settings,
+        seed=seed,
+    )
+    return {name: judge(lists, targets) for name, lists in rival_lists(given, names).items()}
+
+
+def later_report(recommender: Recommender, later: ReadLog, *, seed: int) -> Report:
+    """A loaded model on events after its own. Raises: DataError when none is left."""
+    log, new = recommender.bundle.log, later.interactions
+    rows = np.array([recommender.user_rows.get(name, -1) for name in new.users], np.int64)
+    wanted = new.matrix.astype(bool).astype(np.float32).tocsr()
+    known = _known_to(log, rows)
+    repeats = wanted.multiply(known > 0)
+    wanted = (wanted - repeats).tocsr()
+    wanted.eliminate_zeros()
+    users = np.flatnonzero(np.diff(wanted.indptr))
+    if not len(users):
+        raise DataError(
+            f"all {len(new):,} events are already in the model's own log: nothing to judge by; "
+            "give events that came after its training"
+        )
+    targets = Targets(users, wanted[users])
+    lists = _lists(recommender, [new.users[row] for row in users])
+    ours = judge(lists, targets)
+    warm = rows[users] >= 0
+    old = Targets(rows[users][warm], targets.wanted[np.flatnonzero(warm)])
+    notes = [*later.report.lines, f"{repeats.nnz:,} events repeat what the model knows: left out"]
+    others: dict[str, Judged] = {}
+    if len(old):
+        others = _rivals_of(recommender, old, seed)
+        notes.insert(0, f"users the model knows: {compared(_part(ours, warm), others, seed)}")
+    notes.append(f"{int((~warm).sum()):,} of {len(users):,} users are new to the model")
+    return Report(
+        title="Recommender on later events",
+        app="recommender",
+        model=recommender.bundle.encoder.name,
+        data=f"{int(wanted.nnz):,} new pairs of {len(users):,} users",
+        measures=ours.measures(seed),
+        slices=slices_of(lists[warm], old, _as_split(log), seed) if len(old) else (),
+        baselines=baselines(others, seed),
+        notes=tuple(notes),
+    )
+
+
+def _known_to(log: Interactions, rows: Rows) -> sp.csr_matrix:
+    """(users, items) what the model's log holds of each user; nothing for -1."""
+    chosen = log.matrix[np.maximum(rows, 0)]
+    return (sp.diags((rows >= 0).astype(np.float32)) @ chosen).tocsr()
+
+
+def _lists(recommender: Recommender, names: list[str]) -> Rows:
+    """(u, DEPTH) as users would get them."""
+    frame = recommender.recommend(names, DEPTH)
+    lists = np.full((len(names), DEPTH), -1, np.int64)
+    place = {name: row for row, name in enumerate(names)}
+    user = frame["user_id"].map(place).to_numpy(np.int64)
+    item = frame["item_id"].map(recommender.item_rows).to_numpy(np.int64)
+    lists[user, frame["rank"].to_numpy(np.int64) - 1] = item
+    return lists
+
+
+def _rivals_of(recommender: Recommender, targets: Targets, seed: int) -> dict[str, Judged]:
+    bundle = recommender.bundle
+    given = rival_field(
+        bundle.log,
+        targets.users,
+        raw=bundle.channels.meaning,
+        texts=bundle.catalog.texts,
+        settings=bundle.settings,
+        seed=seed,
+    )
+    lists = rival_lists(given, (*BEHAVIOUR_ONLY, "TF-IDF mean"))
+    return {name: judge(found, targets) for name, found in lists.items()}
+
+
+def _part(judged: Judged, rows: np.ndarray) -> Judged:  # type: ignore[type-arg]
+    return Judged(judged.ndcg[rows], judged.recall[rows], judged.mrr[rows], judged.shown)
+
+
+def _as_split(log: Interactions) -> Split:
+    """For the slices, which look only at what is known."""
+    none = np.empty(0, np.int64)
+    return Split("time", log, none, none, none, none.astype(np.float32))
+
+
+def _how(held: HeldOut) -> tuple[str, ...]:
+    """What was chosen, in words."""
+    fit, ranking = held.fit, held.ranking
+    leading = sorted(ranking.importance.items(), key=lambda pair: -pair[1])[:5]
+    judged = ", ".join(f"{name} {value:.4f}" for name, value in ranking.judged.items())
+    notes = [
+        f"sequence model: NDCG@10 {fit.quality[0]:.4f} as a training-free mean, "
+        f"{max(fit.quality):.4f} after {fit.epochs} epochs ({fit.stopped_because})",
+        f"ranking by {ranking.kind} (NDCG@10 within the candidates of users who taught neither: "
+        f"{judged or 'too few users'}); most used: "
+        + ", ".join(f"{name} {share:.0%}" for name, share in leading),
+    ]
+    if held.parts.split.name == "last":
+        notes.append(
+            "leave-last-out flatters every model: other users' later events are known to it"
+        )
+    return tuple(notes)

@@ -1,0 +1,181 @@
+"""Training and evaluation of a recommender: what `triptych train recommender` runs."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from apps.recommender.behaviour import tuned_encoder
+from apps.recommender.bundle import ENCODER, Bundle, EncoderNote, save_bundle
+from apps.recommender.catalog import Catalog, read_catalog
+from apps.recommender.fitting import Given, Parts, fit_all, fit_held_out, given, part
+from apps.recommender.interactions import Interactions, read_interactions
+from apps.recommender.judging import judged_report, later_report
+from apps.recommender.recommender import Recommender
+from apps.recommender.retrieval import Scores
+from apps.recommender.settings import RecommenderSettings, read_settings
+from apps.recommender.vectors import Whitening, fit_whitening
+from shared.evaluation.report import Report
+from shared.inference.runtime import load_embedder
+from shared.pretrained import resolve
+from shared.settings import Home
+from shared.training.options import TrainOptions
+
+Say = Callable[[str], None]
+# Methods that leave the encoder as it is; `auto` follows [recommender.encoder] pairs.
+FROZEN = ("frozen",)
+EVALUATION_SEED = 13
+
+
+@dataclass(frozen=True)
+class RecommenderRecipe:
+    """items, events: files in any of the formats of formats.py. mapping: our column -> theirs.
+
+    settings: by default [recommender] of the triptych.toml in use.
+    """
+
+    items: Path
+    events: Path
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    settings: RecommenderSettings | None = None
+    app: str = "recommender"
+
+    def fit(self, folder: Path, *, options: TrainOptions, home: Home, say: Say) -> Report:
+        """Write the model folder; the report is on users who chose nothing.
+
+        Raises: DataError: a file that cannot be read or learnt from. ModelError: the encoder.
+        """
+        settings = self._settings(options)
+        if options.threads is not None:
+            torch.set_num_threads(options.threads)
+        started = time.monotonic()
+        catalog, log = self.read(settings, options.seed, say)
+        parts = part(log, settings, options.seed)
+        say(parts.line)
+        read = time.monotonic()
+        texts = embed(catalog, parts, settings, options, folder, home, say)
+        encoded = time.monotonic()
+        budget = None if options.minutes is None else options.minutes * 60 - (encoded - started)
+        held = fit_held_out(
+            texts.given,
+            parts,
+            settings,
+            seed=options.seed,
+            threads=options.threads,
+            # The whole log is trained on once more after this.
+            budget=None if budget is None else max(10.0, 0.4 * budget),
+            say=say,
+        )
+        report = judged_report(
+            held,
+            texts.given,
+            texts.raw,
+            model=texts.encoder.name,
+            note=texts.note,
+            seed=options.seed,
+            threads=options.threads,
+        )
+        for line in report.notes[:1]:
+            say(line)
+        again = time.monotonic()
+        say("training once more, on the whole log")
+        channels = fit_all(texts.given, log, settings, held, seed=options.seed, say=say)
+        save_bundle(Bundle(catalog, channels, held.ranking, texts.whitening, texts.encoder), folder)
+        seconds = {"reading": read - started, "encoding": encoded - read} | held.seconds
+        seconds["whole log"] = time.monotonic() - again
+        return replace(report, seconds=seconds)
+
+    def read(
+        self, settings: RecommenderSettings, seed: int, say: Say
+    ) -> tuple[Catalog, Interactions]:
+        """The two files, with what was left out of them said."""
+        items = read_catalog(self.items, mapping=self.mapping, settings=settings)
+        for line in items.report.lines:
+            say(f"items: {line}")
+        events = read_interactions(
+            self.events,
+            items.catalog.ids,
+            mapping=self.mapping,
+            settings=settings.events,
+            seed=seed,
+        )
+        for line in events.report.lines:
+            say(f"events: {line}")
+        return items.catalog, events.interactions
+
+    def _settings(self, options: TrainOptions) -> RecommenderSettings:
+        """The settings under the options of this call."""
+        settings = read_settings(os.environ) if self.settings is None else self.settings
+        if options.epochs is None:
+            return settings
+        sequence = settings.sequence.model_copy(update={"epochs": options.epochs, "least_steps": 0})
+        return settings.model_copy(update={"sequence": sequence})
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """The catalogue as vectors. raw: (items, width) as the encoder gives them."""
+
+    given: Given
+    raw: Scores
+    whitening: Whitening
+    encoder: EncoderNote
+    note: str
+
+
+def embed(
+    catalog: Catalog,
+    parts: Parts,
+    settings: RecommenderSettings,
+    options: TrainOptions,
+    folder: Path,
+    home: Home,
+    say: Say,
+) -> Texts:
+    """Item vectors by the base encoder, or by one fine-tuned on behaviour where that is asked for
+    and ranks better for the users who choose.
+    """
+    base = resolve(options.base, cache=home.cache)
+    embedder = load_embedder(base.path, threads=options.threads, cache=home.cache)
+    say(f"encoding {len(catalog):,} item texts")
+    raw = embedder.encode(catalog.texts, normalised=False)
+    note = EncoderNote(base.name, base.sha256, embedder.fingerprint)
+    said = f"the encoder {base.name} is as it came"
+    wanted = options.method not in (*FROZEN, "auto") or (
+        options.method == "auto" and settings.encoder.pairs > 0
+    )
+    if wanted:
+        tuned = tuned_encoder(catalog, parts, raw, settings, base, options, folder / ENCODER, say)
+        said = tuned.line
+        if tuned.better:
+            raw = tuned.raw
+            note = EncoderNote(base.name, base.sha256, tuned.fingerprint, ENCODER)
+    whitening = fit_whitening(raw, settings.sequence.dimensions)
+    meaning = whitening(raw)
+    # An item without a text means nothing; the encoder would put all of them in one place.
+    meaning[[not text for text in catalog.texts]] = 0.0
+    say(f"encoder: {said}")
+    return Texts(given(catalog, meaning, settings, note.fingerprint), raw, whitening, note, said)
+
+
+def evaluate(
+    model_folder: Path, input_file: Path, mapping: Mapping[str, str], home: Home
+) -> Report:
+    """A model on events that came after those it knows, for users old and new.
+
+    Pairs the model already knows are no targets and left out; how many is in the notes.
+    Raises: DataError when no event is left. ModelError: the folder.
+    """
+    recommender = Recommender.load(model_folder, home=home)
+    bundle = recommender.bundle
+    later = read_interactions(
+        input_file,
+        bundle.catalog.ids,
+        mapping=mapping,
+        settings=bundle.settings.events,
+        seed=EVALUATION_SEED,
+    )
+    return later_report(recommender, later, seed=EVALUATION_SEED)
