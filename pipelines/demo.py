@@ -117,8 +117,8 @@ def _recipe(name: str) -> Recipe:
     if name == "chatbot":
         folder = SAMPLES / "chatbot"
         return ChatbotRecipe(
-            examples=folder / "examples.csv",
-            validation=folder / "validation.csv",
+            examples=(folder / "examples.csv", folder / "examples_zh.csv"),
+            validation=(folder / "validation.csv", folder / "validation_zh.csv"),
             out_of_scope=folder / "out_of_scope.csv",
             answers=folder / "answers.yml",
         )

@@ -80,11 +80,15 @@ class Spoken:
 
 @dataclass(frozen=True)
 class BotConfig:
-    """bot.json: which encoder and which rules a model was trained with."""
+    """bot.json: which encoders and which rules a model was trained with.
+
+    base_fingerprint, finetuned_fingerprint: of the vectors it knows; None: no fine-tuned encoder.
+    """
 
     base: str
     base_sha256: str
-    finetuned: bool
+    base_fingerprint: str
+    finetuned_fingerprint: str | None
     alpha: float
     oos_threshold: float
     max_options: int
@@ -130,12 +134,20 @@ class Bot:
                 f"{folder}: trained on {config.base} with sha256 {config.base_sha256[:12]}…, but "
                 f"{base.path} has {base.sha256[:12]}…; train again or restore that encoder"
             )
-        embedder = load_embedder(base.path, cache=home.cache, threads=threads)
-        finetuned = (
-            load_embedder(folder / ENCODER_FOLDER, cache=home.cache, threads=threads)
-            if config.finetuned
-            else None
+        embedder = load_embedder(
+            base.path,
+            prefix=base.prefix,
+            cache=home.cache,
+            threads=threads,
+            fingerprint=config.base_fingerprint,
         )
+        finetuned = None
+        if config.finetuned_fingerprint is not None:
+            finetuned = load_embedder(
+                folder / ENCODER_FOLDER,
+                threads=threads,
+                fingerprint=config.finetuned_fingerprint,
+            )
         classifier = FusedClassifier.load(
             folder / CLASSIFIER_FOLDER, embedder=embedder, finetuned=finetuned
         )

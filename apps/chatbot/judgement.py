@@ -51,7 +51,8 @@ def judge(
     return Report(
         title=title,
         app="chatbot",
-        model=bot.config.base + (" fine-tuned" if bot.config.finetuned else " frozen"),
+        model=bot.config.base
+        + (" frozen" if bot.config.finetuned_fingerprint is None else " fine-tuned"),
         data=data,
         measures=tuple(measures),
         per_label=judged.per_label,
@@ -96,7 +97,7 @@ def _refusals(
     is_outside = np.arange(len(both)) < len(outside)
     n = len(both)
     area = bootstrap(lambda weights: auroc(both, is_outside, weights), n, seed=seed)
-    # In-scope texts are what must be kept: here they are the positives, with the score turned round.
+    # In-scope texts are what must be kept: they are the positives here, the score turned round.
     passed = bootstrap(lambda weights: fpr_at_tpr(-both, ~is_outside, 0.95, weights), n, seed=seed)
     found = [
         Measure("out-of-scope AUROC", area.value, area.low, area.high, n),

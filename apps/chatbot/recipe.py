@@ -57,8 +57,8 @@ class Questions:
 class ChatbotRecipe:
     """Tables `text,label` or `question,answer`; see `triptych train chatbot --help`."""
 
-    examples: Path
-    validation: Path | None = None
+    examples: Sequence[Path]
+    validation: Sequence[Path] = ()
     out_of_scope: Path | None = None
     answers: Path | None = None
     mapping: Mapping[str, str] = field(default_factory=dict)
@@ -71,13 +71,15 @@ class ChatbotRecipe:
         Raises:
             DataError: the tables. ModelError: the base encoder.
         """
-        questions = read_questions(self.examples, self.mapping, home, say)
+        questions = _read_all(self.examples, self.mapping, home, say)
         book = _joined(questions.answers, self._answer_file())
         train, held, cut = self._parts(questions, options, home, say)
         refused = self._out_of_scope(home, say)
         learn_oos, judge_oos = refused[::2], refused[1::2]
         base = resolve(options.base, cache=home.cache)
-        embedder = load_embedder(base.path, cache=home.cache, threads=options.threads)
+        embedder = load_embedder(
+            base.path, prefix=base.prefix, cache=home.cache, threads=options.threads
+        )
         head = HeadData(HEAD, train, learn_oos)
         learned = learn(
             [head],
@@ -94,7 +96,7 @@ class ChatbotRecipe:
             bot,
             held,
             judge_oos,
-            title=f"Chatbot from {self.examples.name}",
+            title=f"Chatbot from {', '.join(path.name for path in self.examples)}",
             data=f"{len(held)} held-out questions"
             + (f" and {len(judge_oos)} out of scope" if judge_oos else ""),
             rivals=rivals if learned.finetuned else {},
@@ -120,10 +122,10 @@ class ChatbotRecipe:
     ) -> tuple[Examples, Examples, bool]:
         """Training rows, held-out rows, and whether the latter were cut off the former."""
         everything = questions.examples()
-        if self.validation is None:
+        if not self.validation:
             parts = split(everything, fraction=HELD_OUT_SHARE, seed=options.seed)
             return parts.train, parts.validation, True
-        held = read_questions(self.validation, self.mapping, home, say, like=questions)
+        held = _read_all(self.validation, self.mapping, home, say, like=questions)
         return everything, held.examples(), False
 
     def _out_of_scope(self, home: Home, say: Say) -> tuple[str, ...]:
@@ -145,7 +147,10 @@ class ChatbotRecipe:
         return BotConfig(
             base=base.name,
             base_sha256=base.sha256,
-            finetuned=learned.encoder is not None,
+            base_fingerprint=classifier.embedder.fingerprint,
+            finetuned_fingerprint=(
+                None if classifier.finetuned is None else classifier.finetuned.fingerprint
+            ),
             alpha=settings.risk,
             oos_threshold=classifier.oos_threshold(settings.in_scope_loss),
             max_options=settings.max_options,
@@ -154,6 +159,30 @@ class ChatbotRecipe:
             match_slope=0.0,
             match_intercept=0.0,
         )
+
+
+def _read_all(
+    paths: Sequence[Path],
+    mapping: Mapping[str, str],
+    home: Home,
+    say: Say,
+    *,
+    like: Questions | None = None,
+) -> Questions:
+    """Several tables as one; they are all `text,label` or all `question,answer`."""
+    first, *rest = (read_questions(path, mapping, home, say, like=like) for path in paths)
+    for path, more in zip(paths[1:], rest, strict=True):
+        if bool(more.answers.answers) != bool(first.answers.answers):
+            raise DataError(
+                f"{path} and {paths[0]}: one has text,label and the other question,answer; "
+                "train on tables of one kind"
+            )
+        first = Questions(
+            (*first.texts, *more.texts),
+            (*first.labels, *more.labels),
+            _joined(first.answers, more.answers),
+        )
+    return first
 
 
 def read_questions(
@@ -289,8 +318,8 @@ def _match_curve(
     right = np.array(
         [matcher.labels[j] == train.single[i] for i, j in zip(rows, best, strict=True)]
     )
-    slope, intercept = fit_platt(scores.max(axis=1), right)
-    return float(slope), float(intercept)
+    curve = fit_platt(scores.max(axis=1), right)
+    return curve.slope, curve.offset
 
 
 def _write(bot: Bot, folder: Path, *, keep_encoder: bool) -> None:

@@ -29,6 +29,6 @@ class ChatbotSettings(Section):
         default=2, ge=1, le=5, description="Refusals in a row before a person takes over."
     )
     handover_labels: tuple[str, ...] = Field(
-        default=("talk_to_human", "human_agent", "speak_to_agent"),
+        default=("talk_to_person", "talk_to_human", "human_agent", "speak_to_agent"),
         description="Intents that mean: give me a person.",
     )

@@ -44,7 +44,9 @@ def demo(
 def dashboard(
     home: HomeOption = None,
     host: HostOption = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8501,
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")
+    ] = 8501,
 ) -> None:
     """One front door over all pages, in the browser."""
     from pipelines.dashboard import serve_dashboard
@@ -53,14 +55,20 @@ def dashboard(
 
 
 def serve(
-    chatbot: Annotated[str, typer.Option("--chatbot", metavar="NAME[@VERSION]")] = "chatbot",
-    news: Annotated[str, typer.Option("--news", metavar="NAME[@VERSION]")] = "news",
+    chatbot: Annotated[
+        str, typer.Option("--chatbot", metavar="NAME[@VERSION]", help="Who answers.")
+    ] = "chatbot",
+    news: Annotated[
+        str, typer.Option("--news", metavar="NAME[@VERSION]", help="Who labels.")
+    ] = "news",
     recommender: Annotated[
-        str, typer.Option("--recommender", metavar="NAME[@VERSION]")
+        str, typer.Option("--recommender", metavar="NAME[@VERSION]", help="Who recommends.")
     ] = "recommender",
     home: HomeOption = None,
     host: HostOption = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 5005,
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")
+    ] = 5005,
     threads: ThreadsOption = None,
 ) -> None:
     """REST: Rasa-compatible chat, labels for news, recommendations; OpenAPI at /docs."""

@@ -92,7 +92,9 @@ def rollback(name: NameArgument, home: HomeOption = None) -> None:
 @app.command("export")
 def export(
     reference: Annotated[str, typer.Argument(metavar="NAME[@VERSION]")],
-    output: Annotated[Path, typer.Option("--output", metavar="FILE.tar.gz")],
+    output: Annotated[
+        Path, typer.Option("--output", metavar="FILE.tar.gz", help="Archive to write.")
+    ],
     home: HomeOption = None,
 ) -> None:
     """Pack a verified version into one archive."""

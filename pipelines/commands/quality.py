@@ -87,8 +87,12 @@ def benchmark(
         Bench, typer.Argument(metavar="WHAT", help="core, chatbot, news, recommender.")
     ],
     datasets: DatasetsOption = None,
-    items: Annotated[Path | None, typer.Option("--items", metavar="FILE")] = None,
-    events: Annotated[Path | None, typer.Option("--events", metavar="FILE")] = None,
+    items: Annotated[
+        Path | None, typer.Option("--items", metavar="FILE", help="Any shop's items.")
+    ] = None,
+    events: Annotated[
+        Path | None, typer.Option("--events", metavar="FILE", help="Its events.")
+    ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs with different seeds.")] = 3,
     home: HomeOption = None,
     seed: SeedOption = 13,

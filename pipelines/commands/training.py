@@ -1,5 +1,6 @@
 """`triptych train APP` and `triptych predict APP`."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -129,13 +130,17 @@ def say_trained(trained: "Trained") -> None:
 @app.command("chatbot")
 def train_chatbot(
     examples: Annotated[
-        Path,
-        typer.Option("--examples", metavar="FILE", help="`text,label`, or `question,answer`."),
+        list[Path],
+        typer.Option(
+            "--examples", metavar="FILE", help="`text,label`, or `question,answer`; repeatable."
+        ),
     ],
     name: NameOption,
     validation: Annotated[
-        Path | None,
-        typer.Option("--validation", metavar="FILE", help="Same columns; cut off when absent."),
+        list[Path] | None,
+        typer.Option(
+            "--validation", metavar="FILE", help="Same columns; cut off when absent; repeatable."
+        ),
     ] = None,
     out_of_scope: Annotated[
         Path | None,
@@ -162,14 +167,19 @@ def train_chatbot(
     """Train a chatbot that understands, answers, asks back and refuses."""
     use_threads(threads)
     from apps.chatbot.recipe import ChatbotRecipe
+    from apps.chatbot.settings import ChatbotSettings
+    from shared.settings import load_section, settings_file
 
     recipe = ChatbotRecipe(
-        examples=examples,
-        validation=validation,
+        examples=tuple(examples),
+        validation=tuple(validation or ()),
         out_of_scope=out_of_scope,
         answers=answers,
         mapping=mapping_of(
             text=text_column, label=label_column, question=question_column, answer=answer_column
+        ),
+        settings=load_section(
+            ChatbotSettings, "chatbot", file=settings_file(os.environ), environ=os.environ
         ),
     )
     options = train_options(method, minutes, base, epochs, seed, threads, logdir)

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from shared.inference.classifier import FusedClassifier, Kind
-from shared.inference.runtime import Embedder, load_embedder
+from shared.inference.export import FEWEST_PROBES, export_int8
+from shared.inference.runtime import ONNX_FOLDER, Embedder, load_embedder
 from shared.modeling.heads import HeadSpec
 from shared.pretrained import PretrainedEncoder
 from shared.training.batches import HeadTask
@@ -25,6 +26,8 @@ from shared.training.options import FineTuned, Method, TrainOptions
 # Rows that fine-tuning does not learn from: early stopping and the fusion's weights use them.
 DEVELOPMENT_SHARE = 0.12
 PROBABILITY_FLOOR = 1e-7
+# Texts on which int8 must agree with fp32 before it may serve the fine-tuned encoder.
+PROBES = 400
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,10 @@ def _with_finetuning(
         for head in heads
     ]
     run = finetune_classifier(tasks, encoder=base, options=options, folder=folder, say=say)
-    tuned_embedder = load_embedder(run.folder, precision="auto", threads=options.threads)
+    probes = [text for task in tasks for text in task.validation.texts][:PROBES]
+    if len(probes) >= FEWEST_PROBES:
+        export_int8(run.folder, run.folder / ONNX_FOLDER, probes, threads=options.threads)
+    tuned_embedder = load_embedder(run.folder, threads=options.threads)
     chosen: dict[str, FusedFit] = {}
     notes = [f"method {run.method}: {run.reason}; {run.stopped_because}"]
     for head in heads:
