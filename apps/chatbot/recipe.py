@@ -31,7 +31,7 @@ from shared.pretrained import PretrainedEncoder, resolve
 from shared.settings import Home
 from shared.tables import Column, sniff_columns
 from shared.training.examples import Examples, from_rows, split
-from shared.training.learning import HeadData, Learned, learn, refit
+from shared.training.learning import HeadData, learn, refit
 from shared.training.options import TrainOptions
 
 HEAD = "intent"
@@ -89,7 +89,7 @@ class ChatbotRecipe:
             folder=folder / ENCODER_FOLDER,
             say=say,
         )
-        config = self._config(base, learned, learned.classifier(HEAD))
+        config = self._config(base, learned.classifier(HEAD))
         bot = _assemble(config, learned.classifier(HEAD), book, train, embedder)
         rivals = {"fusion without fine-tuning": learned.frozen[HEAD].classifier}
         report = judge(
@@ -107,7 +107,7 @@ class ChatbotRecipe:
             # The report is written; the rows it was written on may now teach too.
             everything = HeadData(HEAD, questions.examples(), refused)
             classifier = refit(everything, embedder=embedder, options=options).classifier
-            config = self._config(base, learned, classifier)
+            config = self._config(base, classifier)
             bot = _assemble(config, classifier, book, everything.examples, embedder)
             note = "The released model was then fitted again on all rows, the held-out ones too."
             report = replace(report, notes=(*report.notes, note))
@@ -140,9 +140,7 @@ class ChatbotRecipe:
         )
         return tuple(table.frame["text"])
 
-    def _config(
-        self, base: PretrainedEncoder, learned: Learned, classifier: FusedClassifier
-    ) -> BotConfig:
+    def _config(self, base: PretrainedEncoder, classifier: FusedClassifier) -> BotConfig:
         settings = self.settings
         return BotConfig(
             base=base.name,
