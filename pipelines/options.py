@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from shared.evaluation.report import Measure
     from shared.settings import Home
 
 HomeOption = Annotated[
@@ -88,6 +89,16 @@ def use_threads(threads: int | None) -> None:
 def speaker(as_json: bool) -> Callable[[str], None]:
     """Where progress lines go: standard error beside --json, so that the JSON stays alone."""
     return lambda line: typer.echo(line, err=as_json)
+
+
+def measured(measure: "Measure") -> str:
+    """A figure with its 95 % interval, as far as it has one."""
+    if measure.value is None:
+        return f"  {measure.name:<28} not measured"
+    line = f"  {measure.name:<28} {measure.value:.3f}"
+    if measure.low is None or measure.high is None:
+        return line
+    return f"{line}  ({measure.low:.3f}-{measure.high:.3f})"
 
 
 def print_json(value: Any) -> None:

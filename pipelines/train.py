@@ -83,7 +83,7 @@ def train(
             name,
             folder,
             app=recipe.app,
-            metrics={measure.name: measure.value for measure in report.measures},
+            metrics=report.metrics,
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)

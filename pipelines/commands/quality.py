@@ -17,6 +17,7 @@ from pipelines.options import (
     TextColumn,
     ThreadsOption,
     mapping_of,
+    measured,
     open_home,
     print_json,
     speaker,
@@ -76,9 +77,7 @@ def evaluate(
         print_json(json.loads(done.report.to_json()))
         return
     for measure in done.report.measures:
-        typer.echo(
-            f"{measure.name:<28} {measure.value:.4f}  ({measure.low:.4f}-{measure.high:.4f})"
-        )
+        typer.echo(measured(measure))
     typer.echo(f"Report: {done.page}")
 
 

@@ -26,6 +26,7 @@ from pipelines.options import (
     UserColumn,
     ValueColumn,
     mapping_of,
+    measured,
     open_home,
     print_json,
     speaker,
@@ -117,9 +118,7 @@ def summary_of(trained: "Trained") -> dict[str, object]:
 def say_trained(trained: "Trained") -> None:
     version = trained.version
     for measure in trained.report.measures:
-        typer.echo(
-            f"  {measure.name:<28} {measure.value:.3f}  ({measure.low:.3f}-{measure.high:.3f})"
-        )
+        typer.echo(measured(measure))
     live = "in production" if version.production else "not live"
     typer.echo(f"{version.name}@{version.version} is {live}, after {trained.seconds:.0f} s")
     typer.echo(f"Report: {trained.report_page}")
