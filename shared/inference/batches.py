@@ -29,7 +29,7 @@ class TextTokens:
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, special tokens included, at most max_length of them."""
-        prefixed = [self._prefix + text for text in texts] if self._prefix else list(texts)
+        prefixed = [_encodable(self._prefix + text) for text in texts]
         return [e.ids for e in self._tokenizer.encode_batch_fast(prefixed)]
 
     def padded(self, rows: Sequence[list[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -41,6 +41,12 @@ class TextTokens:
             ids[place, : len(row)] = row
             mask[place, : len(row)] = 1
         return ids, mask
+
+
+def _encodable(text: str) -> str:
+    """The text with half characters replaced. JSON can bring them ("\\ud800"), and the tokenizer
+    would refuse a whole batch for the sake of one."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def length_sorted_batches(lengths: Sequence[int], batch_size: int) -> Iterator[NDArray[np.int64]]:

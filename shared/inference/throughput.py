@@ -88,7 +88,7 @@ def time_rounds(
     rivals: Mapping[str, Callable[[], object]], texts: int, rounds: int
 ) -> tuple[Rate, ...]:
     """Each rival once to warm up, then `rounds` rounds of all in turn: a slow minute of the
-    machine then falls on all of them."""
+    machine then falls on all of them. texts: how many a run encodes."""
     for run in rivals.values():
         run()
     wall: dict[str, list[float]] = {name: [] for name in rivals}
