@@ -1,0 +1,221 @@
+"""The model that labels headlines: sentiment and topics from one pass through the encoder."""
+
+import hashlib
+import html
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from apps.news_monitor.labels import SENTIMENTS, Labels
+from shared.errors import ModelError
+from shared.inference.classifier import FusedClassifier
+from shared.inference.runtime import Embedder, load_embedder
+from shared.pretrained import resolve
+from shared.settings import Home
+from shared.text import normalise
+
+CONFIG_FILE = "news.json"
+SENTIMENT_FOLDER, TOPICS_FOLDER, ENCODER_FOLDER = "sentiment", "topics", "encoder"
+PREDICTION_COLUMNS = (
+    "text",
+    "sentiment",
+    "p_negative",
+    "p_neutral",
+    "p_positive",
+    "topics",
+    "topic_scores",
+)
+WEB_ADDRESS = re.compile(r"https?://\S+")
+
+
+@dataclass(frozen=True)
+class LabellerConfig:
+    """news.json. negative_threshold: the probability from which a story is counted as negative;
+    negative_recall and negative_false_rate: what that found on rows the model had not seen."""
+
+    base: str
+    base_sha256: str
+    finetuned: bool
+    topics: bool
+    negative_threshold: float
+    negative_recall: float
+    negative_false_rate: float
+
+
+def headline(text: str) -> str:
+    """A headline as the model reads it, in training and in use: entities resolved, one normal
+    form, without web addresses (tweets end in one, and it says nothing)."""
+    plain = normalise(html.unescape(text))
+    return WEB_ADDRESS.sub("", plain).strip() or plain
+
+
+class Labeller:
+    """Load with `Labeller.load`; label with `label`."""
+
+    def __init__(
+        self,
+        config: LabellerConfig,
+        sentiment: FusedClassifier,
+        topics: FusedClassifier | None,
+        *,
+        name: str,
+        fingerprint: str,
+    ) -> None:
+        self.config = config
+        self.sentiment = sentiment
+        self.topic_classifier = topics
+        self.name = name
+        self.fingerprint = fingerprint
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """All topics the model knows; empty if it was trained without any."""
+        return () if self.topic_classifier is None else self.topic_classifier.labels
+
+    @classmethod
+    def load(
+        cls, folder: Path, *, home: Home, threads: int | None = None, name: str = ""
+    ) -> "Labeller":
+        """Read a model folder. name: as shown with alerts, such as news@3.
+
+        Raises ModelError when a file is missing or broken, or the base encoder is another one.
+        """
+        config = read_config(folder)
+        base = resolve(config.base, cache=home.cache)
+        if base.sha256 != config.base_sha256:
+            raise ModelError(
+                f"{folder}: trained on {config.base} with sha256 {config.base_sha256[:12]}…, but "
+                f"{base.path} has {base.sha256[:12]}…; train again or restore that encoder"
+            )
+        embedder = load_embedder(base.path, cache=home.cache, threads=threads)
+        finetuned = None
+        if config.finetuned:
+            finetuned = load_embedder(folder / ENCODER_FOLDER, cache=home.cache, threads=threads)
+        topics = None
+        if config.topics:
+            topics = FusedClassifier.load(
+                folder / TOPICS_FOLDER, embedder=embedder, finetuned=finetuned
+            )
+        return cls(
+            config,
+            FusedClassifier.load(folder / SENTIMENT_FOLDER, embedder=embedder, finetuned=finetuned),
+            topics,
+            name=name or folder.name,
+            fingerprint=folder_fingerprint(folder),
+        )
+
+    def label(self, texts: Sequence[str]) -> list[Labels]:
+        """One for each text, in order."""
+        if not texts:
+            return []
+        sentiment, topics = self._probabilities([headline(text) for text in texts])
+        scores = np.zeros((len(texts), len(SENTIMENTS)))
+        for column, label in enumerate(SENTIMENTS):
+            if label in self.sentiment.labels:
+                scores[:, column] = sentiment[:, self.sentiment.labels.index(label)]
+        given = None
+        if self.topic_classifier is not None and topics is not None:
+            given = self.topic_classifier.decide(topics)
+        names = self.topics
+        return [
+            Labels(
+                sentiment=SENTIMENTS[int(scores[row].argmax())],
+                p_negative=float(scores[row, 0]),
+                p_neutral=float(scores[row, 1]),
+                p_positive=float(scores[row, 2]),
+                negative=bool(scores[row, 0] >= self.config.negative_threshold),
+                topics=()
+                if given is None
+                else tuple(name for name, yes in zip(names, given[row], strict=True) if yes),
+                topic_scores={}
+                if topics is None
+                else {n: float(p) for n, p in zip(names, topics[row], strict=True)},
+            )
+            for row in range(len(texts))
+        ]
+
+    def predict_frame(self, texts: Sequence[str]) -> pd.DataFrame:
+        """The columns of `triptych predict news`, one row for each text, in order."""
+        rows = [
+            (
+                text,
+                label.sentiment,
+                label.p_negative,
+                label.p_neutral,
+                label.p_positive,
+                "|".join(label.topics),
+                json.dumps(
+                    {n: round(p, 6) for n, p in label.topic_scores.items()}, ensure_ascii=False
+                ),
+            )
+            for text, label in zip(texts, self.label(texts), strict=True)
+        ]
+        return pd.DataFrame(rows, columns=list(PREDICTION_COLUMNS))
+
+    def _probabilities(
+        self, texts: Sequence[str]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """(n, sentiments), (n, topics): each encoder sees the texts once, both heads share it."""
+        vectors = self.sentiment.embedder.encode(texts)
+        tuned = _SharedVectors(self.sentiment.finetuned, texts)
+        sentiment = self.sentiment.predict_proba(
+            texts, vectors=vectors, finetuned_vectors=tuned.of(self.sentiment)
+        )
+        if self.topic_classifier is None:
+            return sentiment, None
+        topics = self.topic_classifier.predict_proba(
+            texts, vectors=vectors, finetuned_vectors=tuned.of(self.topic_classifier)
+        )
+        return sentiment, topics
+
+
+class _SharedVectors:
+    """The fine-tuned encoder's vectors of some texts, computed when a head first needs them."""
+
+    def __init__(self, encoder: Embedder | None, texts: Sequence[str]) -> None:
+        self._encoder = encoder
+        self._texts = texts
+        self._known: dict[bool, NDArray[np.float32]] = {}
+
+    def of(self, classifier: FusedClassifier) -> NDArray[np.float32] | None:
+        encoder, head = classifier.finetuned, classifier.tuned
+        if encoder is None or head is None:
+            return None
+        if encoder is not self._encoder:
+            return encoder.encode(self._texts, normalised=head.normalised)
+        if head.normalised not in self._known:
+            vectors = encoder.encode(self._texts, normalised=head.normalised)
+            self._known[head.normalised] = vectors
+        return self._known[head.normalised]
+
+
+def read_config(folder: Path) -> LabellerConfig:
+    """Raises ModelError when news.json is missing or has other fields."""
+    path = folder / CONFIG_FILE
+    try:
+        return LabellerConfig(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{path}: not a readable news model ({error})") from error
+
+
+def write_config(folder: Path, config: LabellerConfig) -> None:
+    text = json.dumps(asdict(config), indent=2) + "\n"
+    (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """sha256 over the files that decide the labels."""
+    digest = hashlib.sha256()
+    chosen = [CONFIG_FILE, SENTIMENT_FOLDER, TOPICS_FOLDER]
+    files = [p for name in chosen for p in (folder / name, *sorted((folder / name).rglob("*")))]
+    for path in files:
+        if path.is_file():
+            digest.update(path.relative_to(folder).as_posix().encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

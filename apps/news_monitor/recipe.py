@@ -1,0 +1,238 @@
+"""What the news monitor gives to be trained: sentiment and topics, and how they are judged."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.news_monitor.examples import labelled_rows, sentiment_examples, topic_examples
+from apps.news_monitor.judgement import judge_labels
+from apps.news_monitor.labelling import (
+    ENCODER_FOLDER,
+    SENTIMENT_FOLDER,
+    TOPICS_FOLDER,
+    Labeller,
+    LabellerConfig,
+    write_config,
+)
+from apps.news_monitor.labels import SENTIMENTS
+from shared.errors import DataError
+from shared.evaluation.report import Report
+from shared.inference.classifier import FusedClassifier
+from shared.inference.runtime import Embedder, load_embedder
+from shared.pretrained import PretrainedEncoder, resolve
+from shared.settings import Home
+from shared.tables import sniff_columns
+from shared.training.examples import Examples, split
+from shared.training.fusion import FusedFit
+from shared.training.learning import HeadData, Learned, learn, refit
+from shared.training.options import TrainOptions
+
+SENTIMENT, TOPICS = "sentiment", "topics"
+# Rows cut off each head's data for the report.
+HELD_OUT_SHARE = 0.15
+FALSE_NEGATIVE_NEWS = 0.05
+"""Share of other stories that may be counted as negative: every further point of it costs more
+surges than the recall it buys (measured: at .05 four in five surges of five times the usual are
+found, at .15 about half)."""
+LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 0.2, 0.6
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class NewsRecipe:
+    """Tables `text,label`, for sentiment and, from the same or other sources, for topics.
+
+    mapping: our column names -> the files'. sentiment_labels: the files' values -> negative,
+    neutral or positive, such as {"0": "negative"}.
+    """
+
+    sentiment: Sequence[Path]
+    topics: Sequence[Path] = ()
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    sentiment_labels: Mapping[str, str] = field(default_factory=dict)
+    app: str = "news"
+
+    def fit(self, folder: Path, *, options: TrainOptions, home: Home, say: Say) -> Report:
+        """Train both heads, judge them on rows held out, write the labeller into `folder`.
+
+        Raises:
+            DataError: the tables. ModelError: the base encoder.
+        """
+        wholes = self._examples(home, say)
+        parts = {
+            name: split(whole, fraction=HELD_OUT_SHARE, seed=options.seed)
+            for name, whole in wholes.items()
+        }
+        base = resolve(options.base, cache=home.cache)
+        embedder = load_embedder(base.path, cache=home.cache, threads=options.threads)
+        folder.mkdir(parents=True, exist_ok=True)
+        learned = learn(
+            [HeadData(name, part.train) for name, part in parts.items()],
+            base=base,
+            embedder=embedder,
+            options=options,
+            folder=folder / ENCODER_FOLDER,
+            say=say,
+        )
+        held = {name: part.validation for name, part in parts.items()}
+        train, unseen = parts[SENTIMENT].train, parts[SENTIMENT].validation
+        labeller = _assemble(base, learned, learned.chosen, train, unseen)
+        report = judge_labels(
+            labeller,
+            held,
+            title="News labels from " + ", ".join(p.name for p in (*self.sentiment, *self.topics)),
+            data=", ".join(f"{len(part)} held-out rows for {name}" for name, part in held.items()),
+            rivals={n: fit.classifier for n, fit in learned.frozen.items()}
+            if learned.finetuned
+            else {},
+            seed=options.seed,
+            notes=(*learned.notes, *(n for fit in learned.chosen.values() for n in fit.notes)),
+        )
+        if learned.encoder is None:
+            # The report is written; the rows it was written on may now teach too.
+            fits = self._again(wholes, embedder, options)
+            labeller = _assemble(base, learned, fits, wholes[SENTIMENT], unseen)
+            note = "The released model was then fitted again on all rows, the held-out ones too."
+            report = replace(report, notes=(*report.notes, note))
+        _write(labeller, folder, keep_encoder=learned.encoder is not None)
+        return report
+
+    def _examples(self, home: Home, say: Say) -> dict[str, Examples]:
+        wholes = {
+            SENTIMENT: sentiment_examples(
+                self.sentiment,
+                mapping=self.mapping,
+                spellings=self.sentiment_labels,
+                home=home,
+                say=say,
+            )
+        }
+        if self.topics:
+            wholes[TOPICS] = topic_examples(self.topics, mapping=self.mapping, home=home, say=say)
+        return wholes
+
+    def _again(
+        self, wholes: Mapping[str, Examples], embedder: Embedder, options: TrainOptions
+    ) -> dict[str, FusedFit]:
+        return {
+            name: refit(HeadData(name, whole), embedder=embedder, options=options)
+            for name, whole in wholes.items()
+        }
+
+
+def evaluate(
+    folder: Path,
+    path: Path,
+    mapping: Mapping[str, str],
+    home: Home,
+    *,
+    say: Say,
+    sentiment_labels: Mapping[str, str] = {},
+) -> Report:
+    """Judge a released labeller on somebody's table `text,label`, the label a sentiment or topics,
+    or on `text,sentiment[,topics]`.
+
+    Raises DataError for the table, or if the model knows none of its topics.
+    """
+    labeller = Labeller.load(folder, home=home)
+    present = sniff_columns(path)
+    plans: list[tuple[str, Mapping[str, str]]] = []
+    for head in (SENTIMENT, TOPICS):
+        if mapping.get(head, head) in present:
+            plans.append((head, {**mapping, "label": mapping.get(head, head)}))
+    if not plans:
+        rows = labelled_rows(path, mapping, home, say, empty_labels=True)
+        spelled = {value.casefold() for value in sentiment_labels} | set(SENTIMENTS)
+        found = {label.casefold() for _, label in rows}
+        plans = [(SENTIMENT if found <= spelled else TOPICS, mapping)]
+    held: dict[str, Examples] = {}
+    for head, names in plans:
+        if head == SENTIMENT:
+            held[head] = sentiment_examples(
+                [path], mapping=names, spellings=sentiment_labels, home=home, say=say
+            )
+        elif labeller.topics:
+            held[head] = topic_examples([path], mapping=names, home=home, say=say)
+            if not set(held[head].names) & set(labeller.topics):
+                raise DataError(
+                    f"{path}: none of its topics ({', '.join(held[head].names[:4])}, …) is known "
+                    f"to this model ({', '.join(labeller.topics[:4])}, …)"
+                )
+    if not held:
+        raise DataError(f"{path}: has topics only, and this model was trained without topics")
+    return judge_labels(
+        labeller,
+        held,
+        title=f"News labels on {path.name}",
+        data=f"{max(len(part) for part in held.values())} rows of {path.name}",
+        rivals={},
+        seed=13,
+        notes=(),
+    )
+
+
+def _assemble(
+    base: PretrainedEncoder,
+    learned: Learned,
+    fits: Mapping[str, FusedFit],
+    trained: Examples,
+    held: Examples,
+) -> Labeller:
+    """trained, held: the sentiment rows the classifier was fitted on, and others."""
+    chances, negative = _unseen(fits[SENTIMENT], trained, held)
+    threshold = negative_threshold(chances, negative)
+    config = LabellerConfig(
+        base=base.name,
+        base_sha256=base.sha256,
+        finetuned=learned.encoder is not None,
+        topics=TOPICS in fits,
+        negative_threshold=threshold,
+        negative_recall=float((chances[negative] >= threshold).mean()),
+        negative_false_rate=float((chances[~negative] >= threshold).mean()),
+    )
+    topics = fits[TOPICS].classifier if TOPICS in fits else None
+    return Labeller(config, fits[SENTIMENT].classifier, topics, name="in training", fingerprint="")
+
+
+def _unseen(
+    fit: FusedFit, trained: Examples, held: Examples
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Probability of negative, and truth, of rows no parameter was fitted on: out of fold, or the
+    held-out rows where a fine-tuned encoder left none out of fold."""
+    column = fit.classifier.labels.index("negative")
+    chances = fit.out_of_fold[:, column]
+    known = ~np.isnan(chances)
+    if known.any():
+        truth = trained.targets(("negative",))[known, 0]
+        return chances[known].astype(np.float64), truth
+    chances = fit.classifier.predict_proba(held.texts)[:, column]
+    return chances.astype(np.float64), held.targets(("negative",))[:, 0]
+
+
+def negative_threshold(chances: NDArray[np.float64], negative: NDArray[np.bool_]) -> float:
+    """The probability from which a story counts as negative: FALSE_NEGATIVE_NEWS of the others
+    reach it. Within [0.2, 0.6]: outside, what is counted would not be what is shown."""
+    others = np.sort(chances[~negative])
+    if not others.size:
+        return 0.5
+    limit = float(np.quantile(others, 1.0 - FALSE_NEGATIVE_NEWS))
+    return float(np.clip(limit, LOWEST_THRESHOLD, HIGHEST_THRESHOLD))
+
+
+def _write(labeller: Labeller, folder: Path, *, keep_encoder: bool) -> None:
+    if not keep_encoder and (folder / ENCODER_FOLDER).exists():
+        shutil.rmtree(folder / ENCODER_FOLDER)
+    write_config(folder, labeller.config)
+    heads: dict[str, FusedClassifier | None] = {
+        SENTIMENT_FOLDER: labeller.sentiment,
+        TOPICS_FOLDER: labeller.topic_classifier,
+    }
+    for name, classifier in heads.items():
+        if classifier is not None:
+            (folder / name).mkdir()
+            classifier.save(folder / name)
