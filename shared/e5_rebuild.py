@@ -201,7 +201,9 @@ def build_tokenizer(model: PackedModel) -> Tokenizer:
 
 def write_encoder(model: PackedModel, target: Path) -> None:
     """config, safetensors, tokenizer and the sentence-transformers files into `target`."""
-    save_file(state_of(model), target / "model.safetensors", metadata={"format": "pt"})
+    weights = target / "model.safetensors"
+    save_file(state_of(model), weights, metadata={"format": "pt"})
+    weights.chmod(0o644)  # safetensors makes files only their owner can read
     build_tokenizer(model).save(str(target / "tokenizer.json"))
     special = {key: model.vocabulary[row][0] for key, row in model.special.items()}
     files = {

@@ -17,6 +17,9 @@ _WHITE = re.compile(r"\s+")
 CHUNK = 2048  # rows whose candidates are looked for at once
 BATCH = 50_000  # pairs whose cosine is computed at once
 SLACK = 1e-9  # a cosine this little under the threshold is rounding
+# Norm left out of a row's prefix, as a share of the threshold. Nearer to 1 the prefixes are short
+# and many pairs need their cosine; on 18,000 tweets 0.875 gave 36 times fewer of them than 1.
+SUFFIX_SHARE = 0.875
 
 
 def near_duplicate_key(text: str) -> str:
@@ -54,12 +57,13 @@ def _components(keys: Sequence[str], threshold: float) -> NDArray[np.int64]:
     vectors = TfidfVectorizer(
         analyzer="char", ngram_range=(3, 5), lowercase=False, dtype=np.float64
     ).fit_transform(keys)  # (k, features), rows of length 1
-    prefixes = _prefixes(vectors, threshold)
+    suffix_norm = SUFFIX_SHARE * threshold
+    prefixes = _prefixes(vectors, suffix_norm)
     transposed = prefixes.T.tocsr()
     for start in range(0, len(keys), CHUNK):
         overlaps = (prefixes[start : start + CHUNK] @ transposed).tocoo()
         rows, columns = overlaps.row + start, overlaps.col
-        ahead = columns > rows
+        ahead = (columns > rows) & (overlaps.data >= threshold - suffix_norm - SLACK)
         # The likeliest first: once two texts are known to be in one group, no further pair between
         # their groups needs its cosine, which keeps texts from one template from costing n² ones.
         order = np.argsort(-overlaps.data[ahead], kind="stable")
@@ -72,13 +76,14 @@ def _components(keys: Sequence[str], threshold: float) -> NDArray[np.int64]:
     return labels
 
 
-def _prefixes(vectors: sp.csr_matrix, threshold: float) -> sp.csr_matrix:
-    """The rarest features of each row, just enough that two similar rows share one of them.
+def _prefixes(vectors: sp.csr_matrix, suffix_norm: float) -> sp.csr_matrix:
+    """Each row without its commonest features, as many as have a norm under `suffix_norm`.
 
-    With one order of features for all rows, rarest first, let the suffix of a row be its commonest
-    features as long as their norm stays under the threshold. If two rows' prefixes share nothing,
-    every feature they have in common lies in the suffix of one of them, so their cosine is at most
-    that suffix's norm (Cauchy-Schwarz, rows of length 1) and below the threshold.
+    With one order of features for all rows, rarest first, a row is a prefix and a suffix. Of two
+    rows let x be the one whose prefix ends first: what they share up to there lies in both
+    prefixes, and the rest adds at most |suffix of x| · |y| < suffix_norm (Cauchy-Schwarz, rows of
+    length 1). So cos(x, y) < prefix(x) · prefix(y) + suffix_norm, and only pairs whose prefixes
+    multiply to threshold - suffix_norm or more can reach the threshold.
     Source: Bayardo, Ma, Srikant: Scaling Up All Pairs Similarity Search, WWW 2007, section 4.
     """
     frequency = np.bincount(vectors.indices, minlength=vectors.shape[1])
@@ -95,7 +100,7 @@ def _prefixes(vectors: sp.csr_matrix, threshold: float) -> sp.csr_matrix:
     suffix = row_ends - totals[:-1]
     counts = frequency[np.argsort(rank)][ordered.indices]
     # A feature that no other row has finds nobody.
-    kept = (suffix >= (threshold - 1e-6) ** 2) & (counts > 1)
+    kept = (suffix >= (suffix_norm - 1e-6) ** 2) & (counts > 1)
     ordered.data = np.where(kept, ordered.data, 0.0)
     ordered.eliminate_zeros()
     return ordered
