@@ -231,11 +231,22 @@ class WeightedRankingLoss(MultipleNegativesRankingLoss):  # type: ignore[misc]
         return (functional.cross_entropy(scores, own, reduction="none") * labels).mean()
 
 
-class MatcherTrainer(GivenGroups, LearnedCheckpoints, SentenceTransformerTrainer):  # type: ignore[misc]
+class _NoModelCard:
+    """Trainer mixin: the library's card, computed with a bar on standard error, is not wanted."""
+
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+        return
+
+
+class MatcherTrainer(  # type: ignore[misc]
+    _NoModelCard, GivenGroups, LearnedCheckpoints, SentenceTransformerTrainer
+):
     """sentence-transformers' trainer with our checkpoints and learning rates by layer."""
 
 
-class ScorerTrainer(GivenGroups, LearnedCheckpoints, CrossEncoderTrainer):  # type: ignore[misc]
+class ScorerTrainer(  # type: ignore[misc]
+    _NoModelCard, GivenGroups, LearnedCheckpoints, CrossEncoderTrainer
+):
     """The cross-encoder's, likewise."""
 
 

@@ -122,9 +122,7 @@ def test_the_run_is_the_same_with_a_forecast_and_without(
         [task(160)], encoder=tiny, options=OPTIONS, folder=tmp_path / "a", say=said.append
     )
     monkeypatch.setattr("shared.training.runs.FORECAST_FROM_STEPS", 10**9)
-    without = finetune_classifier(
-        [task(160)], encoder=tiny, options=OPTIONS, folder=tmp_path / "b"
-    )
+    without = finetune_classifier([task(160)], encoder=tiny, options=OPTIONS, folder=tmp_path / "b")
     assert said[1].startswith("Forecast: ")
     assert with_one.forecast_minutes is not None
     assert without.forecast_minutes is None

@@ -138,9 +138,7 @@ def test_a_run_cut_off_after_its_last_step_trains_no_further(
     tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut_off(tiny_encoder, tmp_path / "cut", monkeypatch, "at the end")
-    monkeypatch.setattr(
-        "transformers.Trainer.train", lambda *_, **__: pytest.fail("trained again")
-    )
+    monkeypatch.setattr("transformers.Trainer.train", lambda *_, **__: pytest.fail("trained again"))
     done = train(tiny_encoder, tmp_path / "cut", method="full", checkpoint_minutes=0.0)
     monkeypatch.undo()
     whole = train(tiny_encoder, tmp_path / "whole", method="full", checkpoint_minutes=3.0)
