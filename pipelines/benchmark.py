@@ -1,0 +1,264 @@
+"""`triptych benchmark`: every figure of the README, beside named rivals in the same run.
+
+Sets that are not on disk are skipped with a line. Only development parts are read: what an official
+test part holds is never looked at.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean
+
+import pandas as pd
+
+from apps.chatbot.recipe import ChatbotRecipe
+from apps.news_monitor.recipe import NewsRecipe
+from apps.recommender.recipe import RecommenderRecipe
+from pipelines.benchmark_surges import measure_surges
+from pipelines.train import Recipe
+from shared.errors import DataError
+from shared.evaluation.report import Measure, Report
+from shared.inference.throughput import measure_throughput
+from shared.pretrained import resolve
+from shared.settings import Home
+from shared.training.options import TrainOptions
+
+Say = Callable[[str], None]
+# Shown of each report: what the recipes name first.
+SHOWN = {
+    "accuracy", "macro F1", "calibration error", "out-of-scope AUROC", "out of scope let through",
+    "right when answered", "answered", "sentiment accuracy", "sentiment macro F1",
+    "topics macro F1", "topics micro F1", "topics exact match", "NDCG@10", "recall@10",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system on one set. value, low, high: means over the seeds, of the figure and of its
+    95 % interval."""
+
+    data: str
+    system: str
+    measure: str
+    value: float
+    low: float | None
+    high: float | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A recipe to be trained and judged. needs: files without which it is skipped."""
+
+    data: str
+    recipe: Callable[[], Recipe]
+    options: Mapping[str, object]
+    needs: tuple[Path, ...]
+
+
+def run_benchmark(
+    what: str,
+    *,
+    datasets: Path | None,
+    items: Path | None,
+    events: Path | None,
+    seeds: Sequence[int],
+    home: Home,
+    say: Say,
+) -> list[dict[str, object]]:
+    """Measure and print; returns the rows.
+
+    datasets: folder of public sets as `triptych data fetch` lays them out. items, events: any
+    shop's tables, for `recommender`.
+
+    Raises DataError when there is nothing to measure on.
+    """
+    folder = datasets or home.datasets
+    rows: list[Row] = []
+    if what == "core":
+        rows += list(_core(folder, seeds, home, say))
+    trials = _trials(what, folder, items, events)
+    for trial in trials:
+        missing = [path for path in trial.needs if not path.exists()]
+        if missing:
+            say(f"skipped {trial.data}: {missing[0]} is not there")
+            continue
+        rows += _tried(trial, seeds, home, say)
+    if what == "news":
+        rows += list(_surges(folder, seeds[0], home, say))
+    if not rows:
+        raise DataError(
+            f"nothing to measure in {folder}: fetch a set with `triptych data fetch NAME`, or name "
+            "a folder with --datasets"
+        )
+    for line in table_of(rows):
+        say(line)
+    return [asdict(row) for row in rows]
+
+
+def table_of(rows: Sequence[Row]) -> Iterator[str]:
+    """The rows as aligned lines."""
+    yield f"{'data':<34} {'system':<40} {'measure':<26} {'value':>7}  interval"
+    for row in rows:
+        span = "" if row.low is None or row.high is None else f"{row.low:.3f}-{row.high:.3f}"
+        seconds = "" if row.seconds is None else f"  {row.seconds:.0f} s"
+        yield (
+            f"{row.data:<34} {row.system:<40} {row.measure:<26} {row.value:>7.3f}  {span}{seconds}"
+        )
+
+
+def _trials(what: str, sets: Path, items: Path | None, events: Path | None) -> list[Trial]:
+    frozen: dict[str, object] = {"method": "frozen"}
+    if what == "chatbot":
+        bank, clinc = sets / "chatbot" / "banking77", sets / "chatbot" / "clinc150"
+        return [
+            _chatbot("BANKING77", bank / "dnnc_train.csv", bank / "dnnc_valid.csv", frozen),
+            _chatbot("BANKING77, 10 a label", bank / "dnnc_train_10.csv", bank / "dnnc_valid.csv",
+                     frozen),
+            _chatbot("BANKING77, 10 a label, tuned", bank / "dnnc_train_10.csv",
+                     bank / "dnnc_valid.csv", {"method": "full"}),
+            _clinc(clinc / "data_full_dev.csv", frozen),
+        ]  # fmt: skip
+    if what == "news":
+        tweets = sets / "finance" / "twitter_fin_sentiment" / "train.csv"
+        topics = sets / "finance" / "twitter_fin_topic" / "train.csv"
+        bank = sets / "finance" / "financial_phrasebank" / "50Agree_train.csv"
+        spelt = {"0": "negative", "1": "positive", "2": "neutral"}
+        return [
+            Trial(
+                "Twitter sentiment and topics",
+                lambda: NewsRecipe((tweets,), (topics,), sentiment_labels=spelt),
+                frozen,
+                (tweets, topics),
+            ),
+            Trial("Financial PhraseBank", lambda: NewsRecipe((bank,)), frozen, (bank,)),
+        ]
+    if what == "recommender":
+        return _shops(sets, items, events, frozen)
+    return []
+
+
+def _chatbot(name: str, examples: Path, validation: Path, options: Mapping[str, object]) -> Trial:
+    return Trial(
+        name,
+        lambda: ChatbotRecipe(examples=(examples,), validation=(validation,)),
+        options,
+        (examples, validation),
+    )
+
+
+def _clinc(table: Path, options: Mapping[str, object]) -> Trial:
+    """CLINC150 is one table with a column `split`."""
+
+    def recipe() -> Recipe:
+        rows = pd.read_csv(table, keep_default_na=False)
+        folder = Path(tempfile.mkdtemp(prefix="clinc-"))
+        parts = {"train": ("train",), "val": ("val",), "oos": ("oos_train", "oos_val")}
+        for name, splits in parts.items():
+            rows[rows["split"].isin(splits)].to_csv(folder / f"{name}.csv", index=False)
+        return ChatbotRecipe(
+            examples=(folder / "train.csv",),
+            validation=(folder / "val.csv",),
+            out_of_scope=folder / "oos.csv",
+        )
+
+    return Trial("CLINC150", recipe, options, (table,))
+
+
+def _shops(
+    sets: Path, items: Path | None, events: Path | None, options: Mapping[str, object]
+) -> list[Trial]:
+    def shop(name: str, catalogue: Path, log: Path) -> Trial:
+        return Trial(
+            name, lambda: RecommenderRecipe(items=catalogue, events=log), options, (catalogue, log)
+        )
+
+    if items is not None and events is not None:
+        return [shop(items.name, items, events)]
+    shops = sets / "recommender"
+    beauty, films = shops / "amazon_beauty", shops / "ml100k_plots"
+    return [
+        shop(
+            "Amazon Beauty", beauty / "beauty_items.csv.gz", beauty / "beauty_user_sequences.txt.gz"
+        ),
+        shop("MovieLens-100k, plots", films / "items.csv.gz", films / "ratings.csv.gz"),
+    ]
+
+
+def _tried(trial: Trial, seeds: Sequence[int], home: Home, say: Say) -> list[Row]:
+    """Train and judge once for each seed; the mean of each figure."""
+    reports: list[Report] = []
+    seconds: list[float] = []
+    for seed in seeds:
+        say(f"{trial.data}, seed {seed}")
+        with tempfile.TemporaryDirectory() as folder:
+            options = TrainOptions(seed=seed, **trial.options)  # type: ignore[arg-type]
+            report = trial.recipe().fit(
+                Path(folder) / "model", options=options, home=home, say=lambda line: None
+            )
+        reports.append(report)
+        seconds.append(sum(report.seconds.values()))
+    systems: dict[str, list[tuple[Measure, ...]]] = {"triptych": []}
+    for report in reports:
+        systems["triptych"].append(report.measures)
+        for baseline in report.baselines:
+            systems.setdefault(baseline.name, []).append(baseline.measures)
+    return [
+        row
+        for system, runs in systems.items()
+        for row in _means(trial.data, system, runs, mean(seconds) if system == "triptych" else None)
+    ]
+
+
+def _means(
+    data: str, system: str, runs: Sequence[tuple[Measure, ...]], seconds: float | None
+) -> Iterator[Row]:
+    for measure in runs[0]:
+        same = [m for run in runs for m in run if m.name == measure.name and m.value is not None]
+        if measure.name not in SHOWN or not same:
+            continue
+        lows = [m.low for m in same if m.low is not None]
+        highs = [m.high for m in same if m.high is not None]
+        yield Row(
+            data,
+            system,
+            measure.name,
+            mean(m.value for m in same if m.value is not None),
+            mean(lows) if lows else None,
+            mean(highs) if highs else None,
+            seconds,
+        )
+
+
+def _core(sets: Path, seeds: Sequence[int], home: Home, say: Say) -> Iterator[Row]:
+    """Runtimes beside each other on the same texts."""
+    table = sets / "chatbot" / "banking77" / "dnnc_valid.csv"
+    if not table.exists():
+        say(f"skipped runtimes: {table} is not there")
+        return
+    texts = pd.read_csv(table, keep_default_na=False)["text"].tolist()
+    base = resolve("minilm", cache=home.cache)
+    measured = measure_throughput(base.path, texts, threads=2, cache=home.cache)
+    for rate in measured.rates:
+        data = f"{measured.texts} short texts, batch 32"
+        yield Row(data, rate.name, "texts a second", rate.texts_per_second, None, None, None)
+        ratio = measured.ratio(rate.name)
+        yield Row(data, rate.name, "times torch fp32", ratio, None, None, None)
+
+
+def _surges(sets: Path, seed: int, home: Home, say: Say) -> Iterator[Row]:
+    finance = sets / "finance"
+    tables = (
+        finance / "twitter_fin_sentiment" / "train.csv",
+        finance / "twitter_fin_topic" / "train.csv",
+        *sorted((finance / "replay_headlines").glob("*.csv.gz"))[:1],
+    )
+    if len(tables) < 3 or not all(path.exists() for path in tables):
+        say("skipped surges: they need twitter_fin_sentiment, twitter_fin_topic, replay_headlines")
+        return
+    for row in measure_surges(*tables, seed=seed, home=home, say=say):
+        data = f"surge {row.scenario}, {row.budget} asked"
+        yield Row(data, row.rule, "recall", row.recall, row.recall_low, row.recall_high, None)
+        yield Row(data, row.rule, "false alarms a topic-week", row.false_alarms, row.false_low,
+                  row.false_high, None)  # fmt: skip
