@@ -234,7 +234,7 @@ class WeightedRankingLoss(MultipleNegativesRankingLoss):  # type: ignore[misc]
 class _NoModelCard:
     """Trainer mixin: the library's card, computed with a bar on standard error, is not wanted."""
 
-    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:  # noqa: ARG002
         return
 
 

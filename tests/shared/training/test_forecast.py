@@ -13,8 +13,8 @@ from shared.pretrained import PretrainedEncoder
 from shared.training.checkpoints import learned_state
 from shared.training.examples import Examples
 from shared.training.finetune import (
-    HeadTask,
     HeadsTrainer,
+    HeadTask,
     TrainOptions,
     finetune_classifier,
     new_model,

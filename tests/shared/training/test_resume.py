@@ -129,9 +129,10 @@ def cut_off(tiny_encoder: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, w
         if where == "at the end"
         else "shared.training.runs.EpochLines.on_step_end"
     )
-    with monkeypatch.context() as patched, pytest.raises(CutError):
+    with monkeypatch.context() as patched:
         patched.setattr(target, cut)
-        train(tiny_encoder, folder, method="full", checkpoint_minutes=0.0)
+        with pytest.raises(CutError):
+            train(tiny_encoder, folder, method="full", checkpoint_minutes=0.0)
 
 
 def test_a_run_cut_off_after_its_last_step_trains_no_further(
