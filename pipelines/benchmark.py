@@ -77,7 +77,7 @@ def run_benchmark(
     folder = datasets or home.datasets
     rows: list[Row] = []
     if what == "core":
-        rows += list(_core(folder, seeds, home, say))
+        rows += list(_core(folder, home, say))
     trials = _trials(what, folder, items, events)
     for trial in trials:
         missing = [path for path in trial.needs if not path.exists()]
@@ -194,9 +194,7 @@ def _tried(trial: Trial, seeds: Sequence[int], home: Home, say: Say) -> list[Row
         say(f"{trial.data}, seed {seed}")
         with tempfile.TemporaryDirectory() as folder:
             options = TrainOptions(seed=seed, **trial.options)  # type: ignore[arg-type]
-            report = trial.recipe().fit(
-                Path(folder) / "model", options=options, home=home, say=lambda line: None
-            )
+            report = trial.recipe().fit(Path(folder) / "model", options=options, home=home, say=say)
         reports.append(report)
         seconds.append(sum(report.seconds.values()))
     systems: dict[str, list[tuple[Measure, ...]]] = {"triptych": []}
@@ -231,7 +229,7 @@ def _means(
         )
 
 
-def _core(sets: Path, seeds: Sequence[int], home: Home, say: Say) -> Iterator[Row]:
+def _core(sets: Path, home: Home, say: Say) -> Iterator[Row]:
     """Runtimes beside each other on the same texts."""
     table = sets / "chatbot" / "banking77" / "dnnc_valid.csv"
     if not table.exists():

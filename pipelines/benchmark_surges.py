@@ -1,7 +1,7 @@
 """Surge detection on real headlines: labelled by a model of this run, surges injected, rivals too.
 
 The model is trained on tweets and labels news it has never seen; the ten topics with most stories
-are followed. Thresholds come from the first half of the stream, all that is reported from the second.
+are followed. Thresholds come from the first half of the stream, the figures from the second.
 """
 
 import tempfile
@@ -38,7 +38,7 @@ def measure_surges(
         folder = Path(work) / "model"
         recipe = NewsRecipe((sentiment,), (topics,), sentiment_labels=LABELS_OF_TWEETS)
         options = TrainOptions(method="frozen", seed=seed)
-        recipe.fit(folder, options=options, home=home, say=lambda line: None)
+        recipe.fit(folder, options=options, home=home, say=say)
         labeller = Labeller.load(folder, home=home)
         frame, _ = read_items(headlines, mapping={}, output=Path(work), say=say)
         stream = labelled_stream(frame, labeller)
@@ -48,7 +48,7 @@ def measure_surges(
 
 
 def labelled_stream(frame: pd.DataFrame, labeller: Labeller) -> Stream:
-    """Hourly counts of the most frequent topics. frame: published_at (UTC), title; in time order."""
+    """Hourly counts of the most frequent topics. frame: published_at, title; in time order."""
     labels = labeller.label(frame["title"].tolist())
     names = list(labeller.topics)
     member = np.zeros((len(labels), len(names)), dtype=np.int64)
