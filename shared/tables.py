@@ -209,7 +209,7 @@ def _convert(frame: pd.DataFrame, column: Column) -> dict[int, str]:
     }
     if not column.allow_empty:
         for row in np.flatnonzero(converted.empty):
-            reasons[int(row)] = f"{column.name} is empty"
+            reasons.setdefault(int(row), f"{column.name} is empty")
     return reasons
 
 
