@@ -16,6 +16,7 @@ from apps.recommender.interactions import Interactions, read_interactions
 from apps.recommender.judging import judged_report, later_report
 from apps.recommender.recommender import Recommender
 from apps.recommender.retrieval import Scores
+from apps.recommender.rivals import QUICK
 from apps.recommender.settings import RecommenderSettings, read_settings
 from apps.recommender.vectors import Whitening, fit_whitening
 from shared.evaluation.report import Report
@@ -34,13 +35,15 @@ EVALUATION_SEED = 13
 class RecommenderRecipe:
     """items, events: files in any of the formats of formats.py. mapping: our column -> theirs.
 
-    settings: by default [recommender] of the triptych.toml in use.
+    settings: by default [recommender] of the triptych.toml in use. rivals: names of
+    rivals.RIVALS for the report; those that take minutes are left to the benchmark.
     """
 
     items: Path
     events: Path
     mapping: Mapping[str, str] = field(default_factory=dict)
     settings: RecommenderSettings | None = None
+    rivals: tuple[str, ...] = QUICK
     app: str = "recommender"
 
     def fit(self, folder: Path, *, options: TrainOptions, home: Home, say: Say) -> Report:
@@ -77,6 +80,7 @@ class RecommenderRecipe:
             note=texts.note,
             seed=options.seed,
             threads=options.threads,
+            rivals=self.rivals,
         )
         for line in report.notes[:1]:
             say(line)
@@ -162,7 +166,12 @@ def embed(
 
 
 def evaluate(
-    model_folder: Path, input_file: Path, mapping: Mapping[str, str], home: Home
+    model_folder: Path,
+    input_file: Path,
+    mapping: Mapping[str, str],
+    home: Home,
+    *,
+    say: Say = lambda _: None,
 ) -> Report:
     """A model on events that came after those it knows, for users old and new.
 
@@ -178,4 +187,6 @@ def evaluate(
         settings=bundle.settings.events,
         seed=EVALUATION_SEED,
     )
+    for line in later.report.lines:
+        say(f"events: {line}")
     return later_report(recommender, later, seed=EVALUATION_SEED)

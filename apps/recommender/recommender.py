@@ -132,13 +132,13 @@ class Recommender:
             }
         )
 
-    def sources(self, user_id: str, k: int = 10) -> pd.DataFrame:
+    def sources(self, user_id: str, k: int = 10, include_seen: bool = False) -> pd.DataFrame:
         """item_id, channels (joined by |): where each item of the user's list came from."""
         user = self.user_rows.get(user_id)
-        if user is None:
+        if user is None or not len(self.bundle.log.items_of(user)):
             listed = self.recommend([user_id], k)
             return pd.DataFrame({"item_id": listed["item_id"], "channels": "popular"})
-        lists = self._lists(np.array([user]), k, include_seen=False)
+        lists = self._lists(np.array([user]), k, include_seen=include_seen)
         found = [(i, s) for i, s in zip(lists.item[0], lists.sources[0], strict=True) if i >= 0]
         return pd.DataFrame(
             {

@@ -6,6 +6,7 @@ pair of a user and an item: the ranking needs every channel's view of every cand
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -91,10 +92,26 @@ class SparseScorer:
 
     matrix: sp.csr_matrix
 
+    @cached_property
+    def whole(self) -> Scores | None:
+        """The matrix with its zeros, where the catalogue is small enough."""
+        if self.matrix.shape[1] > WHOLE_CATALOGUE:
+            return None
+        dense: Scores = self.matrix.toarray().astype(np.float32, copy=False)
+        return dense
+
     def top(self, count: int) -> tuple[Rows, Scores]:
-        return row_largest(self.matrix, count)
+        if self.whole is None or count >= self.whole.shape[1]:
+            return row_largest(self.matrix, count)
+        best = np.argpartition(-self.whole, count - 1, axis=1)[:, :count]
+        scores = np.take_along_axis(self.whole, best, 1)
+        order = np.argsort(-scores, axis=1, kind="stable")
+        scores = np.take_along_axis(scores, order, 1)
+        return np.where(scores > 0, np.take_along_axis(best, order, 1), -1), scores
 
     def pairs(self, user: Rows, item: Rows) -> Scores:
+        if self.whole is not None:
+            return self.whole[user, item]
         found: Scores = np.asarray(self.matrix[user, item], np.float32).ravel()
         return found
 
