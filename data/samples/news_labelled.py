@@ -1,4 +1,4 @@
-"""The labelled part of the sample news: training headlines, validation headlines, Chinese headlines."""
+"""The labelled part of the sample news: training, validation and Chinese headlines."""
 
 import random
 from collections.abc import Iterable, Sequence
@@ -32,15 +32,18 @@ class Labelled:
 
 def make_labelled(source: Path, seed: int) -> Labelled:
     """All labelled headlines from the source folder; the same seed gives the same rows."""
-    cast = Cast(source / "entities.yaml")
+    cast = Cast.from_file(source / "entities.yaml")
     patterns = load_patterns(source / "patterns")
     seen: set[str] = set()
 
-    def written(part: str, plain: str, whole: str, later: float, uses: Sequence[int]) -> list[Headline]:
+    def written(
+        part: str, plain: Sequence[str], whole: str, later: float, uses: Sequence[int]
+    ) -> list[Headline]:
         rng = random.Random(f"{seed}/{part}")
         blanks = Blanks(cast, rng, later=later)
         wordings = [w for topic in patterns.values() for w in topic.parts[part]]
-        wordings += load_sections(source / plain)
+        for name in plain:
+            wordings += load_sections(source / name)
         rows = list(_from_patterns(wordings, blanks, uses, rng, seen))
         for wording in load_sections(source / whole):
             if wording.text not in seen:
@@ -49,9 +52,9 @@ def make_labelled(source: Path, seed: int) -> Labelled:
         rng.shuffle(rows)
         return rows
 
-    train = written("train", "plain.yaml", "one_offs.yaml", 0.0, (1, 2, 2))
+    train = written("train", ("plain.yaml", "events.yaml"), "one_offs.yaml", 0.0, (1, 2))
     validation = written(
-        "validation", "plain_validation.yaml", "validation_one_offs.yaml", 0.3, (1,)
+        "validation", ("plain_validation.yaml",), "validation_one_offs.yaml", 0.3, (1,)
     )
     chinese = [
         Headline(w.text, w.sentiment, w.topics) for w in load_sections(source / "headlines_zh.yaml")

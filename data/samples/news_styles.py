@@ -25,7 +25,6 @@ SHORTHAND = {
 }
 # Pairs a sub-editor exchanges without changing what is said.
 SYNONYMS = {
-    "to": "will",
     "says": "said",
     "say": "said",
     "pct": "percent",
@@ -39,17 +38,15 @@ SYNONYMS = {
     "falls": "drops",
     "fall": "drop",
     "rises": "gains",
-    "more": "further",
     "biggest": "largest",
     "amid": "on",
-    "about": "on",
     "sees": "expects",
     "shuts": "closes",
     "wins": "secures",
     "buy": "acquire",
     "jobs": "posts",
 }
-_WIRE_PREFIX = re.compile(r"^(?:UPDATE \d|BRIEF|REFILE|CORRECTED)-")
+WIRE_PREFIX = re.compile(r"^(?:UPDATE \d|BRIEF|REFILE|CORRECTED)-")
 
 
 def dress(text: str, register: str, rng: random.Random) -> str:
@@ -66,15 +63,13 @@ def dress(text: str, register: str, rng: random.Random) -> str:
 
 
 def _wire(text: str, rng: random.Random) -> str:
-    if _WIRE_PREFIX.match(text) or rng.random() > 0.12:
+    if WIRE_PREFIX.match(text) or rng.random() > 0.12:
         return text
     return rng.choice(("UPDATE 1-", "REFILE-", "CORRECTED-", "BRIEF-")) + text
 
 
 def _tweet(text: str, rng: random.Random) -> str:
-    words = [
-        SHORTHAND[w] if w in SHORTHAND and rng.random() < 0.6 else w for w in text.split(" ")
-    ]
+    words = [SHORTHAND[w] if w in SHORTHAND and rng.random() < 0.6 else w for w in text.split(" ")]
     if rng.random() < 0.35:
         words = [w if w.startswith("$") or w.isupper() else w.lower() for w in words]
     if rng.random() < 0.12:
@@ -115,8 +110,8 @@ def _misspell(words: list[str], rng: random.Random) -> list[str]:
 
 
 def edit_copy(title: str, publisher: str, rng: random.Random) -> str:
-    """A lightly edited reprint of a wire headline: the same news, still recognisably the same words."""
-    edited = _WIRE_PREFIX.sub("", title)
+    """A lightly edited reprint of a wire headline: the same news in nearly the same words."""
+    edited = WIRE_PREFIX.sub("", title)
     words = edited.split(" ")
     places = [i for i, w in enumerate(words) if w in SYNONYMS and i > 0]
     for at in rng.sample(places, k=min(len(places), rng.choice((0, 1, 1, 2)))):

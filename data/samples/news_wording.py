@@ -1,8 +1,8 @@
 """The hand-written wordings of the sample news, and how their blanks are filled.
 
-A wording is a headline with blanks: `<bank>` is an invented bank, `<bank2>` another one, `<bank.tick>` the
-first one's ticker; `<pct:2-9>` a percentage, `<m:20-90>` millions of money; `{closes|shuts}` is a choice.
-Sources: the files under data/samples/source/news; the tables of blanks are in `Blanks`.
+A wording is a headline with blanks: `<bank>` is an invented bank, `<bank2>` another one,
+`<bank.tick>` the first one's ticker; `<pct:2-9>` is a percentage, `<m:20-90>` millions of money;
+`{closes|shuts}` is a choice. The wordings stand under data/samples/source/news.
 """
 
 import random
@@ -26,6 +26,9 @@ MONTHS = (
     "January February March April May June July August September October November December"
 ).split()
 DAYS = "Monday Tuesday Wednesday Thursday Friday".split()
+FIRMS = frozenset(
+    "airline bank retailer tech energy miner property company fund person gang".split()
+)
 NUMBER_KINDS = frozenset("n d pct ipct m bn num bps ord q frac month day rating".split())
 
 
@@ -57,6 +60,9 @@ class Entity:
     short: str
     ticker: str
 
+    def occurs_in(self, story: str) -> bool:
+        return self.short in story or (self.ticker != "" and f"${self.ticker}" in story)
+
 
 @dataclass(frozen=True)
 class Filled:
@@ -67,7 +73,7 @@ class Filled:
 
 
 def parse_block(block: str, key: str, topic: str, sentiment: str) -> list[Wording]:
-    """The wordings of one literal block, one a line; trailing [+Topic] and [register] are read off."""
+    """One wording a line; [+Topic] and [register] at its end are read off."""
     wordings = []
     for number, line in enumerate(block.splitlines()):
         text, register, topics = line.strip(), None, [topic]
@@ -130,25 +136,45 @@ def load_patterns(folder: Path) -> dict[str, TopicWordings]:
 class Cast:
     """The invented names, in two parts: `train`, and `later` (never in a training headline)."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, entities: Mapping[tuple[str, str], Sequence[Entity]]) -> None:
+        self.entities = entities
+
+    @classmethod
+    def from_file(cls, path: Path) -> "Cast":
+        """Reads kind -> part -> lines of `full name / short name / ticker`."""
         raw: dict[str, dict[str, str]] = yaml.safe_load(path.read_text("utf-8"))
-        self.entities = {
-            (kind, part): [self._entity(line) for line in block.splitlines() if line.strip()]
-            for kind, parts in raw.items()
-            for part, block in parts.items()
-        }
+        return cls(
+            {
+                (kind, part): [_entity(line) for line in block.splitlines() if line.strip()]
+                for kind, parts in raw.items()
+                for part, block in parts.items()
+            }
+        )
 
-    @staticmethod
-    def _entity(line: str) -> Entity:
-        names = [name.strip() for name in line.split("/")]
-        full = names[0]
-        return Entity(full, names[1] if len(names) > 1 else full, names[2] if len(names) > 2 else "")
+    def without(self, story: str) -> "Cast":
+        """The cast less everybody whose short name or ticker occurs in the story."""
+        return Cast(
+            {
+                key: [e for e in entities if not e.occurs_in(story)]
+                for key, entities in self.entities.items()
+                if key[0] in FIRMS
+            }
+            | {key: entities for key, entities in self.entities.items() if key[0] not in FIRMS}
+        )
 
-    def draw(self, kind: str, rng: random.Random, *, later: float, taken: Sequence[Entity]) -> Entity:
+    def draw(
+        self, kind: str, rng: random.Random, *, later: float, taken: Sequence[Entity]
+    ) -> Entity:
         """An entity of the kind that is not taken yet; with probability `later` a late name."""
         part = "later" if rng.random() < later else "train"
         free = [e for e in self.entities[kind, part] if e not in taken]
         return rng.choice(free or self.entities[kind, "train"])
+
+
+def _entity(line: str) -> Entity:
+    names = [name.strip() for name in line.split("/")]
+    full = names[0]
+    return Entity(full, names[1] if len(names) > 1 else full, names[2] if len(names) > 2 else "")
 
 
 class Blanks:
@@ -159,9 +185,7 @@ class Blanks:
         self.rng = rng
         self.later = later
 
-    def fill(
-        self, text: str, register: str, bound: Mapping[str, Entity] | None = None
-    ) -> Filled:
+    def fill(self, text: str, register: str, bound: Mapping[str, Entity] | None = None) -> Filled:
         """Fills every blank and choice; entities already `bound` are used again."""
         rng, names = self.rng, dict(bound or {})
         text = _CHOICE.sub(lambda choice: rng.choice(choice[1].split("|")), text)
@@ -180,7 +204,7 @@ class Blanks:
                 names[kind + index] = name
             return self._name(name, form, register, short, replace)
 
-        filled = _BLANK.sub(replace, text)
+        filled = _BLANK.sub(replace, text).replace("s's", "s'")
         if register != "tweet":
             filled = filled[0].upper() + filled[1:]
         return Filled(filled, names)
