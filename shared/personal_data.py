@@ -8,7 +8,8 @@ The rules run in a fixed order, and each sees only what the ones before it left:
    is that of any number. Before dates and phones, since many of them begin with a date.
 4. Dates, then amounts of money: digits with a meaning of their own that is not a phone's.
 5. Phone last: the loosest pattern.
-The rules run until nothing changes, so that masking a masked text changes nothing.
+The rules run until nothing changes, so that masking a masked text changes nothing. Borders are
+those of ASCII letters and digits: a word border would count 了 in 花了299元 as part of the number's word.
 """
 
 import re
@@ -35,7 +36,7 @@ _EMAIL = re.compile(
 )
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]){11,29}")
 _CARD = re.compile(r"(?<![\d.,+])[2-6](?:[ -]?[0-9]){12,18}(?!\d)")
-_HIDDEN_CARD = re.compile(r"(?<![\w*•])(?:[*•xX]{4}[ -]?){1,4}[0-9]{4}(?!\d)")
+_HIDDEN_CARD = re.compile(r"(?<![A-Za-z0-9_*•])(?:[*•xX]{4}[ -]?){1,4}[0-9]{4}(?!\d)")
 # A Chinese resident identity number (its last sign checks the others), a US social security number.
 _CHINESE_ID = re.compile(r"(?<![A-Za-z0-9])[1-9][0-9]{16}[0-9Xx](?![A-Za-z0-9])")
 _SOCIAL_SECURITY = re.compile(
@@ -62,32 +63,32 @@ _DAY = r"(?:0?[1-9]|[12][0-9]|3[01])"
 _MONTH_NUMBER = r"(?:0?[1-9]|1[0-2])"
 _YEAR = r"(?:19|20)[0-9]{2}"
 _DATE = re.compile(
-    r"(?i)(?<![\w./-])(?:"
+    r"(?i)(?<![A-Za-z0-9_./-])(?:"
     rf"{_YEAR}([-/.]){_MONTH_NUMBER}\1{_DAY}(?:T[0-9:.]+Z?)?"
     rf"|{_DAY}([-/.]){_MONTH_NUMBER}\2(?:{_YEAR}|[0-9]{{2}})"
     rf"|{_MONTH_NUMBER}([-/]){_DAY}\3(?:{_YEAR}|[0-9]{{2}})"
     rf"|{_DAY}(?:st|nd|rd|th)?\s+(?:of\s+)?{_MONTH}\.?(?:,?\s+{_YEAR})?"
     rf"|(?!(?-i:may)\s){_MONTH}\.?\s+{_DAY}(?:st|nd|rd|th)?(?:,?\s+{_YEAR})?"
     rf"|may\s+{_DAY}(?:st|nd|rd|th|,?\s+{_YEAR})"
-    r")(?![\w/-])(?!\.\d)"
+    r")(?![A-Za-z0-9_/-])(?!\.\d)"
 )
 _CHINESE_DATE = re.compile(
     rf"(?:(?<!\d){_YEAR}\s*年\s*)?(?<!\d){_MONTH_NUMBER}\s*月\s*{_DAY}\s*[日号]"
 )
 
 _NUMBER = r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]+(?:[.,][0-9]{1,2})?"
-_SCALE = r"(?:\s?(?:k|m|mn|bn|million|billion|thousand)\b)?"
+_SCALE = r"(?:\s?(?:k|m|mn|bn|million|billion|thousand)(?![a-z]))?"
 _CODE = r"(?:usd|eur|gbp|cny|rmb|jpy|chf|cad|aud|hkd|inr)"
 _AMOUNT = re.compile(
     r"(?i)"
     rf"(?:(?:us|hk|c|a|nz)?[$£€¥￥₹]\s?|(?<![a-z]){_CODE}\s?)(?:{_NUMBER}){_SCALE}(?!\d)"
-    rf"|(?<![\w.,])(?:{_NUMBER}){_SCALE}\s?(?:[$£€¥￥₹]|(?:{_CODE}|dollars?|euros?|pounds?|bucks?|quid|"
-    r"cents?|pence|yuan|yen)\b)"
-    rf"|(?<![\w.,])(?:{_NUMBER})\s?[万亿千百]?\s?(?:元|块钱|块|美元|欧元|英镑|港币|日元|人民币)"
+    rf"|(?<![A-Za-z0-9_.,])(?:{_NUMBER}){_SCALE}\s?(?:[$£€¥￥₹]|(?:{_CODE}|dollars?|euros?|pounds?|bucks?|quid|"
+    r"cents?|pence|yuan|yen)(?![a-z]))"
+    rf"|(?<![A-Za-z0-9_.,])(?:{_NUMBER})\s?[万亿千百]?\s?(?:元|块钱|块|美元|欧元|英镑|港币|日元|人民币)"
 )
 
 _PHONE = re.compile(
-    r"(?<![\w.,+#/-])(?:"
+    r"(?<![A-Za-z0-9_.,+#/-])(?:"
     r"(?:\+|00)[1-9](?:[ ().-]{0,2}[0-9]){6,14}"  # international
     r"|(?:86[ -]?)?1[3-9][0-9](?:[ -]?[0-9]{4}){2}"  # Chinese mobile
     r"|0[0-9]{2,3}[ -][0-9]{7,8}"  # Chinese landline
@@ -100,10 +101,6 @@ _CALLED = re.compile(
     r"(?i)(?P<cue>(?<![a-z])(?:phone|tel|telephone|mobile|cell|call|whatsapp|fax)|电话|手机|座机|热线)"
     r"(?P<gap>(?:[\s:：.]|\b(?:number|no|is|me|us|at|on)\b|号码|号|是|为){0,6}?)"
     r"(?P<value>[0-9](?:[ ().-]?[0-9]){5,14})(?![0-9])"
-)
-# A phone or order rule would miss a Chinese neighbour: \w counts 是 as a letter.
-_CHINESE_MOBILE = re.compile(
-    r"(?<![A-Za-z0-9])(?:\+?86[ -]?)?1[3-9][0-9](?:[ -]?[0-9]{4}){2}(?![0-9])"
 )
 
 
@@ -187,5 +184,4 @@ _RULES = (
     _rule(_AMOUNT, "<amount>"),
     _rule(_CALLED, lambda match: f"{match.group('cue')}{match.group('gap')}<phone>"),
     _rule(_PHONE, "<phone>"),
-    _rule(_CHINESE_MOBILE, "<phone>"),
 )
