@@ -25,14 +25,16 @@ ALERT_HTML = """\
 <th align="left" style="padding:4px 0;font-weight:normal;"></th>
 <th align="right" style="padding:4px 8px;font-weight:normal;">now</th>
 <th align="right" style="padding:4px 8px;font-weight:normal;">usual</th>
-<th align="right" style="padding:4px 0;font-weight:normal;">usual range</th></tr>
+<th align="right" style="padding:4px 8px;font-weight:normal;">usual range</th>
+<th align="right" style="padding:4px 0;font-weight:normal;">chance</th></tr>
 {% for row in rows %}
 <tr style="border-top:1px solid #e4e7ec;">
 <td style="padding:7px 0;">{{ row.name }}</td>
 <td align="right" style="padding:7px 8px;font-weight:bold;
 {%- if not loop.last %}color:#c62828;{% endif %}">{{ row.now }}</td>
 <td align="right" style="padding:7px 8px;">{{ row.usual }}</td>
-<td align="right" style="padding:7px 0;">{{ row.span }}</td></tr>
+<td align="right" style="padding:7px 8px;">{{ row.span }}</td>
+<td align="right" style="padding:7px 0;">{{ row.chance }}</td></tr>
 {% endfor %}
 </table></td></tr>
 <tr><td style="padding:10px 26px 0 26px;font-size:13px;line-height:19px;color:#66707d;">

@@ -89,6 +89,7 @@ def gather(connection: Connection, moment: Moment, topic: int) -> tuple[Evidence
         usual_stories=float(scan.expected_stories[t, topic, window]),
         p_share=float(scan.p_share[t, topic, window]),
         p_count=float(scan.p_count[t, topic, window]),
+        p_volume=float(scan.p_volume[t, topic, window]),
         false_rate=moment.curve.rate(score),
         history_days=int(scan.days[t]),
         learning=moment.curve.learning,

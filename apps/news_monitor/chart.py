@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from apps.news_monitor.evidence import Evidence
 
 WIDTH, HEIGHT, DPI = 6.0, 2.3, 200
-GREY, BAND, RED, INK = "#d5d9e0", "#9db8d9", "#c62828", "#333a45"
+GREY, BAND, RED, INK = "#d5d9e0", "#7fa3cf", "#c62828", "#333a45"
+WINDOW = "#fdecea"
 
 
 def chart_png(evidence: Evidence) -> bytes:
@@ -23,17 +24,19 @@ def chart_png(evidence: Evidence) -> bytes:
     x = range(len(days))
     axes.bar(x, [d.stories for d in days], color=GREY, width=0.8, label="all stories")
     axes.bar(x, [d.negative for d in days], color=RED, width=0.5, label="negative", zorder=3)
-    axes.fill_between(
+    axes.bar(
         x,
-        [d.low for d in days],
-        [d.high for d in days],
-        step="mid",
+        [d.high - d.low for d in days],
+        bottom=[d.low for d in days],
         color=BAND,
-        alpha=0.55,
+        alpha=0.6,
+        width=1.0,
         linewidth=0,
         zorder=2,
         label="usual range of negative",
     )
+    length = evidence.window_hours / 24
+    axes.axvspan(len(days) - 0.5 - length, len(days) - 0.5, color=WINDOW, zorder=0, linewidth=0)
     if days:
         last = len(days) - 1
         axes.annotate(

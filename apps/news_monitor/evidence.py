@@ -56,7 +56,8 @@ class Evidence:
     """Figures of one evaluation of one topic, over the trailing window that carries the score.
 
     expected: negative stories that `stories` of them usually hold; low, high: 95 % range of that.
-    usual_stories: the usual volume of such a window. p_share, p_count: mid p-values of the score.
+    usual_stories: the usual volume of such a window. p_share, p_count, p_volume: mid p-values
+    of the share, the number of negatives and the volume, over all windows looked at.
     false_rate: episodes per topic-week that reach this score without a reason. learning: the
     threshold still leans on the general curve more than on the own past.
     """
@@ -77,6 +78,7 @@ class Evidence:
     usual_stories: float
     p_share: float
     p_count: float
+    p_volume: float
     false_rate: float
     history_days: int
     learning: bool

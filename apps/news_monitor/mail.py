@@ -66,6 +66,7 @@ class _Row:
     now: str
     usual: str
     span: str
+    chance: str
 
 
 def _rows(evidence: Evidence) -> list[_Row]:
@@ -76,15 +77,30 @@ def _rows(evidence: Evidence) -> list[_Row]:
             f"{evidence.negative}",
             _count(evidence.expected),
             f"{evidence.low} to {evidence.high}",
+            chance_words(evidence.p_count),
         ),
         _Row(
             "Negative share",
             f"{evidence.share:.0%}",
             f"{evidence.usual_share:.0%}",
             f"{evidence.low / stories:.0%} to {evidence.high / stories:.0%}",
+            chance_words(evidence.p_share),
         ),
-        _Row("All stories", f"{evidence.stories}", _count(evidence.usual_stories), ""),
+        _Row(
+            "All stories",
+            f"{evidence.stories}",
+            _count(evidence.usual_stories),
+            "",
+            chance_words(evidence.p_volume),
+        ),
     ]
+
+
+def chance_words(p: float) -> str:
+    """A p-value as "1 in 40", to two figures; "usual" from one in four."""
+    if p >= 0.25:
+        return "usual"
+    return f"1 in {float(f'{1 / p:.2g}'):,.0f}" if p > 1e-6 else "below 1 in 1,000,000"
 
 
 def compose(evidence: Evidence, envelope: Envelope, at: datetime) -> EmailMessage:
@@ -137,9 +153,11 @@ def plain_message(sender: str, recipient: str, title: str, text: str, at: dateti
 
 
 def text_body(evidence: Evidence, envelope: Envelope) -> str:
-    lines = [first_sentence(evidence), "", f"{'':18}{'now':>8}{'usual':>8}   usual range"]
+    heading = f"{'':18}{'now':>8}{'usual':>8}   {'usual range':<14}{'chance':<12}"
+    lines = [first_sentence(evidence), "", heading.rstrip()]
     for row in _rows(evidence):
-        lines.append(f"{row.name:<18}{row.now:>8}{row.usual:>8}   {row.span}".rstrip())
+        line = f"{row.name:<18}{row.now:>8}{row.usual:>8}   {row.span:<14}{row.chance:<12}"
+        lines.append(line.rstrip())
     lines += ["", chance_sentence(evidence), "", "The stories that carry it:"]
     for story in evidence.headlines[:TOP_STORIES]:
         lines += ["", f"- {story.title}", f"  {_who(story.publishers)}, {_when(story.at)}"]
