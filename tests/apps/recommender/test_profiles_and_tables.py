@@ -1,0 +1,145 @@
+"""Splits, recency weights, neighbours and popularity against hand counts and brute force."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from apps.recommender.interactions import DAY, Interactions
+from apps.recommender.neighbours import co_occurrence, keep_largest, row_largest, worded_alike
+from apps.recommender.popularity import item_clock, popularity, windowed_order
+from apps.recommender.profiles import histories, profile_matrix, recency_weights
+from apps.recommender.settings import ProfileSettings, RecommenderSettings
+from apps.recommender.splits import choose_split, leave_last_out, time_split
+from apps.recommender.vectors import fit_whitening
+from shared.errors import DataError
+
+Build = Callable[..., Interactions]
+
+
+def test_the_last_item_of_each_user_with_two_is_held_out(log_of: Build) -> None:
+    split = leave_last_out(log_of({"ann": [0, 1, 2], "bob": [3], "eve": [1, 0]}, 4))
+    assert split.user.tolist() == [0, 2]
+    assert split.item.tolist() == [2, 0]
+    assert split.known.item.tolist() == [0, 1, 3, 1]
+
+
+def test_a_cut_in_time_is_one_moment_for_all(log_of: Build) -> None:
+    split = time_split(log_of({"ann": [0, 1, 2, 3], "bob": [1]}, 4), 0.4)
+    assert split.known.time.max() < split.when.min()
+    assert split.item.tolist() == [2, 3]
+
+
+def test_time_is_not_asked_of_a_log_without_a_clock(log_of: Build) -> None:
+    with pytest.raises(DataError) as caught:
+        choose_split(log_of({"ann": [0, 1]}, 2), RecommenderSettings(held_out="time"))
+    assert str(caught.value) == (
+        "[recommender] held_out = 'time': the events have no time stamps; use 'last' or 'auto'"
+    )
+
+
+def test_users_with_one_item_each_teach_nothing(log_of: Build) -> None:
+    with pytest.raises(DataError, match="none of the 2 users has two items in the log"):
+        choose_split(log_of({"ann": [0], "bob": [1]}, 2), RecommenderSettings())
+
+
+def test_recency_weights_by_hand(log_of: Build) -> None:
+    log = log_of({"ann": [0, 1, 2], "bob": [3]}, 4)
+    past = histories(log, np.array([0, 1]), 10)
+    weights = recency_weights(past, ProfileSettings(decay=0.5), has_clock=False)
+    assert weights[0] == pytest.approx([1 / 7, 2 / 7, 4 / 7])
+    assert weights[1] == pytest.approx([0, 0, 1])
+    profile = profile_matrix(past, weights, 4).toarray()
+    assert profile[0] == pytest.approx([1 / 7, 2 / 7, 4 / 7, 0])
+
+
+def test_a_half_life_halves_what_lies_that_long_back() -> None:
+    log = Interactions(
+        ("ann",), 2, np.zeros(2, np.int32), np.array([0, 1], np.int32),
+        np.array([0, 10 * DAY]), np.array([4.0, 1.0], np.float32), True,
+    )  # fmt: skip
+    past = histories(log, np.array([0]), 5)
+    settings = ProfileSettings(decay=1.0, half_life_days=10)
+    # sqrt(4) / 2 against sqrt(1): even
+    assert recency_weights(past, settings, has_clock=True)[0] == pytest.approx([0.5, 0.5])
+
+
+def test_a_history_is_cut_to_the_newest_items(log_of: Build) -> None:
+    past = histories(log_of({"ann": [0, 1, 2, 3], "bob": [2]}, 4), np.array([1, 0]), 2)
+    assert past.items.tolist() == [[0, 2], [2, 3]]
+    assert past.present.tolist() == [[False, True], [True, True]]
+
+
+def test_co_occurrence_is_the_shrunk_cosine_of_brute_force() -> None:
+    rng = np.random.default_rng(5)
+    taken = rng.random((40, 12)) < 0.3
+    user, item = np.nonzero(taken)
+    log = Interactions(
+        tuple(map(str, range(40))), 12, user.astype(np.int32), item.astype(np.int32),
+        np.zeros(len(user), np.int64), np.ones(len(user), np.float32), False,
+    )  # fmt: skip
+    both = taken.T.astype(float) @ taken
+    count = taken.sum(0)
+    expected = both / (np.sqrt(np.outer(count, count)) + 2.0)
+    np.fill_diagonal(expected, 0)
+    assert co_occurrence(log, neighbours=12, shrink=2.0).toarray() == pytest.approx(
+        expected, abs=1e-6
+    )
+    three = co_occurrence(log, neighbours=3, shrink=2.0).toarray()
+    assert (np.sort(three, 1)[:, -3:] == pytest.approx(np.sort(expected, 1)[:, -3:], abs=1e-6))
+    assert ((three > 0).sum(1) <= 3).all()
+
+
+def test_items_worded_alike_are_neighbours_in_english_and_chinese() -> None:
+    texts = ["green tea", "green tea pot", "red shoe", "绿茶", "绿茶杯", ""]
+    table = worded_alike(texts, neighbours=3).toarray()
+    assert table[0].argmax() == 1
+    assert table[3].argmax() == 4
+    assert table[0, 0] == 0
+    assert not table[5].any()
+
+
+def test_the_largest_of_each_row_come_best_first() -> None:
+    matrix = sp.csr_matrix(np.array([[0, 3, 1, 2], [0, 0, 0, 0], [5, -1, 0, 0]], np.float32))
+    columns, values = row_largest(keep_largest(matrix, 2), 3)
+    assert columns.tolist() == [[1, 3, -1], [-1, -1, -1], [0, -1, -1]]
+    assert values.tolist() == [[3, 2, 0], [0, 0, 0], [5, 0, 0]]
+
+
+def clocked() -> Interactions:
+    """Item 0 three times long ago, item 1 twice now, item 2 never."""
+    days = np.array([0, 1, 2, 100, 101])
+    return Interactions(
+        tuple("abcde"), 3, np.arange(5, dtype=np.int32), np.array([0, 0, 0, 1, 1], np.int32),
+        days * DAY + 200 * DAY, np.ones(5, np.float32), True,
+    )  # fmt: skip
+
+
+def test_popularity_by_hand_in_all_and_in_a_window() -> None:
+    log = clocked()
+    assert popularity(log).tolist() == [3, 2, 0]
+    assert popularity(log, 30).tolist() == [0, 2, 0]
+    assert windowed_order(log, ()).tolist() == [0, 1, 2]
+    assert windowed_order(log, (7, 30)).tolist() == [1, 0, 2]
+
+
+def test_the_clock_counts_what_came_before_a_moment() -> None:
+    log, items = clocked(), np.array([0, 0, 1, 1, 2])
+    clock = item_clock(log)
+    until = np.array([202, 203, 301, 400, 400]) * DAY
+    assert clock.count(items, until, None).tolist() == [2, 3, 1, 2, 0]
+    assert clock.count(items, until, 1.5).tolist() == [1, 1, 1, 0, 0]
+    assert clock.first(items, until) == pytest.approx([2, 3, 1, 100, np.nan], nan_ok=True)
+    last = clock.last(items, np.array([202, 203, 301, 302, 302]) * DAY)
+    assert last == pytest.approx([1, 1, 1, 1, np.nan], nan_ok=True)
+
+
+def test_whitened_axes_have_equal_say() -> None:
+    rng = np.random.default_rng(0)
+    raw = (rng.normal(size=(500, 4)) * [10, 3, 1, 0.5] + 5).astype(np.float32)
+    whitening = fit_whitening(raw, 3)
+    spread = ((raw - whitening.mean) @ whitening.axes).std(0)
+    assert whitening.dimensions == 3
+    assert spread == pytest.approx([1, 1, 1], abs=0.01)
+    assert np.linalg.norm(whitening(raw), axis=1) == pytest.approx(np.ones(500), abs=1e-5)
