@@ -7,8 +7,8 @@ import httpx
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
-    HfHubHTTPError,
     HFValidationError,
+    HTTPError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -26,7 +26,16 @@ CONNECT_SECONDS = 5.0
 def cached_snapshot(hub_id: str, revision: str | None) -> Path | None:
     """The snapshot in the local hub cache, if it is there; no connection is opened."""
     try:
-        path = Path(snapshot_download(hub_id, revision=revision, local_files_only=True))
+        path = Path(
+            snapshot_download(
+                hub_id,
+                revision=revision,
+                local_files_only=True,
+                # Without them it counts the files that were left out on purpose as missing.
+                allow_patterns=list(WANTED),
+                ignore_patterns=list(UNWANTED),
+            )
+        )
     except (LocalEntryNotFoundError, HFValidationError):
         return None
     return path if any(path.rglob("*.safetensors")) else None
@@ -56,7 +65,7 @@ def download_snapshot(hub_id: str, revision: str | None, target: Path | None = N
         ) from None
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError):
         raise ModelNotFoundError(f"{name}: {constants.ENDPOINT} has no such model") from None
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+    except (HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ServiceError(f"{name}: {constants.ENDPOINT} breaks off: {reason}") from error
     if target is not None:

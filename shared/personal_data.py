@@ -9,7 +9,7 @@ The rules run in a fixed order, and each sees only what the ones before it left:
 4. Dates, then amounts of money: digits with a meaning of their own that is not a phone's.
 5. Phone last: the loosest pattern.
 The rules run until nothing changes, so that masking a masked text changes nothing. Borders are
-those of ASCII letters and digits: a word border would count 了 in 花了299元 as part of the number's word.
+those of ASCII letters and digits: for a word border, 了 and 299 in 花了299元 would be one word.
 """
 
 import re
