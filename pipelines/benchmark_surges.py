@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from apps.news_monitor.labelling import Labeller
 from apps.news_monitor.recipe import NewsRecipe
@@ -65,9 +66,10 @@ def labelled_stream(frame: pd.DataFrame, labeller: Labeller) -> Stream:
     negative = np.array([label.negative for label in labels], dtype=np.int64)[:, None]
     positive = np.array([label.sentiment == "positive" for label in labels], dtype=np.int64)
 
-    def counted(weights: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def counted(weights: NDArray[np.int64]) -> NDArray[np.int64]:
         total = np.zeros((hours, member.shape[1]), dtype=np.int64)
-        np.add.at(total, hour, weights)
+        for at, row in zip(hour, weights, strict=True):
+            total[at] += row
         return total
 
     stories = counted(member)

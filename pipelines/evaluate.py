@@ -18,6 +18,21 @@ class Evaluated:
     page: Path
 
 
+def evaluator_of(app: str) -> Callable[..., Report]:
+    """The application's own `evaluate`; the others' libraries stay unloaded."""
+    if app == "chatbot":
+        from apps.chatbot import recipe as chatbot
+
+        return chatbot.evaluate
+    if app == "news":
+        from apps.news_monitor import recipe as news
+
+        return news.evaluate
+    from apps.recommender import recipe as recommender
+
+    return recommender.evaluate
+
+
 def evaluate_model(
     app: str,
     reference: str,
@@ -34,12 +49,6 @@ def evaluate_model(
     """
     version = Registry(home.models, lambda: datetime.now(UTC)).resolve(reference, app=app)
     say(f"evaluating {version.name}@{version.version} on {input_file}")
-    if app == "chatbot":
-        from apps.chatbot.recipe import evaluate
-    elif app == "news":
-        from apps.news_monitor.recipe import evaluate
-    else:
-        from apps.recommender.recipe import evaluate
-    report = evaluate(version.path, input_file, mapping, home, say=say)
+    report = evaluator_of(app)(version.path, input_file, mapping, home, say=say)
     folder = home.reports / f"{version.name}-{version.version}-{input_file.name.split('.')[0]}"
     return Evaluated(report, report.write(folder))

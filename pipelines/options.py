@@ -65,6 +65,9 @@ TimeColumn = column_option("time")
 EventColumn = column_option("event")
 ValueColumn = column_option("value")
 TitleColumn = column_option("title")
+SummaryColumn = column_option("summary")
+SourceColumn = column_option("source")
+UrlColumn = column_option("url")
 
 
 def mapping_of(**columns: str | None) -> Mapping[str, str]:

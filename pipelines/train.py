@@ -25,7 +25,10 @@ STALE_AFTER_SECONDS = 24 * 3600
 class Recipe(Protocol):
     """What an application gives to be trained."""
 
-    app: str
+    @property
+    def app(self) -> str:
+        """Name of the application, by which the registry tells models apart."""
+        ...
 
     def fit(
         self, folder: Path, *, options: TrainOptions, home: Home, say: Callable[[str], None]

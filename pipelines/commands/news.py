@@ -11,10 +11,12 @@ from pipelines.options import (
     HomeOption,
     JsonOption,
     OutputOption,
+    SourceColumn,
+    SummaryColumn,
     ThreadsOption,
     TimeColumn,
     TitleColumn,
-    column_option,
+    UrlColumn,
     mapping_of,
     open_home,
     print_json,
@@ -30,9 +32,6 @@ MonitorModel = Annotated[
         "--model", metavar="NAME[@VERSION]", help="A released model; [news] model by default."
     ),
 ]
-SummaryColumn = column_option("summary")
-SourceColumn = column_option("source")
-UrlColumn = column_option("url")
 
 
 def now_utc() -> datetime:

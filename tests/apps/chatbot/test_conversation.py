@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier, Thread
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import Engine, func, select
@@ -41,7 +41,7 @@ class ScriptedBot:
 
     def _one(self, text: str, slots: Mapping[str, str]) -> Reply:
         word = text.split()[0].lower()
-        common = {
+        common: Any = {
             "text": text,
             "probability": 0.9,
             "oos_score": 0.0,
@@ -56,17 +56,17 @@ class ScriptedBot:
             return Reply(
                 intent="track", decision="clarify", options=options, message=EN.clarify,
                 missing_slot=None, **common,
-            )  # type: ignore[arg-type]  # fmt: skip
+            )  # fmt: skip
         if word in BOOK.by_label:
             spoken = self.say(word, "en", slots)
             return Reply(
                 intent=word, decision="answer", options=(), message=spoken.text,
                 missing_slot=spoken.missing_slot, **common,
-            )  # type: ignore[arg-type]  # fmt: skip
+            )  # fmt: skip
         return Reply(
             intent="hours", decision="reject", options=(), message=EN.reject, missing_slot=None,
             **common,
-        )  # type: ignore[arg-type]  # fmt: skip
+        )  # fmt: skip
 
 
 @pytest.fixture
