@@ -69,7 +69,7 @@ class Forecast:
         )
 
 
-def forecast(trainer: Trainer, *, steps: int, steps_per_epoch: int, bf16: bool) -> Forecast:
+def forecast(trainer: Trainer, *, steps: int, steps_per_epoch: int) -> Forecast:
     """Time a few training steps and an evaluation batch of `trainer`; the model is as before.
 
     The trainer must not have begun to train. Weights, random generators and the trainer's
@@ -83,12 +83,10 @@ def forecast(trainer: Trainer, *, steps: int, steps_per_epoch: int, bf16: bool) 
         # The largest first: it warms up, and shows the memory that the run will need.
         chosen = [batches[i] for i in np.linspace(len(batches) - 1, 0, probed).round().astype(int)]
         trainer.create_optimizer()
-        timed = [
-            _timed_step(trainer, batch, bf16) for batch in [batches[-1]] * WARM_UP_STEPS + chosen
-        ]
+        timed = [timed_step(trainer, batch) for batch in [batches[-1]] * WARM_UP_STEPS + chosen]
         memory = peak_memory_mb(device)
         started = perf_counter()
-        _evaluate_batch(trainer, chosen[len(chosen) // 2], bf16)
+        _evaluate_batch(trainer, chosen[len(chosen) // 2])
         evaluation = perf_counter() - started
     share = _tokens(chosen[len(chosen) // 2]) / mean
     per_step = _at_mean([_tokens(b) for b in chosen], timed[WARM_UP_STEPS:], mean)
@@ -97,12 +95,15 @@ def forecast(trainer: Trainer, *, steps: int, steps_per_epoch: int, bf16: bool) 
     return Forecast(steps, steps_per_epoch, per_step, evaluation / share * passes, memory, probed)
 
 
-def _timed_step(trainer: Trainer, batch: dict[str, Any], bf16: bool) -> float:
-    """Seconds of one forward, backward and optimiser step."""
+def timed_step(trainer: Trainer, batch: dict[str, Any]) -> float:
+    """Seconds of one training step: forward, backward, clipping, optimiser.
+
+    The trainer's optimiser must have been created.
+    """
     started = perf_counter()
     trainer.model.train()
     inputs = trainer._prepare_inputs(dict(batch))
-    with torch.autocast(trainer.args.device.type, torch.bfloat16, enabled=bf16):
+    with torch.autocast(trainer.args.device.type, torch.bfloat16, enabled=trainer.args.bf16):
         loss = trainer.compute_loss(trainer.model, inputs)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(trainer.model.parameters(), trainer.args.max_grad_norm)
@@ -112,10 +113,13 @@ def _timed_step(trainer: Trainer, batch: dict[str, Any], bf16: bool) -> float:
     return perf_counter() - started
 
 
-def _evaluate_batch(trainer: Trainer, batch: dict[str, Any], bf16: bool) -> None:
+def _evaluate_batch(trainer: Trainer, batch: dict[str, Any]) -> None:
     trainer.model.eval()
     inputs = trainer._prepare_inputs(dict(batch))
-    with torch.no_grad(), torch.autocast(trainer.args.device.type, torch.bfloat16, enabled=bf16):
+    with (
+        torch.no_grad(),
+        torch.autocast(trainer.args.device.type, torch.bfloat16, enabled=trainer.args.bf16),
+    ):
         trainer.compute_loss(trainer.model, inputs)
     _wait_for(trainer.args.device)
 

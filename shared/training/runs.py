@@ -291,9 +291,7 @@ def _planned(
     steps = steps_per_epoch * int(trainer.args.num_train_epochs)
     expected = None
     if options.minutes is not None or steps >= FORECAST_FROM_STEPS:
-        expected = forecast(
-            trainer, steps=steps, steps_per_epoch=steps_per_epoch, bf16=trainer.args.bf16
-        )
+        expected = forecast(trainer, steps=steps, steps_per_epoch=steps_per_epoch)
         say(expected.line())
         if options.minutes is not None:
             fitted = expected.within(options.minutes * 60 - watch.spent())

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
-import torch
 from torch.utils.data import DataLoader, RandomSampler
 
 from shared.pretrained import PretrainedEncoder
 from shared.training.batches import Collator, HeadTask
 from shared.training.finetune import HeadsTrainer, new_model, new_trainer, prepare
+from shared.training.forecast import timed_step
 from shared.training.machine import quiet_libraries, threads_limited
 from shared.training.options import Method, TrainOptions
 
@@ -76,8 +75,8 @@ def measure_training_throughput(
         padded = list(islice(_shuffled(plain), count))
         timed: dict[str, list[tuple[float, dict[str, Any]]]] = {"ours": [], "plain": []}
         for one, other in zip(own, padded, strict=False):
-            timed["ours"].append((_step_seconds(ours, one), one))
-            timed["plain"].append((_step_seconds(plain, other), other))
+            timed["ours"].append((timed_step(ours, one), one))
+            timed["plain"].append((timed_step(plain, other), other))
     return TrainingThroughput(_rate("ours", timed["ours"]), _rate("plain", timed["plain"]))
 
 
@@ -108,26 +107,9 @@ def _shuffled(trainer: HeadsTrainer) -> DataLoader[dict[str, Any]]:
     )
 
 
-def _step_seconds(trainer: HeadsTrainer, batch: dict[str, Any]) -> float:
-    """One training step as the trainer does it: forward, backward, clipping, optimiser."""
-    trainer.model.train()
-    started = perf_counter()
-    inputs = trainer._prepare_inputs(dict(batch))
-    device = trainer.args.device.type
-    with torch.autocast(device, torch.bfloat16, enabled=trainer.args.bf16):
-        loss = trainer.compute_loss(trainer.model, inputs)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(trainer.model.parameters(), trainer.args.max_grad_norm)
-    trainer.optimizer.step()
-    trainer.model.zero_grad()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return perf_counter() - started
-
-
 def _rate(name: str, timed: Sequence[tuple[float, dict[str, Any]]]) -> TrainingRate:
-    """Total texts over total seconds would let one stalled step decide; sums of the middle half
-    of the steps would drop the long batches. So: seconds a padded token, median, times tokens."""
+    """From the median of seconds a padded token: one stalled step does not decide, and no batch,
+    long or short, is left out of the mean number of tokens."""
     steps = timed[WARM_UP_STEPS:]
     tokens = [batch["input_ids"].numel() for _, batch in steps]
     texts = [len(batch["input_ids"]) for _, batch in steps]

@@ -94,7 +94,7 @@ def test_a_forecast_leaves_the_model_and_the_generators_as_they_were(
     torch.manual_seed(5)
     random.seed(5)
     np.random.seed(5)
-    forecast(trainer, steps=80, steps_per_epoch=10, bf16=False)
+    forecast(trainer, steps=80, steps_per_epoch=10)
     drawn = torch.rand(1).item(), random.random(), np.random.random()
     torch.manual_seed(5)
     random.seed(5)
@@ -107,7 +107,7 @@ def test_a_forecast_leaves_the_model_and_the_generators_as_they_were(
 
 
 def test_a_forecast_measures_steps_and_memory(trainer: HeadsTrainer) -> None:
-    found = forecast(trainer, steps=80, steps_per_epoch=10, bf16=False)
+    found = forecast(trainer, steps=80, steps_per_epoch=10)
     assert found.probed == 4  # 5 % of the steps, and never fewer than four
     assert 0 < found.seconds_per_step < 1
     assert 0 < found.evaluation_seconds < 1
