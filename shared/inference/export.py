@@ -6,13 +6,13 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
-import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 
 from shared.atomic import write_text
 from shared.errors import DataError
@@ -130,7 +130,7 @@ def trace_onnx(encoder: Encoder, path: Path) -> None:
     vectors (batch, dim) float32, pooled and not normalised."""
     # Plain attention exports to a smaller graph than the fused kind: no tests for empty rows.
     if hasattr(encoder.model, "set_attn_implementation"):
-        encoder.model.set_attn_implementation("eager")
+        cast(Any, encoder.model).set_attn_implementation("eager")
     ids = torch.full((2, 7), 5, dtype=torch.int64)
     mask = torch.ones_like(ids)
     mask[1, 4:] = 0
@@ -188,11 +188,7 @@ def _measure(
 
 def _rates(embedders: dict[str, Embedder], texts: Sequence[str]) -> tuple[Rate, ...]:
     timed = texts[:_TIMED_TEXTS]
-
-    def run(embedder: Embedder) -> Callable[[], NDArray[np.float32]]:
-        return lambda: embedder.encode(timed)
-
-    rivals = {name: run(embedder) for name, embedder in embedders.items()}
+    rivals = {name: partial(embedder.encode, timed) for name, embedder in embedders.items()}
     return time_rounds(rivals, len(timed), _ROUNDS)
 
 

@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def measure_throughput(
             cache=cache,
             **settings,
         )
-        rivals[precision] = lambda embedder=embedder: embedder.encode(texts)
+        rivals[precision] = partial(embedder.encode, texts)
     if with_pipeline:
         encoder = Encoder.from_pretrained(folder, **settings)
         rivals[PIPELINE] = _pipeline_rival(encoder, texts, batch_size, threads)

@@ -275,10 +275,13 @@ class VectorIndex:
         """(n, fetch) scores and rows, -1 where the search found no more."""
         if self.kind == "hnsw" and effort >= len(self._ids):
             # A graph may have corners that no path leads to; its rows can still be scanned.
-            scanned = faiss.downcast_index(self._index.storage).search(queries, fetch)
-            return cast(tuple[NDArray[np.float32], NDArray[np.int64]], scanned)
-        found = self._index.search(queries, fetch, params=_parameters(self.kind, effort, fetch))
-        return cast(tuple[NDArray[np.float32], NDArray[np.int64]], found)
+            found = faiss.downcast_index(self._index.storage).search(queries, fetch)
+        else:
+            parameters = _parameters(self.kind, effort, fetch)
+            found = self._index.search(queries, fetch, params=parameters)
+        scores: NDArray[np.float32] = found[0]
+        rows: NDArray[np.int64] = found[1]
+        return scores, rows
 
     def _checked_width(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
@@ -389,8 +392,8 @@ def _parameters(kind: IndexKind, effort: int, fetch: int) -> Any:
     if kind == "flat":
         return None
     if kind == "hnsw":
-        return faiss.SearchParametersHNSW(efSearch=max(effort, fetch))
-    return faiss.SearchParametersIVF(nprobe=effort)
+        return cast(Any, faiss).SearchParametersHNSW(efSearch=max(effort, fetch))
+    return cast(Any, faiss).SearchParametersIVF(nprobe=effort)
 
 
 def _sha256(path: Path) -> str:

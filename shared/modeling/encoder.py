@@ -129,7 +129,7 @@ class Encoder(nn.Module):
         }
         _write_json(folder / "1_Pooling" / "config.json", pooling)
         config: dict[str, Any] = {"max_seq_length": self.max_length, "do_lower_case": False}
-        if self.model.config.model_type in _HAS_POOLER:
+        if cast(Any, self.model).config.model_type in _HAS_POOLER:
             # Else the reader makes a random pooler and warns about it.
             config["model_args"] = {"add_pooling_layer": False}
         _write_json(folder / "sentence_bert_config.json", config)
@@ -197,7 +197,7 @@ def _load_tokenizer(found: EncoderFolder) -> Any:
 def _without_adapters(model: nn.Module) -> Any:
     """The plain transformer. A PEFT model is known by its method, so that peft is not imported."""
     if hasattr(model, "merge_and_unload"):
-        return deepcopy(model).merge_and_unload()
+        return cast(Any, deepcopy(model)).merge_and_unload()
     return model
 
 

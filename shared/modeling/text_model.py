@@ -1,7 +1,7 @@
 """One encoder under several heads, and the one folder it is kept in."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -83,7 +83,7 @@ class TextModel(nn.Module):
         return model.eval()
 
 
-def _head_weights(heads: nn.ModuleDict) -> Mapping[str, Tensor]:
+def _head_weights(heads: nn.ModuleDict) -> dict[str, Tensor]:
     return {name: tensor.detach().contiguous() for name, tensor in heads.state_dict().items()}
 
 

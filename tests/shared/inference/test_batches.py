@@ -100,4 +100,5 @@ def test_a_text_that_is_no_valid_unicode_is_encoded_all_the_same() -> None:
 
 def test_unit_length_leaves_zeros_alone() -> None:
     found = unit_length(np.array([[3, 4], [0, 0]], dtype=np.float32))
-    np.testing.assert_allclose(found, [[0.6, 0.8], [0, 0]], rtol=1e-6)
+    expected = np.array([[0.6, 0.8], [0, 0]], dtype=np.float32)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)

@@ -38,9 +38,13 @@ def brute_force(
     return order, np.take_along_axis(cosines, order, axis=1)
 
 
-def build(count: int, kind: IndexKind = "flat", **settings: float) -> VectorIndex:
+def build(count: int, kind: IndexKind = "flat", wanted_recall: float = 0.95) -> VectorIndex:
     return VectorIndex.build(
-        clustered(count), names(count), encoder_fingerprint="enc-a", kind=kind, **settings
+        clustered(count),
+        names(count),
+        encoder_fingerprint="enc-a",
+        kind=kind,
+        wanted_recall=wanted_recall,
     )
 
 
