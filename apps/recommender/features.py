@@ -1,7 +1,7 @@
 """What the final ranking knows of a candidate: the channels' scores, popularity, price, kinship."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +13,9 @@ from apps.recommender.interactions import DAY
 from apps.recommender.retrieval import CHANNELS, Asked, Candidates, Channels, Rows, Scorer, Scores
 
 Matrix = NDArray[np.float32]
+# The flag of an item that nobody has taken yet.
+COLD = "cold"
+FUSED = (*CHANNELS, *(f"{name}, {COLD}" for name in CHANNELS), COLD)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +36,12 @@ class Features:
 
     @property
     def fused(self) -> Matrix:
-        """(m, channels) the channels' standardised scores, which the linear fusion weighs."""
-        return self.values[:, [self.names.index(f"z_{name}") for name in CHANNELS]]
+        """(m, len(FUSED)) what the linear fusion weighs: the channels' standardised scores, once
+        for items that were taken before and once for those that were not, and that flag.
+        """
+        scores = self.values[:, [self.names.index(f"z_{name}") for name in CHANNELS]]
+        cold = self.column(COLD)[:, None]
+        return np.hstack([scores * (1 - cold), scores * cold, cold])
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +81,28 @@ def describe(
     scorers: Mapping[str, Scorer],
     channels: Channels,
     facts: ItemFacts,
+    pretend: NDArray[np.bool_] | None = None,
 ) -> Features:
-    """The features of every candidate; columns a shop has no data for are left out."""
+    """The features of every candidate; columns a shop has no data for are left out.
+
+    pretend: (items,) items to be seen as if nobody had taken them, so that a ranking can learn
+    from a log in which everything has been taken what to think of something new.
+    """
     columns: dict[str, NDArray[np.float32] | NDArray[np.float64]] = {}
     spreads: list[Scores] = []
+    is_cold = channels.log.counts == 0
+    if pretend is not None:
+        is_cold = is_cold | pretend
+    cold = is_cold[found.item]
     for name in CHANNELS:
         score = scorers[name].pairs(found.user, found.item)
+        if name == "together":
+            score = np.where(cold, 0, score).astype(np.float32)
+        if name == "sequence" and pretend is not None:
+            unmoved = replace(scorers[name], items=channels.worded).pairs(found.user, found.item)
+            score = np.where(cold, unmoved, score)
+        if name == "popular":
+            score = _unknown_as_average(score, cold, found.user, len(asked))
         columns[name] = score
         columns[f"z_{name}"], spread = standardised(score, found.user, len(asked))
         spreads.append(spread)
@@ -88,13 +111,22 @@ def describe(
     columns["sources"] = bits.sum(1).astype(np.float32)
     columns["last_meaning"] = _last_similarity(found, asked, channels.meaning)
     columns["history"] = np.log1p(asked.past.lengths)[found.user]
-    columns["taken"] = np.log1p(channels.log.counts)[found.item]
-    columns["cold"] = (channels.log.counts == 0)[found.item].astype(np.float32)
+    columns[COLD] = cold.astype(np.float32)
     if channels.log.has_clock:
-        columns |= _in_time(found, asked, channels, facts)
+        columns |= _in_time(found, asked, channels, facts, cold)
     columns |= _kinship(found, asked, facts)
     values = np.column_stack([column.astype(np.float32) for column in columns.values()])
     return Features(tuple(columns), values, np.column_stack(spreads))
+
+
+def _unknown_as_average(score: Scores, cold: NDArray[np.bool_], user: Rows, users: int) -> Scores:
+    """Cold candidates get the mean of the user's others: that nobody has taken an item on its
+    first day says nothing against it, and counting it as 0 would bury all that is new.
+    """
+    known = np.maximum(np.bincount(user, ~cold, users), 1)
+    mean = (np.bincount(user, np.where(cold, 0, score), users) / known)[user]
+    filled: Scores = np.where(cold, mean, score).astype(np.float32)
+    return filled
 
 
 def standardised(score: Scores, user: Rows, users: int) -> tuple[Scores, Scores]:
@@ -128,16 +160,22 @@ def _last_similarity(found: Candidates, asked: Asked, meaning: Scores) -> Scores
 
 
 def _in_time(
-    found: Candidates, asked: Asked, channels: Channels, facts: ItemFacts
+    found: Candidates,
+    asked: Asked,
+    channels: Channels,
+    facts: ItemFacts,
+    cold: NDArray[np.bool_],
 ) -> dict[str, NDArray[np.float64]]:
-    """Counts in the windows before `now`, the item's age and how long nobody took it."""
+    """Counts in the windows before `now`, the item's age and how long nobody took it; NaN for
+    cold items but for an age the catalogue tells."""
     until, clock = asked.now[found.user], channels.clock
     columns: dict[str, NDArray[np.float64]] = {
-        f"taken_{days}d": np.log1p(clock.count(found.item, until, days))
+        f"taken_{days}d": np.where(cold, np.nan, np.log1p(clock.count(found.item, until, days)))
         for days in channels.settings.ranking.windows_days
     }
-    columns["idle_days"] = np.log1p(np.maximum(clock.last(found.item, until), 0))
-    known = np.maximum(clock.first(found.item, until), 0)
+    idle = np.log1p(np.maximum(clock.last(found.item, until), 0))
+    columns["idle_days"] = np.where(cold, np.nan, idle)
+    known = np.where(cold, np.nan, np.maximum(clock.first(found.item, until), 0))
     if (facts.created >= 0).any():
         listed = np.where(
             facts.created[found.item] >= 0, (until - facts.created[found.item]) / DAY, np.nan

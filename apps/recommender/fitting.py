@@ -37,6 +37,8 @@ CHOOSING = 0.5
 # The ranking has seen enough after so many users: trees on more take minutes and gain nothing.
 TAUGHT_USERS = 12_000
 USERS_AT_ONCE = 512
+# Items seen as new while the ranking learns.
+PRETENDED = 0.15
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,12 +199,18 @@ def taught_lists(channels: Channels, facts: ItemFacts, split: Split, seed: int) 
         (gains(split.worth), (split.user, split.item)),
         shape=(channels.log.n_users, channels.log.n_items),
     )
+    # A share of the items is shown as if nobody had taken them yet. Of those that truly are new
+    # none can be anybody's last item but by accident: they would only teach that new is bad.
+    pretend = rng.random(channels.log.n_items) < PRETENDED
+    untaken = np.flatnonzero(channels.log.counts == 0) if split.name == "last" else None
     names: tuple[str, ...] = ()
     values, owners, grades = [], [], []
     for at in range(0, len(users), USERS_AT_ONCE):
         part = slice(at, at + USERS_AT_ONCE)
         now = None if moments is None else moments[part]
-        described = describe_users(channels, facts, users[part], now=now)
+        described = describe_users(
+            channels, facts, users[part], now=now, blocked=untaken, pretend=pretend
+        )
         names = described.features.names
         values.append(described.features.values)
         owners.append(users[part][described.found.user])

@@ -11,6 +11,7 @@ from apps.recommender.features import Features, ItemFacts, describe
 from apps.recommender.profiles import histories
 from apps.recommender.ranking import Ranking
 from apps.recommender.retrieval import (
+    CHANNELS,
     Asked,
     Candidates,
     Channels,
@@ -22,6 +23,7 @@ from apps.recommender.settings import RuleSettings
 
 # How much deeper a list is ranked when a rule may throw items out of it.
 SPARE = 5
+TEXT_SOURCES = sum(1 << CHANNELS.index(name) for name in ("words", "meaning"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +64,13 @@ def describe_users(
     now: Rows | None = None,
     include_seen: bool = False,
     blocked: Rows | None = None,
+    pretend: NDArray[np.bool_] | None = None,
 ) -> Described:
-    """The candidates of some users and all that is known of them."""
+    """The candidates of some users and all that is known of them.
+
+    pretend: (items,) see features.describe; of these only what a text channel proposed is left,
+    as it would be if they were new.
+    """
     asked = ask(channels, users, now)
     scorers = channels.scorers(asked)
     found = candidates(
@@ -74,7 +81,10 @@ def describe_users(
         include_seen=include_seen,
         blocked=np.empty(0, np.int64) if blocked is None else blocked,
     )
-    return Described(found, asked, describe(found, asked, scorers, channels, facts))
+    if pretend is not None:
+        by_text = (found.sources & TEXT_SOURCES) > 0
+        found = found.keep(by_text | ~pretend[found.item])
+    return Described(found, asked, describe(found, asked, scorers, channels, facts, pretend))
 
 
 def list_users(

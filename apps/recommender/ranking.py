@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from apps.recommender.features import Features, Matrix
+from apps.recommender.features import COLD, FUSED, Features, Matrix
 from apps.recommender.retrieval import CHANNELS, Rows, Scores
 from apps.recommender.settings import RankingSettings
 from shared.errors import ModelError
@@ -44,7 +44,7 @@ class TaughtLists:
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """weights: (channels,) of the fusion. trees: None where the fusion is better. judged: NDCG@10
+    """weights: (len(FUSED),) of the fusion. trees: None where the fusion is better. judged: NDCG@10
     within the candidates of users who taught neither, name -> value.
     """
 
@@ -77,12 +77,18 @@ class Ranking:
         )
         return told
 
+    def channel_weights(self, cold: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """(…, channels): what the fusion gives each channel's score of an item, cold or not."""
+        warm, new = self.weights[: len(CHANNELS)], self.weights[len(CHANNELS) : -1]
+        weights: NDArray[np.float64] = np.where(cold[..., None], new, warm)
+        return weights
+
     @property
     def importance(self) -> dict[str, float]:
         """Feature -> its share of the gain of all splits; of the fusion, share of the weights."""
         if self.trees is None:
             total = float(np.abs(self.weights).sum()) or 1.0
-            return {n: abs(float(w)) / total for n, w in zip(CHANNELS, self.weights, strict=True)}
+            return {n: abs(float(w)) / total for n, w in zip(FUSED, self.weights, strict=True)}
         gains = self.trees.feature_importance("gain")
         names = (*self.names, "fused")
         return {n: float(g / max(gains.sum(), 1e-9)) for n, g in zip(names, gains, strict=True)}
@@ -123,8 +129,9 @@ def fit_ranking(
 
 
 def fit_fusion(lists: TaughtLists) -> NDArray[np.float64]:
-    """(channels,) weights that make the taken candidate likely in a softmax over its list
-    (conditional logit, McFadden 1974), none below 0: no channel is believed in reverse.
+    """(len(FUSED),) weights that make the taken candidate likely in a softmax over its list
+    (conditional logit, McFadden 1974). No channel is believed in reverse: none is below 0 but
+    that of the flag.
     """
     values = lists.features.fused.astype(np.float64)
     starts = lists.starts
@@ -141,9 +148,8 @@ def fit_fusion(lists: TaughtLists) -> NDArray[np.float64]:
         slope = values.T @ (chance - share) / len(starts)
         return float(value + 1e-3 * weights @ weights), slope + 2e-3 * weights
 
-    found = minimize(
-        loss, _even(), jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * len(CHANNELS)
-    )
+    bounds = [(None, None) if name == COLD else (0.0, None) for name in FUSED]
+    found = minimize(loss, _even(), jac=True, method="L-BFGS-B", bounds=bounds)
     return np.asarray(found.x, np.float64)
 
 
@@ -153,7 +159,8 @@ def gains(worth: NDArray[np.float32]) -> Rows:
 
 
 def _even() -> NDArray[np.float64]:
-    return np.ones(len(CHANNELS), np.float64)
+    """The same for every channel, nothing for the flag."""
+    return np.array([float(name != COLD) for name in FUSED])
 
 
 def _with_hit(lists: TaughtLists) -> NDArray[np.bool_]:
@@ -243,7 +250,7 @@ def save_ranking(ranking: Ranking, folder: Path) -> None:
     content = {
         "kind": ranking.kind,
         "features": ranking.names,
-        "weights": dict(zip(CHANNELS, ranking.weights.tolist(), strict=True)),
+        "weights": dict(zip(FUSED, ranking.weights.tolist(), strict=True)),
         "judged": ranking.judged,
         "importance": ranking.importance,
     }
@@ -267,5 +274,5 @@ def load_ranking(folder: Path) -> Ranking:
             trees = lgb.Booster(model_str=text.read_text())
         except lgb.basic.LightGBMError as error:
             raise ModelError(f"{text}: is no LightGBM model: {error}") from None
-    weights = np.array([said["weights"][name] for name in CHANNELS])
+    weights = np.array([said["weights"][name] for name in FUSED])
     return Ranking(tuple(said["features"]), weights, trees, said["judged"])

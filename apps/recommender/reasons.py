@@ -54,15 +54,16 @@ def blame(
 ) -> Blame:
     """For each listed item the history item whose loss would cost it most.
 
-    top: (users, k) items. weights: (channels,) of the fusion. spreads: (users, channels), see
-    features.Features.
+    top: (users, k) items. weights: (users, k, channels) of the fusion for each. spreads:
+    (users, channels), see features.Features.
     """
     total = np.zeros((*asked.past.items.shape, top.shape[1]))  # (users, length, k)
     parts = []
     for place, (name, shares, near) in enumerate(_terms(top, asked, channels)):
         spread = spreads[:, place]
-        scale = np.where(spread > 1e-6, weights[place] / np.maximum(spread, 1e-6), 0.0)
-        parts.append((CHANNELS.index(name), scale[:, None, None] * removal_losses(shares, near)))
+        scale = np.where(spread > 1e-6, 1 / np.maximum(spread, 1e-6), 0.0)[:, None, None]
+        scale = scale * weights[:, None, :, place]  # (users, 1, k)
+        parts.append((CHANNELS.index(name), scale * removal_losses(shares, near)))
         total += parts[-1][1]
     total[~asked.past.present] = -np.inf
     place = total.argmax(1)  # (users, k)

@@ -221,11 +221,12 @@ class Recommender:
     def _reasons(self, lists: Lists) -> NDArray[np.object_]:
         """(users, k) one line for each listed item."""
         channels, catalog = self.bundle.channels, self.bundle.catalog
+        top = np.maximum(lists.item, 0)
         found = blame(
-            np.maximum(lists.item, 0),
+            top,
             lists.asked,
             channels,
-            weights=self.bundle.ranking.weights,
+            weights=self.bundle.ranking.channel_weights(self.bundle.log.counts[top] == 0),
             spreads=lists.features.spreads,
         )
         texts = np.full(lists.item.shape, "", dtype=object)

@@ -138,7 +138,8 @@ class SameForAll:
 class Channels:
     """Everything that proposes and scores items, for one state of the log.
 
-    meaning: (n, d) whitened text vectors; moved: (n, d) the same as the sequence model sees them.
+    meaning: (n, d) whitened text vectors; moved: (n, d) the same as the sequence model sees them;
+    worded: (n, d) as it would see them if nobody had taken them.
     together, words: neighbour tables. order: items by popularity.
     """
 
@@ -148,6 +149,7 @@ class Channels:
     meaning_index: VectorIndex
     sequence: SequenceModel
     moved: Scores
+    worded: Scores
     moved_index: VectorIndex
     together: sp.csr_matrix
     words: sp.csr_matrix
@@ -186,7 +188,7 @@ def build_channels(
     fingerprint: str,
 ) -> Channels:
     """fingerprint: of the encoder whose vectors `meaning` are."""
-    moved = item_vectors(sequence)
+    moved = item_vectors(sequence, log.counts > 0)
     return Channels(
         log=log,
         settings=settings,
@@ -194,6 +196,7 @@ def build_channels(
         meaning_index=row_index(meaning, fingerprint),
         sequence=sequence,
         moved=moved,
+        worded=item_vectors(sequence, np.zeros(len(moved), bool)),
         moved_index=row_index(moved, fingerprint),
         together=together,
         words=words,

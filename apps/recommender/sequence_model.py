@@ -124,10 +124,16 @@ class SequenceModel(nn.Module):
 
 
 @torch.inference_mode()
-def item_vectors(model: SequenceModel) -> NDArray[np.float32]:
-    """(items, d) of unit length, as the model sees them."""
+def item_vectors(
+    model: SequenceModel, with_id: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
+    """(items, d) of unit length, as the model sees them.
+
+    with_id: (items,) whose id offset counts, all by default.
+    """
     model.eval()
-    vectors: NDArray[np.float32] = model.items().numpy()
+    mask = None if with_id is None else torch.from_numpy(with_id.astype(np.float32))
+    vectors: NDArray[np.float32] = model.items(with_id=mask).numpy()
     return vectors
 
 

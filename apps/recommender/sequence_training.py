@@ -65,6 +65,8 @@ def train_sequence(
     started = time.monotonic()
     active = _learnable(known)
     past = histories(known, active, settings.length + 1)
+    # What nobody has taken yet was refused by nobody: it is no negative.
+    drawable = np.flatnonzero(known.counts)
     patience = max(settings.patience, epochs // 3)
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
@@ -81,7 +83,7 @@ def train_sequence(
         model.train()
         losses = []
         for batch in _batches(past, settings.batch_size, rng):
-            loss = _loss(model, past, batch, settings, rng)
+            loss = _loss(model, past, batch, drawable, settings, rng)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -194,20 +196,21 @@ def _loss(
     model: SequenceModel,
     past: Histories,
     batch: NDArray[np.int64],
+    drawable: NDArray[np.int64],
     settings: SequenceSettings,
     rng: np.random.Generator,
 ) -> Tensor:
     """Sampled softmax over the next item of every position.
 
-    The negatives are drawn evenly, so each stands for items / negatives of the catalogue: its
+    The negatives are drawn evenly, so each stands for items / negatives of the items taken: its
     logit gets that logarithm added (logQ, Bengio & Senécal 2008) and the sum in the softmax is
     an unbiased estimate of the full one. A negative that is the target is masked.
     """
     width = int(past.lengths[batch].max())
     ids = torch.from_numpy(past.items[batch, -width:])  # (batch, width)
     weights = torch.from_numpy(past.weights[batch, -width:])
-    count = model.shape.items
-    drawn = rng.choice(count, min(settings.negatives, count), replace=False)
+    count = len(drawable)
+    drawn = rng.choice(drawable, min(settings.negatives, count), replace=False)
     negatives = torch.from_numpy(drawn)
     rows, place = torch.unique(torch.cat([ids.flatten(), negatives]), return_inverse=True)
     with_id = (torch.rand(len(rows)) >= settings.id_dropout).float()

@@ -109,9 +109,7 @@ def trained(
 
 @pytest.fixture(scope="session")
 def shop(trained: tuple[Path, Report]) -> Recommender:
-    return Recommender.load(
-        trained[0], home=Home(trained[0]), threads=1, rules=RuleSettings()
-    )
+    return Recommender.load(trained[0], home=Home(trained[0]), threads=1, rules=RuleSettings())
 
 
 @pytest.fixture

@@ -126,7 +126,5 @@ def test_the_first_row_of_a_repeated_item_is_kept_and_told(tmp_path: Path) -> No
     [("A|B", ("A", "B")), ("A > B > A", ("A", "B")), ("A, B", ("A", "B")),
      ("Arts, Crafts|Tea", ("Arts, Crafts", "Tea")), ("", ())],
 )  # fmt: skip
-def test_categories_are_split_at_the_strongest_separator(
-    cell: str, parts: tuple[str, ...]
-) -> None:
+def test_categories_are_split_at_the_strongest_separator(cell: str, parts: tuple[str, ...]) -> None:
     assert split_categories(cell) == parts

@@ -87,7 +87,7 @@ def test_co_occurrence_is_the_shrunk_cosine_of_brute_force() -> None:
         expected, abs=1e-6
     )
     three = co_occurrence(log, neighbours=3, shrink=2.0).toarray()
-    assert (np.sort(three, 1)[:, -3:] == pytest.approx(np.sort(expected, 1)[:, -3:], abs=1e-6))
+    assert np.sort(three, 1)[:, -3:] == pytest.approx(np.sort(expected, 1)[:, -3:], abs=1e-6)
     assert ((three > 0).sum(1) <= 3).all()
 
 

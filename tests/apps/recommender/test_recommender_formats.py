@@ -60,7 +60,10 @@ def test_the_files_of_movielens_100k_need_no_header(tmp_path: Path) -> None:
     (tmp_path / "u.item").write_bytes(
         f"242|Café (1996)|01-Jan-1996||http://x|{flags}\n".encode("latin-1")
     )
-    events, items = read_event_file(tmp_path / "u.data", {}), read_item_file(tmp_path / "u.item", {})
+    events, items = (
+        read_event_file(tmp_path / "u.data", {}),
+        read_item_file(tmp_path / "u.item", {}),
+    )
     assert events.frame.loc[0, ["user_id", "item_id", "value"]].tolist() == ["196", "242", 3.0]
     assert items.frame.to_numpy().tolist() == [["242", "Café (1996)", "Action|Comedy"]]
 

@@ -1,0 +1,137 @@
+"""The final ranking learns what was planted; reasons are what removal really costs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from apps.recommender.features import Features, ranks, standardised
+from apps.recommender.ranking import (
+    TaughtLists,
+    fit_fusion,
+    fit_ranking,
+    gains,
+    load_ranking,
+    save_ranking,
+)
+from apps.recommender.reasons import reason, removal_losses, shared_words, shortened
+from apps.recommender.retrieval import CHANNELS
+from apps.recommender.settings import RankingSettings
+from shared.errors import ModelError
+
+SETTINGS = RankingSettings(rounds=60, leaves=8, learning_rate=0.1)
+NAMES = (*(f"z_{name}" for name in CHANNELS), "cold", "price_distance")
+
+
+def lists_of(rule: str, users: int = 400, each: int = 20) -> TaughtLists:
+    """Candidates with noise in every column; the taken one is the best by `rule`."""
+    rng = np.random.default_rng(2)
+    values = rng.normal(size=(users * each, len(NAMES))).astype(np.float32)
+    values[:, NAMES.index("cold")] = 0.0
+    told = {
+        "together": values[:, 1] + 0.3 * rng.normal(size=len(values)),
+        "near the price": -np.abs(values[:, -1] - 0.5),
+    }[rule]
+    user = np.repeat(np.arange(users), each)
+    gain = np.zeros(len(values), np.int64)
+    gain[told.reshape(users, each).argmax(1) + np.arange(users) * each] = 1
+    return TaughtLists(Features(NAMES, values, np.empty((0, 0), np.float32)), user, gain)
+
+
+def test_the_fusion_finds_the_channel_that_tells() -> None:
+    weights = fit_fusion(lists_of("together"))
+    assert weights[: len(CHANNELS)].argmax() == CHANNELS.index("together")
+    assert weights[1] > 5 * np.delete(weights[: len(CHANNELS)], 1).max()
+    assert (weights[:-1] >= 0).all()
+
+
+def test_lambdamart_learns_a_preference_no_weighted_sum_can_say() -> None:
+    ranking = fit_ranking(lists_of("near the price"), settings=SETTINGS, seed=1, threads=1)
+    assert ranking.kind == "trees"
+    assert ranking.judged["fusion"] < 0.4
+    assert ranking.judged["trees"] > 0.7
+    assert max(ranking.importance, key=lambda name: ranking.importance[name]) == "price_distance"
+
+
+def test_the_fusion_is_kept_where_trees_do_not_beat_it() -> None:
+    few = lists_of("together", users=40)
+    ranking = fit_ranking(few, settings=SETTINGS, seed=1, threads=1)
+    assert ranking.kind == "fusion"
+    assert list(ranking.judged) == ["fusion"]
+
+
+@pytest.mark.parametrize("rule", ["together", "near the price"])
+def test_a_saved_ranking_scores_the_same(rule: str, tmp_path: Path) -> None:
+    lists = lists_of(rule)
+    ranking = fit_ranking(lists, settings=SETTINGS, seed=1, threads=1)
+    save_ranking(ranking, tmp_path)
+    again = load_ranking(tmp_path)
+    assert again.kind == ranking.kind
+    assert again.score(lists.features, 1) == pytest.approx(ranking.score(lists.features, 1))
+
+
+def test_trees_that_were_cut_short_are_refused(tmp_path: Path) -> None:
+    save_ranking(fit_ranking(lists_of("near the price"), settings=SETTINGS, seed=1, threads=1),
+                 tmp_path)  # fmt: skip
+    (tmp_path / "ranking.txt").unlink()
+    with pytest.raises(ModelError) as caught:
+        load_ranking(tmp_path)
+    assert str(caught.value) == f"{tmp_path / 'ranking.txt'}: is missing from the model folder"
+
+
+def test_grades_grow_with_the_weight_of_the_event() -> None:
+    assert gains(np.array([0.5, 1, 3, 8, 1000], np.float32)).tolist() == [1, 1, 2, 4, 5]
+
+
+def test_scores_are_standardised_and_ranked_within_a_user() -> None:
+    user = np.array([0, 0, 1, 1, 1])
+    score = np.array([1, 3, 7, 7, 7], np.float32)
+    scaled, spread = standardised(score, user, 2)
+    assert scaled.tolist() == [-1, 1, 0, 0, 0]
+    assert spread.tolist() == [1, 0]
+    place = ranks(np.array([1, 3, 2, 9, 5], np.float32), user)
+    assert np.expm1(place) == pytest.approx([1, 0, 2, 0, 1])
+
+
+def test_a_loss_is_what_recomputing_without_the_item_shows() -> None:
+    rng = np.random.default_rng(4)
+    weights = rng.random((3, 5))
+    near = rng.random((3, 5, 2)).astype(np.float32)
+    shares = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+    losses = removal_losses(shares, near)
+    for user in range(3):
+        for gone in range(5):
+            rest = np.delete(np.arange(5), gone)
+            left = weights[user, rest] / weights[user, rest].sum()
+            without = left @ near[user, rest]
+            assert losses[user, gone] == pytest.approx(
+                shares[user] @ near[user] - without, abs=1e-5
+            )
+
+
+def test_the_only_item_of_a_history_carries_all_of_it() -> None:
+    losses = removal_losses(np.array([[0.0, 1.0]], np.float32), np.full((1, 2, 1), 0.4, np.float32))
+    assert losses[0, 1, 0] == pytest.approx(0.4)
+
+
+def test_a_reason_is_one_line_for_a_person() -> None:
+    assert reason("Tea pot", "together", (), "popular") == (
+        'because of "Tea pot": often chosen together'
+    )
+    assert reason("Tea pot", "words", ("tea", "pot"), "popular") == (
+        'because of "Tea pot": both: tea, pot'
+    )
+    assert reason(None, "words", (), "popular in the last 30 days") == "popular in the last 30 days"
+
+
+def test_long_titles_are_cut_at_a_blank() -> None:
+    cut = shortened("word " * 30)
+    assert len(cut) <= 60
+    assert cut.endswith("word…")
+    assert shortened("short") == "short"
+
+
+def test_shared_words_are_those_of_both_texts() -> None:
+    assert shared_words("Green Tea with the Pot", "a pot for GREEN tea, with lid") == (
+        "green", "tea", "pot",
+    )  # fmt: skip
