@@ -58,7 +58,7 @@ def show_reason(turn: Turn) -> None:
             y=alt.Y("intent", sort=None, title=None, axis=alt.Axis(labelLimit=260)),
             tooltip=["intent", alt.Tooltip("probability", format=".1%")],
         )
-        .properties(height=150)
+        .properties(height=190)
     )
     st.altair_chart(bars, width="stretch")
     parts = ", ".join(f"{name} {p:.0%}" for name, p in reply.scorers.items())

@@ -100,7 +100,11 @@ def test_a_changed_byte_in_a_model_folder_is_found(
 
 def test_question_answer_tables_become_templates(triptych: Run, tmp_path: Path) -> None:
     pairs = pd.read_csv(
-        Path(__file__).resolve().parents[2] / "data" / "samples" / "chatbot" / "question_answer.csv",
+        Path(__file__).resolve().parents[2]
+        / "data"
+        / "samples"
+        / "chatbot"
+        / "question_answer.csv",
         keep_default_na=False,
     )
     kept = pairs["answer"].value_counts().index[:6]
