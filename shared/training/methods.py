@@ -9,32 +9,49 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from peft import LoraConfig, PeftConfig, get_peft_model
+import torch
+from peft import (
+    AdaLoraConfig,
+    AdaLoraModel,
+    IA3Config,
+    LoraConfig,
+    PeftConfig,
+    TrainableTokensConfig,
+    get_peft_model,
+)
+from tokenizers import AddedToken
 from torch import nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from shared.errors import ModelError
 from shared.modeling.encoder import Encoder
 from shared.training.options import Method, TrainOptions
 
+PROMPT_TOKENS = 16
 _HEADS = re.compile(r"(^|\.)heads\.")
 _LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Names inside a transformer. attention: what LoRA is put beside by default."""
+    """Names inside a transformer. attention: what LoRA is put beside. scaled: the keys, values and
+    outputs that IA3 stretches; outputs: those among them that it stretches on their way in.
+    """
 
     attention: tuple[str, ...]
+    scaled: tuple[str, ...]
+    outputs: tuple[str, ...]
 
 
+_BERT = Architecture(("query", "value"), ("key", "value", "output.dense"), ("output.dense",))
 ARCHITECTURES: Mapping[str, Architecture] = {
-    "bert": Architecture(("query", "value")),
-    "roberta": Architecture(("query", "value")),
-    "xlm-roberta": Architecture(("query", "value")),
-    "camembert": Architecture(("query", "value")),
-    "electra": Architecture(("query", "value")),
-    "mpnet": Architecture(("q", "v")),
-    "distilbert": Architecture(("q_lin", "v_lin")),
+    "bert": _BERT,
+    "roberta": _BERT,
+    "xlm-roberta": _BERT,
+    "camembert": _BERT,
+    "electra": _BERT,
+    "mpnet": Architecture(("q", "v"), ("k", "v", "output.dense"), ("output.dense",)),
+    "distilbert": Architecture(("q_lin", "v_lin"), ("k_lin", "v_lin", "lin2"), ("lin2",)),
 }
 
 
@@ -43,38 +60,89 @@ class MethodRecipe:
     """What a method does unless the options say otherwise.
 
     learning_rate: of the encoder's top layer or of the adapter. head_learning_rate: of new heads.
-    adapter: the PEFT configuration for an architecture, None where the encoder's own weights
-    learn, or nothing of it does. cached: the encoder never changes, so that its vectors are
-    computed once and the heads learn from those.
+    adapter: the PEFT configuration for an encoder, which it may prepare first; None where the
+    encoder's own weights learn, or nothing of it does. cached: the encoder never changes, so that
+    its vectors are computed once and the heads learn from those.
     """
 
     epochs: int
     batch_size: int
     learning_rate: float
     head_learning_rate: float
-    adapter: Callable[[Architecture, TrainOptions], PeftConfig] | None = None
+    adapter: Callable[[Encoder, TrainOptions], PeftConfig] | None = None
     cached: bool = False
 
 
-def _lora(architecture: Architecture, options: TrainOptions) -> PeftConfig:
+def _lora(encoder: Encoder, options: TrainOptions) -> PeftConfig:
     return LoraConfig(
         r=options.adapter_rank,
         lora_alpha=options.adapter_alpha,
         lora_dropout=0.05,
-        target_modules=list(architecture.attention),
+        target_modules=list(architecture_of(encoder).attention),
     )
 
 
-METHODS: Mapping[Method, MethodRecipe] = {
-    Method.FROZEN: MethodRecipe(60, 64, 1e-2, 1e-2, cached=True),
-    Method.FULL: MethodRecipe(6, 32, 1e-4, 1e-3),
-    Method.LORA: MethodRecipe(8, 32, 1e-3, 2e-3, adapter=_lora),
-}
+def _adalora(encoder: Encoder, options: TrainOptions) -> PeftConfig:
+    """LoRA that begins with half as much rank again and takes it away where it matters least.
 
+    The true number of steps is set when training begins (RankAllocation).
+    """
+    return AdaLoraConfig(
+        init_r=options.adapter_rank + options.adapter_rank // 2,
+        target_r=options.adapter_rank,
+        lora_alpha=options.adapter_alpha,
+        lora_dropout=0.05,
+        total_step=1,
+        target_modules=list(architecture_of(encoder).attention),
+    )
+
+
+def _ia3(encoder: Encoder, options: TrainOptions) -> PeftConfig:  # noqa: ARG001
+    names = architecture_of(encoder)
+    return IA3Config(target_modules=list(names.scaled), feedforward_modules=list(names.outputs))
+
+
+def _prompt(encoder: Encoder, options: TrainOptions) -> PeftConfig:  # noqa: ARG001
+    """Prompt tuning as new words that every text begins with, and whose vectors are learned.
+
+    So the prompt is part of the encoder's token table and prefix once training is over, and every
+    runtime, ONNX included, serves it without knowing.
+    """
+    words = [f"[prompt{at}]" for at in range(PROMPT_TOKENS)]
+    encoder.tokenizer.add_tokens(
+        [AddedToken(word, normalized=False, special=True) for word in words], special_tokens=True
+    )
+    old = encoder.model.get_input_embeddings().num_embeddings
+    table = encoder.model.resize_token_embeddings(len(encoder.tokenizer), mean_resizing=False)
+    places = encoder.tokenizer.convert_tokens_to_ids(words)
+    with torch.no_grad():
+        table.weight[places] = table.weight[torch.randint(old, (PROMPT_TOKENS,))]
+    encoder.prefix = "".join(words) + encoder.prefix
+    encoder.max_length = min(encoder.max_length + PROMPT_TOKENS, _positions(encoder.model.config))
+    return TrainableTokensConfig(token_indices=places)
+
+
+def _positions(config: Any) -> int:
+    """Tokens a transformer has positions for; the RoBERTa family counts from padding + 1."""
+    shifted = config.model_type in ("mpnet", "roberta", "xlm-roberta", "camembert")
+    return int(config.max_position_embeddings) - (2 if shifted else 0)
+
+
+METHODS: Mapping[Method, MethodRecipe] = {
+    Method.FROZEN: MethodRecipe(1, 64, 1e-2, 1e-2, cached=True),
+    Method.FULL: MethodRecipe(6, 32, 2e-4, 1e-3),
+    Method.LORA: MethodRecipe(8, 32, 3e-3, 1e-3, adapter=_lora),
+    Method.ADALORA: MethodRecipe(8, 32, 3e-3, 1e-3, adapter=_adalora),
+    Method.IA3: MethodRecipe(8, 32, 1e-2, 1e-3, adapter=_ia3),
+    Method.PROMPT: MethodRecipe(8, 32, 1e-2, 1e-3, adapter=_prompt),
+}
 # Pairs pull at the whole space and not at one label: shorter and gentler.
 PAIR_METHODS: Mapping[Method, MethodRecipe] = {
     Method.FULL: replace(METHODS[Method.FULL], epochs=3, batch_size=64, learning_rate=5e-5),
     Method.LORA: replace(METHODS[Method.LORA], epochs=3, batch_size=64, learning_rate=5e-4),
+    Method.ADALORA: replace(METHODS[Method.ADALORA], epochs=3, batch_size=64, learning_rate=1e-3),
+    Method.IA3: replace(METHODS[Method.IA3], epochs=3, batch_size=64),
+    Method.PROMPT: replace(METHODS[Method.PROMPT], epochs=3, batch_size=64),
 }
 
 
@@ -130,36 +198,72 @@ def apply_method(encoder: Encoder, method: Method, options: TrainOptions) -> Non
 
     Raises ModelError where an adapter does not know the encoder's architecture.
     """
-    encoder.model = prepared(encoder.model, method, options)
-
-
-def prepared(transformer: nn.Module, method: Method, options: TrainOptions) -> nn.Module:
-    """The transformer with the method's adapter around it, and the rest of it frozen."""
     recipe = METHODS[method]
     if recipe.adapter is not None:
+        config = recipe.adapter(encoder, options)
         with warnings.catch_warnings():
             # peft 0.21 still asks transformers 5.23 by a name that is on its way out.
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-            return get_peft_model(
-                transformer, recipe.adapter(architecture_of(transformer), options)
-            )
-    for name, parameter in transformer.named_parameters():
+            encoder.model = get_peft_model(encoder.model, config)
+        return
+    for name, parameter in encoder.model.named_parameters():
         learns = not recipe.cached
         if options.freeze_embeddings and name.startswith("embeddings."):
             learns = False
         parameter.requires_grad_(learns)
-    return transformer
 
 
-def architecture_of(transformer: nn.Module) -> Architecture:
+def architecture_of(encoder: Encoder) -> Architecture:
     """Raises ModelError for a family that is not in ARCHITECTURES."""
-    kind = str(transformer.config.model_type)
+    kind = str(encoder.model.config.model_type)
     if kind not in ARCHITECTURES:
         raise ModelError(
             f"encoder of the family {kind!r}: adapters are known for "
             f"{', '.join(ARCHITECTURES)}; use the method full or frozen"
         )
     return ARCHITECTURES[kind]
+
+
+class RankAllocation(TrainerCallback):  # type: ignore[misc]
+    """AdaLoRA's own clockwork: after each step, take rank from where it matters least.
+
+    A tenth of the steps at full rank, then down, the last third at the ranks reached. An attempt
+    that goes on after a kill begins the running means of importance anew (they remember about
+    seven steps), so for this one method its weights are near an unbroken run's and not equal.
+    """
+
+    def __init__(self, adapter: Any) -> None:
+        self.adapter = adapter
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,  # noqa: ARG002
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **_: Any,
+    ) -> None:
+        config = self.adapter.peft_config["default"]
+        config.total_step = state.max_steps
+        config.tinit = state.max_steps // 10
+        config.tfinal = state.max_steps // 3
+        config.deltaT = max(1, state.max_steps // 50)
+        self.adapter.rankallocator.set_total_step(state.max_steps)
+
+    def on_optimizer_step(
+        self,
+        args: TrainingArguments,  # noqa: ARG002
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **_: Any,
+    ) -> None:
+        self.adapter.update_and_allocate(state.global_step + 1)
+
+
+def adapter_callbacks(model: nn.Module) -> tuple[TrainerCallback, ...]:
+    """What the adapters inside `model` want to be told of the steps."""
+    return tuple(
+        RankAllocation(module) for module in model.modules() if isinstance(module, AdaLoraModel)
+    )
 
 
 def merge_adapter(encoder: Encoder) -> None:

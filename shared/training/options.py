@@ -24,6 +24,9 @@ class Method(StrEnum):
     FROZEN = "frozen"
     FULL = "full"
     LORA = "lora"
+    ADALORA = "adalora"
+    IA3 = "ia3"
+    PROMPT = "prompt"
 
 
 @dataclass(frozen=True)

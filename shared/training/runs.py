@@ -35,7 +35,7 @@ from shared.training.checkpoints import (
 )
 from shared.training.forecast import Forecast, forecast
 from shared.training.machine import machine_of, on_terminal
-from shared.training.methods import Choice, MethodRecipe
+from shared.training.methods import Choice, MethodRecipe, adapter_callbacks
 from shared.training.options import Evaluation, FineTuned, TrainOptions
 
 Arguments = TypeVar("Arguments", bound=TrainingArguments)
@@ -317,6 +317,8 @@ def _watched(
 ) -> None:
     """Add what stops, saves, shows and records the run."""
     trainer.remove_callback(PrinterCallback)
+    for callback in adapter_callbacks(trainer.model):
+        trainer.add_callback(callback)
     trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=options.patience))
     trainer.add_callback(budget)
     trainer.add_callback(

@@ -143,10 +143,12 @@ def test_an_adapter_for_an_unknown_family_says_which_are_known() -> None:
     class Config:
         model_type = "whale"
 
-    transformer = nn.Module()
-    transformer.config = Config()  # type: ignore[assignment]
+    class Whale:
+        model = nn.Module()
+
+    Whale.model.config = Config()  # type: ignore[assignment]
     with pytest.raises(ModelError) as caught:
-        architecture_of(transformer)
+        architecture_of(Whale)  # type: ignore[arg-type]
     assert str(caught.value) == (
         "encoder of the family 'whale': adapters are known for bert, roberta, xlm-roberta, "
         "camembert, electra, mpnet, distilbert; use the method full or frozen"
