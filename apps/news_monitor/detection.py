@@ -335,6 +335,7 @@ class Detector:
         keep_all: bool,
     ) -> None:
         chosen = np.ones_like(scores.score, dtype=bool) if keep_all else scores.score > 0
+        chosen[-1] = True  # what the overview shows
         rows = [
             {
                 "topic_id": self._topic_ids[i],

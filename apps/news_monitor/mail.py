@@ -138,20 +138,6 @@ def compose(evidence: Evidence, envelope: Envelope, at: datetime) -> EmailMessag
     return message
 
 
-def plain_message(sender: str, recipient: str, title: str, text: str, at: datetime) -> EmailMessage:
-    """A mail that is no alert, such as the test mail."""
-    message = EmailMessage(policy=SMTP)
-    message["From"] = _address(sender)
-    message["To"] = _address(recipient)
-    message["Subject"] = title
-    message["Date"] = format_datetime(at)
-    key = hashlib.sha256(f"{recipient} {title} {at.isoformat()}".encode()).hexdigest()[:20]
-    message["Message-ID"] = f"<{key}@{sender_domain(sender)}>"
-    message["Auto-Submitted"] = "auto-generated"
-    message.set_content(text)
-    return message
-
-
 def text_body(evidence: Evidence, envelope: Envelope) -> str:
     heading = f"{'':18}{'now':>8}{'usual':>8}   {'usual range':<14}{'chance':<12}"
     lines = [first_sentence(evidence), "", heading.rstrip()]

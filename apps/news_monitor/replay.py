@@ -36,7 +36,7 @@ from apps.news_monitor.predictions import ActiveModel, label_pending, register_m
 from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.stories import CopyIndex
 from apps.news_monitor.surges import scan
-from apps.news_monitor.tables import MIGRATIONS, VERSION_TABLE, alert
+from apps.news_monitor.tables import MIGRATIONS, REPLAY_DATABASE, VERSION_TABLE, alert
 from apps.news_monitor.trends import trend_frame
 from shared.atomic import write_text
 from shared.errors import DataError
@@ -44,7 +44,7 @@ from shared.intake import take_in
 from shared.storage import create_engine, upgrade
 from shared.tables import Column, sniff_columns, write_table
 
-ALERTS, TREND, OUTBOX, DATABASE = "alerts.jsonl", "trend.csv", "outbox", "replay.db"
+ALERTS, TREND, OUTBOX = "alerts.jsonl", "trend.csv", "outbox"
 DEFAULT_RECIPIENT = "desk@example.com"
 ITEM_COLUMNS = (
     Column("published_at", kind="timestamp", option="--time-column"),
@@ -173,13 +173,13 @@ def _fresh_database(output: Path) -> Engine:
     try:
         output.mkdir(parents=True, exist_ok=True)
         for suffix in ("", "-wal", "-shm"):
-            (output / (DATABASE + suffix)).unlink(missing_ok=True)
+            (output / (REPLAY_DATABASE + suffix)).unlink(missing_ok=True)
         if (output / OUTBOX).is_dir():
             for mail in (output / OUTBOX).glob("alert-*.eml"):
                 mail.unlink()
     except OSError as error:
         raise DataError(f"{output}: cannot be written: {error.strerror}") from None
-    engine = create_engine(f"sqlite:///{output / DATABASE}")
+    engine = create_engine(f"sqlite:///{output / REPLAY_DATABASE}")
     upgrade(engine, MIGRATIONS, VERSION_TABLE)
     return engine
 

@@ -25,6 +25,7 @@ from sqlalchemy import (
 from shared.storage import UtcDateTime
 
 VERSION_TABLE = "news_version"
+REPLAY_DATABASE = "replay.db"
 MIGRATIONS = Path(__file__).parent / "migrations"
 metadata = MetaData()
 
