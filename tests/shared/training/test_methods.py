@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from shared.errors import ModelError, SettingsError
 from shared.modeling.encoder import Encoder
@@ -13,7 +14,9 @@ from shared.modeling.text_model import TextModel
 from shared.training.batches import columns_of
 from shared.training.methods import (
     METHODS,
+    PROMPT_TOKENS,
     RULES,
+    adapter_callbacks,
     apply_method,
     architecture_of,
     choose_method,
@@ -113,6 +116,43 @@ def test_adapters_learn_at_one_rate(tiny_encoder: Path) -> None:
     model = prepared(tiny_encoder, Method.LORA, options)
     groups = parameter_groups(model, METHODS[Method.LORA], options)
     assert {group["lr"] for group in groups} == {1.0, 7.0}
+
+
+def test_adalora_ends_with_the_rank_it_was_given(tiny_encoder: Path) -> None:
+    """Half as much rank again at first; at the end the target is left, all layers summed."""
+    torch.manual_seed(1)
+    model = prepared(tiny_encoder, Method.ADALORA, TrainOptions(adapter_rank=4))
+    (clockwork,) = adapter_callbacks(model)
+    arguments, control = TrainingArguments(output_dir="unused"), TrainerControl()
+    state = TrainerState(max_steps=30)
+    clockwork.on_train_begin(arguments, state, control)
+    optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    batch = model.model.encoder.tokens(["the card is lost", "tea"])
+    for step in range(30):
+        state.global_step = step
+        model(torch.tensor([[0.0], [1.0]]), **batch)["loss"].backward()
+        optimiser.step()
+        clockwork.on_optimizer_step(arguments, state, control)
+        optimiser.zero_grad()
+    ranks = [p for name, p in model.named_parameters() if "lora_E" in name]
+    assert len(ranks) == 4  # query and value of two layers
+    assert sum(p.numel() for p in ranks) == 4 * 6
+    assert sum(int((p != 0).sum()) for p in ranks) == 4 * 4
+
+
+def test_a_prompt_is_a_prefix_of_learned_words(tiny_encoder: Path, tmp_path: Path) -> None:
+    model = prepared(tiny_encoder, Method.PROMPT, TrainOptions()).model
+    learns = {name: p.shape for name, p in model.encoder.named_parameters() if p.requires_grad}
+    assert list(learns.values()) == [torch.Size([PROMPT_TOKENS, 32])]
+    plain = Encoder.from_pretrained(tiny_encoder)
+    ids = model.encoder.tokens(["tea"])["input_ids"][0].tolist()
+    assert len(ids) == len(plain.tokens(["tea"])["input_ids"][0]) + PROMPT_TOKENS
+    assert len(set(ids[1 : 1 + PROMPT_TOKENS])) == PROMPT_TOKENS
+    merge_adapter(model.encoder)
+    model.encoder.save(tmp_path / "m")
+    loaded = Encoder.from_pretrained(tmp_path / "m")
+    assert loaded.tokens(["tea"])["input_ids"][0].tolist() == ids
+    assert loaded.max_length == min(plain.max_length + PROMPT_TOKENS, 64)
 
 
 def test_every_method_but_auto_has_a_recipe() -> None:
