@@ -4,11 +4,11 @@ import shutil
 from pathlib import Path
 
 import httpx
+from httpx2 import HTTPError  # what huggingface_hub speaks through
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HFValidationError,
-    HTTPError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,

@@ -113,4 +113,5 @@ def _merged(labels: NDArray[np.int64], links: NDArray[np.int64]) -> NDArray[np.i
     ends = labels[links]
     graph = sp.coo_matrix((np.ones(ends.shape[1]), (ends[0], ends[1])), (len(labels),) * 2)
     _, components = connected_components(graph, directed=False)
-    return components.astype(np.int64)[labels]
+    merged: NDArray[np.int64] = components.astype(np.int64)[labels]
+    return merged

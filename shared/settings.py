@@ -180,7 +180,7 @@ def _variables(
 ) -> list[tuple[str, tuple[str, ...], str]]:
     """(variable, path of keys, text) of every variable that speaks about this section."""
     prefix = f"{ENVIRONMENT_PREFIX}{section.upper()}__"
-    found = []
+    found: list[tuple[str, tuple[str, ...], str]] = []
     if section == CORE_SECTION:
         short = {f"{ENVIRONMENT_PREFIX}{key.upper()}": key for key in model.model_fields}
         found += [(v, (short[v],), raw) for v, raw in sorted(environ.items()) if v in short]

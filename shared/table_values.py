@@ -75,7 +75,7 @@ def as_timestamps(values: "pd.Series[Any]") -> Converted:
         read = pd.to_datetime(texts[written], utc=True, format="ISO8601", errors="coerce")
         times[written] = read.astype(UTC_TIME)
     for row in np.flatnonzero(times.isna() & ~empty):
-        times.iloc[row] = _mail_date(texts.iloc[row])
+        times.iloc[int(row)] = _mail_date(texts.iloc[int(row)])
     bad = times.isna().to_numpy() & ~empty
     return Converted(times, empty, _shown(texts, bad))
 

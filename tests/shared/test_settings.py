@@ -68,7 +68,7 @@ def test_a_list_in_the_environment_is_json_or_split_at_commas(text: str) -> None
 
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError):
-        News().batch_size = 3  # type: ignore[misc]
+        News().batch_size = 3
 
 
 @pytest.mark.parametrize(
