@@ -54,6 +54,7 @@ def benchmark_recommender(
     seed: int = 13,
     threads: int | None = None,
     method: str = "frozen",
+    base: str = "minilm",
     rivals: tuple[str, ...] = tuple(RIVALS),
     settings: RecommenderSettings | None = None,
     say: Callable[[str], None],
@@ -66,7 +67,7 @@ def benchmark_recommender(
     Raises: DataError when the tables cannot be read or learnt from.
     """
     recipe = RecommenderRecipe(items, events, mapping or {}, settings, rivals)
-    options = TrainOptions(seed=seed, threads=threads, method=method)
+    options = TrainOptions(seed=seed, threads=threads, method=method, base=base)
     with tempfile.TemporaryDirectory() as folder:
         report = recipe.fit(Path(folder) / "model", options=options, home=home, say=say)
     return ShopBenchmark(tuple(_rows(items.name, report)), report.notes)

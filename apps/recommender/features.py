@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 
 from apps.recommender.catalog import Catalog
 from apps.recommender.interactions import DAY
-from apps.recommender.retrieval import CHANNELS, Asked, Candidates, Channels, Rows, Scorer, Scores
+from apps.recommender.retrieval import (
+    CHANNELS,
+    Asked,
+    Candidates,
+    Channels,
+    Rows,
+    Scorer,
+    Scores,
+    VectorScorer,
+)
 
 Matrix = NDArray[np.float32]
 # The flag of an item that nobody has taken yet.
@@ -99,7 +108,9 @@ def describe(
         if name == "together":
             score = np.where(cold, 0, score).astype(np.float32)
         if name == "sequence" and pretend is not None:
-            unmoved = replace(scorers[name], items=channels.worded).pairs(found.user, found.item)
+            people = scorers[name]
+            assert isinstance(people, VectorScorer)
+            unmoved = replace(people, items=channels.worded).pairs(found.user, found.item)
             score = np.where(cold, unmoved, score)
         if name == "popular":
             score = _unknown_as_average(score, cold, found.user, len(asked))

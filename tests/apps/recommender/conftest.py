@@ -113,6 +113,14 @@ def shop(trained: tuple[Path, Report]) -> Recommender:
 
 
 @pytest.fixture
+def quick_settings() -> RecommenderSettings:
+    """The shop's settings with two epochs: for what does not look at quality."""
+    settings = shop_settings()
+    sequence = settings.sequence.model_copy(update={"epochs": 2})
+    return settings.model_copy(update={"sequence": sequence})
+
+
+@pytest.fixture
 def log_of() -> Callable[..., Interactions]:
     """A log from "user: items" in order, day after day."""
 

@@ -1,0 +1,106 @@
+"""Rivals must be right, or beating them means nothing."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from apps.recommender.interactions import Interactions
+from apps.recommender.rivals import EASE_L2, RIVALS, Field, rank_all, rival_field, rival_lists
+from apps.recommender.settings import RecommenderSettings
+from apps.recommender.vectors import unit_rows
+from pipelines.benchmark_recommender import benchmark_recommender
+from shared.settings import Home
+
+TEXTS = ("green tea", "tea pot", "red shoe", "shoe lace", "green cup")
+
+
+@pytest.fixture
+def given(log_of: Callable[..., Interactions]) -> Field:
+    log = log_of({"ann": [0, 1], "bob": [0, 1, 4], "eve": [2, 3], "kim": [2], "lee": [0]}, 5)
+    raw = unit_rows(np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32))
+    return rival_field(
+        log, np.arange(5), raw=raw, texts=TEXTS, settings=RecommenderSettings(), seed=1
+    )
+
+
+def scores_of(name: str, given: Field) -> np.ndarray[tuple[int, ...], np.dtype[np.floating]]:
+    score = RIVALS[name](given)
+    assert score is not None
+    return np.asarray(score(slice(0, len(given.users))))
+
+
+def test_the_most_taken_come_first_and_what_was_had_never(given: Field) -> None:
+    lists = rival_lists(given, ("popular, all time",), k=5)["popular, all time"]
+    assert lists[3, 0] == 0  # kim has 2; item 0 was taken three times
+    for user in range(5):
+        had = set(given.log.items_of(user).tolist())
+        assert not had & set(lists[user].tolist())
+        assert (lists[user] >= 0).sum() == 5 - len(had)
+
+
+def test_windows_of_popularity_need_a_clock(given: Field) -> None:
+    assert RIVALS["popular, last 7 days"](given) is None
+
+
+def test_item_knn_is_the_weighted_sum_of_shrunk_cosines(given: Field) -> None:
+    taken = np.asarray((given.log.matrix > 0).todense()).astype(float)
+    count = taken.sum(0)
+    cosine = taken.T @ taken / (np.sqrt(np.outer(count, count)) + 10.0)
+    np.fill_diagonal(cosine, 0)
+    expected = given.profile.toarray() @ cosine
+    assert scores_of("item-kNN", given) == pytest.approx(expected, abs=1e-5)
+
+
+def test_ease_is_its_closed_form(given: Field) -> None:
+    """Each column solves ridge regression of the item on the others."""
+    taken = np.asarray((given.log.matrix > 0).todense()).astype(float)
+    expected = np.zeros((5, 5))
+    for item in range(5):
+        others = np.delete(np.arange(5), item)
+        x = taken[:, others]
+        expected[others, item] = np.linalg.solve(
+            x.T @ x + EASE_L2 * np.eye(4), x.T @ taken[:, item]
+        )
+    assert scores_of("EASE", given) == pytest.approx(taken @ expected, abs=1e-5)
+
+
+def test_tfidf_prefers_the_texts_of_the_history(given: Field) -> None:
+    scores = scores_of("TF-IDF mean", given)
+    assert scores[4].argmax() == 0  # lee's own item
+    assert np.argsort(-scores[4])[1] in (1, 4)  # tea pot or green cup
+    assert scores[4][[2, 3]].tolist() == [0, 0]
+
+
+def test_ials_finds_who_shops_together(given: Field) -> None:
+    lists = rival_lists(given, ("iALS",), k=1)["iALS"]
+    assert lists[3, 0] == 3  # kim has 2; eve has 2 and 3
+    assert lists[4, 0] == 1  # lee has 0; ann and bob have 0 and 1
+
+
+def test_even_scores_are_not_ranked_by_the_order_of_the_file(given: Field) -> None:
+    nothing = rank_all(lambda part: np.zeros((part.stop - part.start, 5)), given, 3)
+    assert nothing[3].tolist() != [0, 1, 3]
+
+
+def test_the_benchmark_puts_every_rival_beside_the_recommender(
+    shop_files: tuple[Path, Path],
+    tiny_encoder: Path,
+    tmp_path: Path,
+    quick_settings: RecommenderSettings,
+) -> None:
+    found = benchmark_recommender(
+        *shop_files,
+        home=Home(tmp_path),
+        base=str(tiny_encoder),
+        threads=1,
+        settings=quick_settings,
+        say=lambda _: None,
+    )
+    systems = {row.system for row in found.rows}
+    assert systems == {"triptych", *RIVALS}
+    whole = [row for row in found.rows if row.part == "all" and row.measure == "NDCG@10"]
+    assert {row.n for row in whole} == {80}
+    assert all(row.low <= row.value <= row.high for row in whole if row.low and row.high)
+    assert found.notes[0].startswith("NDCG@10 against the best rival, ")
