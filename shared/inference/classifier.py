@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.inference.conformal import conformal_members
-from shared.inference.dense import LinearScorer, nearest_distance
+from shared.inference.dense import KernelScorer, LinearScorer, in_chunks
 from shared.inference.lexical import LexicalScorer
 
 if TYPE_CHECKING:
@@ -52,66 +52,61 @@ class Scores:
 
 
 @dataclass(frozen=True, eq=False)
-class Squash:
-    """From margins to probabilities: softmax or, label by label, sigmoid of slope * z + bias.
-
-    slope: (1,) or (C,); bias: (C,). Where kind is "single" slope = 1 / temperature.
-    """
+class Calibration:
+    """logits = slope * margin + bias. slope: (1,) or (C,), 1 / temperature; bias: (C,)."""
 
     slope: Floats
     bias: Floats
 
-    def __call__(self, margins: Floats, kind: Kind) -> Floats:
-        """(n, C) -> (n, C) in 0..1."""
-        z = margins * self.slope + self.bias
-        if kind == "multi":
-            return np.asarray(0.5 * (1 + np.tanh(z / 2)), dtype=np.float32)
-        e = np.exp(z - z.max(1, keepdims=True))
-        return np.asarray(e / e.sum(1, keepdims=True), dtype=np.float32)
+    def __call__(self, margins: Floats) -> Floats:
+        """(n, C) -> (n, C)."""
+        return np.asarray(margins * self.slope + self.bias, dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class Fusion:
     """How margins become one calibrated answer.
 
-    weights: scorer -> weight of its margins, >= 0. squash: of the weighted sum; parts: of each
-    scorer alone. thresholds: (C,) the probability at which a "multi" label is given.
+    weights: scorer -> weight of its margins, >= 0. whole: calibrates the weighted sum; parts:
+    each scorer alone. thresholds: (C,) the probability at which a "multi" label is given.
     nonconformity: sorted scores of calibration rows that fitted none of the above.
     """
 
     weights: Mapping[str, float]
-    squash: Squash
-    parts: Mapping[str, Squash]
+    whole: Calibration
+    parts: Mapping[str, Calibration]
     thresholds: Floats
     nonconformity: Floats
 
-    def mixed(self, margins: Mapping[str, Floats]) -> Floats:
-        """(n, C) weighted sum of the scorers' margins."""
-        return np.asarray(
-            sum(np.float32(self.weights[name]) * z for name, z in margins.items()),
-            dtype=np.float32,
-        )
+    def logits(self, margins: Mapping[str, Floats]) -> Floats:
+        """(n, C) calibrated logits of the weighted sum of the scorers' margins."""
+        mixed = sum(np.float32(self.weights[name]) * z for name, z in margins.items())
+        return self.whole(np.asarray(mixed, dtype=np.float32))
+
+
+def squashed(logits: Floats, kind: Kind) -> Floats:
+    """(n, C) probabilities: softmax over the labels, or a sigmoid for each."""
+    if kind == "multi":
+        return np.asarray(0.5 * (1 + np.tanh(logits / 2)), dtype=np.float32)
+    e = np.exp(logits - logits.max(1, keepdims=True))
+    return np.asarray(e / e.sum(1, keepdims=True), dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class Scope:
     """Out-of-scope score: a weighted sum of two standardised signals, from in-scope rows alone.
 
-    known: (m, dim) training vectors. means, deviations, weights: (2,) of energy and of the
-    distance to the nearest known vector. in_scope: sorted scores of held-out in-scope rows.
+    means, deviations, weights: (2,) of energy and of the distance to the nearest known vector.
+    in_scope: sorted scores of held-out in-scope rows.
     """
 
-    known: Floats
     means: Floats
     deviations: Floats
     weights: Floats
     in_scope: Floats
 
-    def scores(self, fused: Floats, vectors: Floats) -> Floats:
-        """(n,) from the fused logits (n, C) and the vectors (n, dim); higher is farther out."""
-        return self.combine(energy(fused), nearest_distance(vectors, self.known))
-
-    def combine(self, energies: Floats, distances: Floats) -> Floats:
+    def scores(self, energies: Floats, distances: Floats) -> Floats:
+        """(n,) higher is farther out; 0 is the mean of in-scope rows."""
         signals = (np.stack([energies, distances], 1) - self.means) / self.deviations
         return np.asarray(signals @ self.weights, dtype=np.float32)
 
@@ -124,13 +119,15 @@ def energy(logits: Floats) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class FusedClassifier:
-    """labels: C names in column order. finetuned and tuned are there together or not at all."""
+    """labels: C names in column order. known: (m, dim) training vectors of length 1, of which the
+    dense scorer weighs the first. finetuned and tuned are there together or not at all."""
 
     labels: tuple[str, ...]
     kind: Kind
     embedder: "Embedder"
     lexical: LexicalScorer
-    dense: LinearScorer
+    dense: KernelScorer
+    known: Floats
     fusion: Fusion
     scope: Scope
     finetuned: "Embedder | None" = None
@@ -148,19 +145,42 @@ class FusedClassifier:
         if not len(texts):
             empty = np.empty((0, len(self.labels)), dtype=np.float32)
             return Scores(empty, dict.fromkeys(self.fusion.weights, empty), empty[:, 0])
+        margins, distances = self.margins(
+            texts, vectors=vectors, finetuned_vectors=finetuned_vectors
+        )
+        logits = self.fusion.logits(margins)
+        return Scores(
+            squashed(logits, self.kind),
+            {name: squashed(self.fusion.parts[name](z), self.kind) for name, z in margins.items()},
+            self.scope.scores(energy(logits), distances),
+        )
+
+    def margins(
+        self,
+        texts: Sequence[str],
+        *,
+        vectors: Floats | None = None,
+        finetuned_vectors: Floats | None = None,
+    ) -> tuple[dict[str, Floats], Floats]:
+        """Each scorer's margins (n, C), and the distance to the nearest known vector (n,)."""
         if vectors is None:
             vectors = self.embedder.encode(texts)
-        margins = {LEXICAL: self.lexical.margins(texts), DENSE: self.dense.margins(vectors)}
+        dense, distances = self._dense_margins(vectors)
+        margins = {LEXICAL: self.lexical.margins(texts), DENSE: dense}
         if self.finetuned is not None and self.tuned is not None:
             if finetuned_vectors is None:
                 finetuned_vectors = self.finetuned.encode(texts, normalised=self.tuned.normalised)
             margins[FINETUNED] = self.tuned.margins(finetuned_vectors)
-        fused = self.fusion.mixed(margins)
-        return Scores(
-            self.fusion.squash(fused, self.kind),
-            {name: self.fusion.parts[name](z, self.kind) for name, z in margins.items()},
-            self.scope.scores(fused * self.fusion.squash.slope + self.fusion.squash.bias, vectors),
-        )
+        return margins, distances
+
+    def _dense_margins(self, vectors: Floats) -> tuple[Floats, Floats]:
+        margins = np.empty((len(vectors), len(self.labels)), dtype=np.float32)
+        distances = np.empty(len(vectors), dtype=np.float32)
+        for part in in_chunks(len(vectors)):
+            cosines = vectors[part] @ self.known.T
+            margins[part] = self.dense.margins(cosines)
+            distances[part] = 1 - cosines.max(1)
+        return margins, distances
 
     def predict_proba(
         self,

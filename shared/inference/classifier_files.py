@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from shared.errors import ModelError
-from shared.inference.classifier import FusedClassifier, Fusion, Scope, Squash
-from shared.inference.dense import LinearScorer
+from shared.inference.classifier import Calibration, FusedClassifier, Fusion, Scope
+from shared.inference.dense import KernelScorer, LinearScorer
 from shared.inference.lexical import LexicalScorer, Vocabulary
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ FORMAT = 1
 JSON_NAME = "classifier.json"
 ARRAYS_NAME = "classifier.safetensors"
 # Half precision where the size is: 11 bits of mantissa move a margin by less than 0.001.
-HALVED = ("lexical.weight", "scope.known")
+HALVED = ("lexical.weight", "known")
 
 
 def save_classifier(classifier: FusedClassifier, folder: Path) -> None:
@@ -32,19 +32,19 @@ def save_classifier(classifier: FusedClassifier, folder: Path) -> None:
         "lexical.idf": lexical.idf,
         "lexical.weight": lexical.weight,
         "lexical.bias": lexical.bias,
-        **_linear_arrays("dense", classifier.dense),
-        "fusion.slope": fusion.squash.slope,
-        "fusion.bias": fusion.squash.bias,
+        "dense.weight": classifier.dense.weight,
+        "known": classifier.known,
+        "fusion.slope": fusion.whole.slope,
+        "fusion.bias": fusion.whole.bias,
         "fusion.thresholds": fusion.thresholds,
         "fusion.nonconformity": fusion.nonconformity,
-        "scope.known": scope.known,
         "scope.means": scope.means,
         "scope.deviations": scope.deviations,
         "scope.weights": scope.weights,
         "scope.in_scope": scope.in_scope,
     }
-    for name, squash in fusion.parts.items():
-        arrays[f"parts.{name}.slope"], arrays[f"parts.{name}.bias"] = squash.slope, squash.bias
+    for name, own in fusion.parts.items():
+        arrays[f"parts.{name}.slope"], arrays[f"parts.{name}.bias"] = own.slope, own.bias
     if classifier.tuned is not None:
         arrays |= _linear_arrays("finetuned", classifier.tuned)
     head = {
@@ -52,6 +52,7 @@ def save_classifier(classifier: FusedClassifier, folder: Path) -> None:
         "kind": classifier.kind,
         "labels": classifier.labels,
         "weights": dict(fusion.weights),
+        "dense": {"gamma": classifier.dense.gamma, "floor": classifier.dense.floor},
         "embedder": classifier.embedder.fingerprint,
         "finetuned": None
         if classifier.finetuned is None or classifier.tuned is None
@@ -93,19 +94,19 @@ def load_classifier(
                 arrays["lexical.weight"],
                 arrays["lexical.bias"],
             ),
-            dense=_linear(arrays, "dense", normalised=True),
+            dense=KernelScorer(arrays["dense.weight"], **head["dense"]),
+            known=arrays["known"],
             fusion=Fusion(
                 head["weights"],
-                Squash(arrays["fusion.slope"], arrays["fusion.bias"]),
+                Calibration(arrays["fusion.slope"], arrays["fusion.bias"]),
                 {
-                    name: Squash(arrays[f"parts.{name}.slope"], arrays[f"parts.{name}.bias"])
+                    name: Calibration(arrays[f"parts.{name}.slope"], arrays[f"parts.{name}.bias"])
                     for name in head["weights"]
                 },
                 arrays["fusion.thresholds"],
                 arrays["fusion.nonconformity"],
             ),
             scope=Scope(
-                arrays["scope.known"],
                 arrays["scope.means"],
                 arrays["scope.deviations"],
                 arrays["scope.weights"],

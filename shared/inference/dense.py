@@ -1,5 +1,6 @@
-"""Scorers on vectors: a linear function, and the distance to known vectors."""
+"""Scorers on vectors: a linear function, and a function of the distances to known vectors."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,18 +23,42 @@ class LinearScorer:
         return np.asarray(vectors @ self.weight.T + self.bias, dtype=np.float32)
 
 
-def nearest_distance(
-    vectors: Floats, known: Floats, *, excluded: NDArray[np.bool_] | None = None
-) -> Floats:
-    """(n,) 1 - the highest cosine to a known vector, 0 (a copy) to 2. All vectors of length 1.
+@dataclass(frozen=True, eq=False)
+class KernelScorer:
+    """Kernel least squares on 0/1 targets, which estimates each label's probability.
 
-    excluded: (n, m), known vectors that a row may not see.
+    weight: (m, C) of the first m known vectors. gamma: of exp(-gamma |a - b|^2). floor: what is
+    added before the logarithm, so that a label without support is unlikely and not impossible.
     """
+
+    weight: Floats
+    gamma: float
+    floor: float
+
+    def margins(self, cosines: Floats) -> Floats:
+        """(n, C) log estimates from the cosines (n, >= m) to the known vectors."""
+        kernel = rbf(cosines[:, : len(self.weight)], self.gamma)
+        return np.log(np.maximum(kernel @ self.weight, 0) + np.float32(self.floor))
+
+
+def rbf(cosines: Floats, gamma: float) -> Floats:
+    """exp(-gamma |a - b|^2) of vectors of length 1 with these cosines.
+
+    >>> rbf(np.float32([1.0, 0.0]), 0.5).round(3).tolist()
+    [1.0, 0.36800000071525574]
+    """
+    scale = np.float32(2 * gamma)
+    return np.exp(cosines * scale - scale)
+
+
+def in_chunks(rows: int) -> Iterator[slice]:
+    """Slices of at most CHUNK rows: cosines to all known vectors are big."""
+    return (slice(start, min(start + CHUNK, rows)) for start in range(0, rows, CHUNK))
+
+
+def nearest_distance(vectors: Floats, known: Floats) -> Floats:
+    """(n,) 1 - the highest cosine to a known vector, 0 (a copy) to 2. All vectors of length 1."""
     found = np.empty(len(vectors), dtype=np.float32)
-    for start in range(0, len(vectors), CHUNK):
-        part = slice(start, start + CHUNK)
-        cosines = vectors[part] @ known.T
-        if excluded is not None:
-            cosines[excluded[part]] = -1.0
-        found[part] = 1 - cosines.max(1)
+    for part in in_chunks(len(vectors)):
+        found[part] = 1 - (vectors[part] @ known.T).max(1)
     return found

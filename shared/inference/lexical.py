@@ -7,6 +7,7 @@ under a millisecond, and read Chinese and English in the same text.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ def word_grams(text: str) -> list[str]:
     ['where', 'is', 'my', 'card', 'where is', 'is my', 'my card']
     """
     words = _WORD.findall(text)
-    return words + [f"{a} {b}" for a, b in zip(words, words[1:], strict=False)]
+    return words + [f"{a} {b}" for a, b in pairwise(words)]
 
 
 def char_grams(text: str) -> list[str]:

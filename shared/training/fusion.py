@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,19 +22,20 @@ from shared.evaluation.calibration import (
 from shared.evaluation.metrics import correct, macro_f1
 from shared.inference.classifier import (
     DENSE,
-    FINETUNED,
     LEXICAL,
+    Calibration,
     FusedClassifier,
     Fusion,
     Kind,
     Scope,
-    Squash,
     energy,
+    squashed,
 )
 from shared.inference.dense import LinearScorer, nearest_distance
 from shared.inference.runtime import Embedder
 from shared.training.examples import Examples, check
 from shared.training.examples import folds as make_folds
+from shared.training.kernel import DenseFit, Part, fit_dense
 from shared.training.scorers import Ngrams, fit_lexical, fit_linear, lexical_margins
 
 Floats = NDArray[np.float32]
@@ -44,6 +45,7 @@ FOLDS = 5
 MANY_FOLDS = 10  # where rows are few: a fold's model should not lack much of what the last one has
 FEW_ROWS = 2000
 CROSSFITS = 5
+_NONE = np.empty(0, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -92,17 +94,6 @@ class Held:
     rows: NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
-class Inputs:
-    """Examples with all that is computed once: vectors (n, dim), n-gram counts, truth (n, C)."""
-
-    examples: Examples
-    names: tuple[str, ...]
-    truth: NDArray[np.bool_]
-    vectors: Floats
-    tuned: Floats | None
-
-
 class _Clock:
     """Adds up the seconds of named steps."""
 
@@ -143,63 +134,62 @@ def fit_fused(
     """
     if examples.kind != kind:
         raise DataError(f'examples of kind "{examples.kind}" for a classifier of kind "{kind}"')
-    notes = list(check(examples, validation))
+    if finetuned is not None and (validation is None or not len(validation)):
+        raise DataError("a fine-tuned scorer needs validation rows that it was not trained on")
+    notes = check(examples, validation)
     clock = _Clock(say)
-    inputs = _prepared(examples, embedder, finetuned, finetuned_head)
-    ngrams = Ngrams.of(examples.texts)
+    names = examples.names
+    truth = examples.targets(names)
+    vectors = embedder.encode(examples.texts)
     clock.done("encoding")
+    parts = make_folds(examples, _fold_count(examples, folds), seed) if finetuned is None else ()
+    ngrams = Ngrams.of(examples.texts)
     with threadpool_limits(limits=threads):
-        lexical = fit_lexical(ngrams, inputs.truth, _all(inputs), threads=threads)
-        dense = fit_linear(inputs.vectors, inputs.truth, kind)
-        tuned = finetuned_head
-        if tuned is None and inputs.tuned is not None:
-            tuned = fit_linear(inputs.tuned, inputs.truth, kind)
-    clock.done("scorers")
-    if finetuned is None:
-        held = _out_of_fold(inputs, ngrams, kind, _fold_count(examples, folds), seed, threads)
-    else:
-        if validation is None or not len(validation):
-            raise DataError("a fine-tuned scorer needs validation rows that it was not trained on")
-        held = _validated(inputs, validation, embedder, finetuned, (lexical, dense, tuned))
-    clock.done("out of fold")
-    fusion, crossed = _calibrated(held, kind, seed)
-    parts, fused = _figures(held, fusion, crossed, kind)
-    clock.done("weights and calibration")
+        lexical = fit_lexical(ngrams, truth, np.arange(len(examples)), threads=threads)
+        clock.done("lexical scorer")
+        dense = fit_dense(vectors, truth, parts, seed=seed)
+        clock.done("dense scorer")
+        tuned = _fit_tuned(examples, truth, kind, finetuned, finetuned_head)
+    blank = Fusion({}, _calibration(1.0, np.zeros(len(names))), {}, _NONE, _NONE)
     classifier = FusedClassifier(
-        labels=inputs.names,
+        labels=names,
         kind=kind,
         embedder=embedder,
         lexical=lexical,
-        dense=dense,
-        fusion=fusion,
-        scope=_scope(inputs.vectors, held, fusion),
+        dense=dense.scorer,
+        known=dense.known,
+        fusion=blank,
+        scope=Scope(_NONE, _NONE, _NONE, _NONE),
         finetuned=finetuned,
         tuned=tuned,
     )
-    if out_of_scope:
-        classifier = _with_refused(classifier, held, out_of_scope)
-    clock.done("scope")
-    oof = np.full((len(examples), len(inputs.names)), np.nan, dtype=np.float32)
+    if validation is not None and finetuned is not None:
+        held = _validated(classifier, validation)
+    else:
+        held = _out_of_fold(examples, truth, vectors, ngrams, dense, parts, threads)
+    clock.done("held-out scores")
+    fusion, crossed = _calibrated(held, kind, seed)
+    figures, fused = _figures(held, fusion, crossed, kind)
+    classifier = replace(classifier, fusion=fusion, scope=_scope(held, fusion))
+    if any(text.strip() for text in out_of_scope):
+        classifier = replace(classifier, scope=_weighted(classifier, held, out_of_scope))
+    clock.done("weights and calibration")
+    oof = np.full(truth.shape, np.nan, dtype=np.float32)
     if finetuned is None:
         oof[held.rows] = crossed
-    return FusedFit(classifier, parts, fused, oof, clock.seconds, tuple(notes))
+    return FusedFit(classifier, figures, fused, oof, clock.seconds, notes)
 
 
-def _prepared(
+def _fit_tuned(
     examples: Examples,
-    embedder: Embedder,
+    truth: NDArray[np.bool_],
+    kind: Kind,
     finetuned: Embedder | None,
     head: LinearScorer | None,
-) -> Inputs:
-    names = examples.names
-    tuned = None
-    if finetuned is not None and head is None:
-        tuned = finetuned.encode(examples.texts)
-    return Inputs(examples, names, examples.targets(names), embedder.encode(examples.texts), tuned)
-
-
-def _all(inputs: Inputs) -> NDArray[np.int64]:
-    return np.arange(len(inputs.examples), dtype=np.int64)
+) -> LinearScorer | None:
+    if finetuned is None or head is not None:
+        return head
+    return fit_linear(finetuned.encode(examples.texts), truth, kind)
 
 
 def _fold_count(examples: Examples, folds: int | None) -> int:
@@ -208,56 +198,46 @@ def _fold_count(examples: Examples, folds: int | None) -> int:
 
 
 def _out_of_fold(
-    inputs: Inputs, ngrams: Ngrams, kind: Kind, folds: int, seed: int, threads: int
+    examples: Examples,
+    truth: NDArray[np.bool_],
+    vectors: Floats,
+    ngrams: Ngrams,
+    dense: DenseFit,
+    parts: Sequence[Part],
+    threads: int,
 ) -> Held:
     """Margins of every row from scorers of the other folds; rows never held out are left out."""
-    parts = make_folds(inputs.examples, folds, seed)
-    shape = inputs.truth.shape
-    margins = {name: np.zeros(shape, dtype=np.float32) for name in (LEXICAL, DENSE)}
-    distances = np.zeros(shape[0], dtype=np.float32)
+    lexical = np.zeros(truth.shape, dtype=np.float32)
+    distances = np.zeros(len(truth), dtype=np.float32)
 
-    def one(part: tuple[NDArray[np.int64], NDArray[np.int64]]) -> None:
+    def one(part: Part) -> None:
         train, rows = part
-        lexical = fit_lexical(ngrams, inputs.truth, train)
-        margins[LEXICAL][rows] = lexical_margins(lexical, ngrams, rows)
-        dense = fit_linear(inputs.vectors[train], inputs.truth[train], kind)
-        margins[DENSE][rows] = dense.margins(inputs.vectors[rows])
-        distances[rows] = nearest_distance(inputs.vectors[rows], inputs.vectors[train])
+        scorer = fit_lexical(ngrams, truth, train)
+        lexical[rows] = lexical_margins(scorer, ngrams, rows)
+        distances[rows] = nearest_distance(vectors[rows], vectors[train])
 
     # One thread a fold: liblinear and BLAS release the interpreter lock.
     with threadpool_limits(limits=1), ThreadPoolExecutor(threads) as pool:
         list(pool.map(one, [part for part in parts if len(part[1])]))
     rows = np.sort(np.concatenate([rows for _, rows in parts]))
     return Held(
-        {name: z[rows] for name, z in margins.items()},
-        inputs.truth[rows],
+        {LEXICAL: lexical[rows], DENSE: dense.held[rows]},
+        truth[rows],
         distances[rows],
-        inputs.examples.groups[rows],
+        examples.groups[rows],
         rows,
     )
 
 
-def _validated(
-    inputs: Inputs,
-    validation: Examples,
-    embedder: Embedder,
-    finetuned: Embedder,
-    scorers: tuple,  # type: ignore[type-arg]
-) -> Held:
-    lexical, dense, tuned = scorers
-    known = set(inputs.names)
+def _validated(classifier: FusedClassifier, validation: Examples) -> Held:
+    """Margins of the validation rows whose labels are all known."""
+    known = set(classifier.labels)
     rows = np.array([i for i, y in enumerate(validation.labels) if set(y) <= known], dtype=np.int64)
     if not len(rows):
         raise DataError("no validation row has a label that the training part knows")
     part = validation.take(rows)
-    vectors = embedder.encode(part.texts)
-    margins = {
-        LEXICAL: lexical.margins(part.texts),
-        DENSE: dense.margins(vectors),
-        FINETUNED: tuned.margins(finetuned.encode(part.texts, normalised=tuned.normalised)),
-    }
-    distances = nearest_distance(vectors, inputs.vectors)
-    return Held(margins, part.targets(inputs.names), distances, part.groups, rows)
+    margins, distances = classifier.margins(part.texts)
+    return Held(margins, part.targets(classifier.labels), distances, part.groups, rows)
 
 
 def _calibrated(held: Held, kind: Kind, seed: int) -> tuple[Fusion, Floats]:
@@ -274,10 +254,10 @@ def _calibrated(held: Held, kind: Kind, seed: int) -> tuple[Fusion, Floats]:
         if not rest.any():
             rest = mine
         fusion = _fit_fusion(_only(held.margins, rest), held.truth[rest], kind)
-        crossed[mine] = fusion.squash(fusion.mixed(_only(held.margins, mine)), kind)
+        crossed[mine] = squashed(fusion.logits(_only(held.margins, mine)), kind)
     fusion = _fit_fusion(held.margins, held.truth, kind)
     scores = np.sort(1 - crossed[held.truth])
-    return Fusion(fusion.weights, fusion.squash, fusion.parts, fusion.thresholds, scores), crossed
+    return replace(fusion, nonconformity=scores), crossed
 
 
 def _only(margins: Margins, rows: NDArray[np.bool_]) -> Margins:
@@ -290,38 +270,34 @@ def _fit_fusion(margins: Margins, truth: NDArray[np.bool_], kind: Kind) -> Fusio
     if kind == "single":
         codes = truth.argmax(1)
         pool = fit_pool(stack, codes)
-        weights, squash = pool.weights, _squash(1.0, pool.offsets)
+        weights, whole = pool.weights, _calibration(1.0, pool.offsets)
         parts = {
-            name: _squash(1 / fit_temperature(z, codes), np.zeros(classes))
+            name: _calibration(1 / fit_temperature(z, codes), np.zeros(classes))
             for name, z in margins.items()
         }
     else:
         weights = fit_binary_pool(stack, truth)
         mixed = sum(w * z for w, z in zip(weights, stack, strict=True))
-        squash = _squash(*fit_label_platts(np.asarray(mixed), truth))
+        whole = _calibration(*fit_label_platts(np.asarray(mixed), truth))
         shared = {name: fit_platt(z, truth) for name, z in margins.items()}
-        parts = {name: _squash(p.slope, np.full(classes, p.offset)) for name, p in shared.items()}
+        parts = {
+            name: _calibration(p.slope, np.full(classes, p.offset)) for name, p in shared.items()
+        }
     fusion = Fusion(
         dict(zip(names, map(float, weights), strict=True)),
-        squash,
+        whole,
         parts,
         np.full(classes, 0.5, dtype=np.float32),
-        np.empty(0, dtype=np.float32),
+        _NONE,
     )
     if kind == "single":
         return fusion
-    p = squash(fusion.mixed(margins), kind)
-    return Fusion(
-        fusion.weights,
-        squash,
-        parts,
-        fit_thresholds(p, truth).astype(np.float32),
-        fusion.nonconformity,
-    )
+    p = squashed(fusion.logits(margins), kind)
+    return replace(fusion, thresholds=fit_thresholds(p, truth).astype(np.float32))
 
 
-def _squash(slope: float | NDArray[np.float64], bias: NDArray[np.float64]) -> Squash:
-    return Squash(np.atleast_1d(slope).astype(np.float32), bias.astype(np.float32))
+def _calibration(slope: float | NDArray[np.float64], bias: NDArray[np.float64]) -> Calibration:
+    return Calibration(np.atleast_1d(slope).astype(np.float32), bias.astype(np.float32))
 
 
 def _figures(
@@ -331,7 +307,7 @@ def _figures(
     pull = {name: fusion.weights[name] * float(z.std()) for name, z in held.margins.items()}
     total = sum(pull.values()) or 1.0
     parts = tuple(
-        _judged(name, pull[name] / total, fusion.parts[name](z, kind), held.truth, None)
+        _judged(name, pull[name] / total, squashed(fusion.parts[name](z), kind), held.truth, None)
         for name, z in held.margins.items()
     )
     thresholds = fusion.thresholds if kind == "multi" else None
@@ -362,65 +338,31 @@ def _judged(
     )
 
 
-def _logits(fusion: Fusion, margins: Margins) -> Floats:
-    return np.asarray(fusion.mixed(margins) * fusion.squash.slope + fusion.squash.bias)
-
-
-def _scope(known: Floats, held: Held, fusion: Fusion) -> Scope:
-    energies = energy(_logits(fusion, held.margins))
+def _scope(held: Held, fusion: Fusion) -> Scope:
+    """Both signals count the same until texts that must be refused say otherwise."""
+    energies = energy(fusion.logits(held.margins))
     signals = np.stack([energies, held.distances], 1)
     scope = Scope(
-        known,
         signals.mean(0).astype(np.float32),
         np.maximum(signals.std(0), 1e-6).astype(np.float32),
         np.ones(2, dtype=np.float32),
-        np.empty(0, dtype=np.float32),
+        _NONE,
     )
-    return _rescored(scope, np.ones(2, dtype=np.float32), energies, held.distances)
+    return replace(scope, in_scope=np.sort(scope.scores(energies, held.distances)))
 
 
-def _rescored(scope: Scope, weights: Floats, energies: Floats, distances: Floats) -> Scope:
-    fresh = Scope(scope.known, scope.means, scope.deviations, weights, scope.in_scope)
-    in_scope = np.sort(fresh.combine(energies, distances))
-    return Scope(scope.known, scope.means, scope.deviations, weights, in_scope)
-
-
-def _with_refused(
-    classifier: FusedClassifier, held: Held, out_of_scope: Sequence[str]
-) -> FusedClassifier:
-    """The same with the two signals weighted by what separates these texts from held-out rows."""
-    texts = [text for text in out_of_scope if text.strip()]
-    if not texts:
-        return classifier
+def _weighted(classifier: FusedClassifier, held: Held, out_of_scope: Sequence[str]) -> Scope:
+    """The scope with the weights that best separate these texts from held-out in-scope rows."""
     scope, fusion = classifier.scope, classifier.fusion
-    vectors = classifier.embedder.encode(texts)
-    margins = {LEXICAL: classifier.lexical.margins(texts), DENSE: classifier.dense.margins(vectors)}
-    if classifier.finetuned is not None and classifier.tuned is not None:
-        margins[FINETUNED] = classifier.tuned.margins(
-            classifier.finetuned.encode(texts, normalised=classifier.tuned.normalised)
-        )
-    energies = energy(_logits(fusion, held.margins))
+    margins, distances = classifier.margins([text for text in out_of_scope if text.strip()])
+    energies = energy(fusion.logits(held.margins))
     inside = np.stack([energies, held.distances], 1)
-    outside = np.stack(
-        [energy(_logits(fusion, margins)), nearest_distance(vectors, scope.known)], 1
-    )
+    outside = np.stack([energy(fusion.logits(margins)), distances], 1)
     signals = (np.concatenate([inside, outside]) - scope.means) / scope.deviations
     refused = np.arange(len(signals)) >= len(inside)
     found = LogisticRegression(class_weight="balanced").fit(signals, refused).coef_[0]
     weights = np.maximum(found, 0.0)
     if not weights.any():
-        return classifier
-    fresh = _rescored(
-        scope, (2 * weights / weights.sum()).astype(np.float32), energies, held.distances
-    )
-    return FusedClassifier(
-        classifier.labels,
-        classifier.kind,
-        classifier.embedder,
-        classifier.lexical,
-        classifier.dense,
-        fusion,
-        fresh,
-        classifier.finetuned,
-        classifier.tuned,
-    )
+        return scope
+    fresh = replace(scope, weights=(2 * weights / weights.sum()).astype(np.float32))
+    return replace(fresh, in_scope=np.sort(fresh.scores(energies, held.distances)))

@@ -1,5 +1,4 @@
-"""Fitting the scorers that need no fine-tuning: n-grams with a linear SVM, logistic regression on
-frozen vectors."""
+"""Fitting the scorers: n-grams with a linear SVM, and logistic regression on vectors."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
