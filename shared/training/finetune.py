@@ -143,13 +143,14 @@ class HeadsTrainer(GivenGroups, LearnedCheckpoints, Trainer):  # type: ignore[mi
         batches = LengthGroupedBatches(
             self.rows.lengths, batch_size=self.args.train_batch_size, seed=self.args.seed
         )
-        loader = DataLoader(
+        loader: DataLoader[dict[str, Any]] = DataLoader(
             self.rows,
             batch_sampler=batches,
             collate_fn=self.data_collator,
             pin_memory=self.args.dataloader_pin_memory,
         )
-        return self.accelerator.prepare(loader)
+        prepared: DataLoader[dict[str, Any]] = self.accelerator.prepare(loader)
+        return prepared
 
 
 def check_tasks(tasks: Sequence[HeadTask]) -> None:

@@ -59,10 +59,10 @@ def fit_heads(
         loss: Tensor = objective(targets, vectors=vectors)["loss"]
         reached = loss.item()
         total = loss + penalty * torch.stack([w.square().sum() for w in weights]).sum()
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
         return total
 
-    optimiser.step(closure)
+    optimiser.step(closure)  # type: ignore[no-untyped-call]
     optimiser.zero_grad()
     return reached
 

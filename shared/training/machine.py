@@ -54,7 +54,7 @@ def choose_device(wanted: Device) -> torch.device:
 def bf16_pays(device: torch.device) -> bool:
     """Whether bf16 is in the hardware: emulated, it is slower than fp32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         # avx512_bf16 came with Cooper Lake and Zen 4, amx_bf16 with Sapphire Rapids.
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

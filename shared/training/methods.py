@@ -112,13 +112,14 @@ def _prompt(encoder: Encoder, options: TrainOptions) -> PeftConfig:  # noqa: ARG
     encoder.tokenizer.add_tokens(
         [AddedToken(word, normalized=False, special=True) for word in words], special_tokens=True
     )
-    old = encoder.model.get_input_embeddings().num_embeddings
-    table = encoder.model.resize_token_embeddings(len(encoder.tokenizer), mean_resizing=False)
+    transformer: Any = encoder.model
+    old = transformer.get_input_embeddings().num_embeddings
+    table = transformer.resize_token_embeddings(len(encoder.tokenizer), mean_resizing=False)
     places = encoder.tokenizer.convert_tokens_to_ids(words)
     with torch.no_grad():
         table.weight[places] = table.weight[torch.randint(old, (PROMPT_TOKENS,))]
     encoder.prefix = "".join(words) + encoder.prefix
-    encoder.max_length = min(encoder.max_length + PROMPT_TOKENS, _positions(encoder.model.config))
+    encoder.max_length = min(encoder.max_length + PROMPT_TOKENS, _positions(transformer.config))
     return TrainableTokensConfig(token_indices=places)
 
 
@@ -215,7 +216,8 @@ def apply_method(encoder: Encoder, method: Method, options: TrainOptions) -> Non
 
 def architecture_of(encoder: Encoder) -> Architecture:
     """Raises ModelError for a family that is not in ARCHITECTURES."""
-    kind = str(encoder.model.config.model_type)
+    transformer: Any = encoder.model
+    kind = str(transformer.config.model_type)
     if kind not in ARCHITECTURES:
         raise ModelError(
             f"encoder of the family {kind!r}: adapters are known for "

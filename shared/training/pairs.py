@@ -238,14 +238,20 @@ class _NoModelCard:
         return
 
 
-class MatcherTrainer(  # type: ignore[misc]
-    _NoModelCard, GivenGroups, LearnedCheckpoints, SentenceTransformerTrainer
+class MatcherTrainer(
+    _NoModelCard,
+    GivenGroups,
+    LearnedCheckpoints,
+    SentenceTransformerTrainer,  # type: ignore[misc]
 ):
     """sentence-transformers' trainer with our checkpoints and learning rates by layer."""
 
 
-class ScorerTrainer(  # type: ignore[misc]
-    _NoModelCard, GivenGroups, LearnedCheckpoints, CrossEncoderTrainer
+class ScorerTrainer(
+    _NoModelCard,
+    GivenGroups,
+    LearnedCheckpoints,
+    CrossEncoderTrainer,  # type: ignore[misc]
 ):
     """The cross-encoder's, likewise."""
 
@@ -363,13 +369,14 @@ def _matcher_trainer(model: SentenceTransformer, job: _Job) -> MatcherTrainer:
 
 
 def _matching_loss(model: SentenceTransformer, pairs: Pairs, batch_size: int) -> nn.Module:
+    loss: nn.Module = MultipleNegativesRankingLoss(model, scale=SCALE)
     if pairs.weights is not None:
-        return WeightedRankingLoss(model, scale=SCALE)
-    if batch_size > UNCACHED_BATCH:
-        return CachedMultipleNegativesRankingLoss(
+        loss = WeightedRankingLoss(model, scale=SCALE)
+    elif batch_size > UNCACHED_BATCH:
+        loss = CachedMultipleNegativesRankingLoss(
             model, scale=SCALE, mini_batch_size=UNCACHED_BATCH // 2
         )
-    return MultipleNegativesRankingLoss(model, scale=SCALE)
+    return loss
 
 
 def retrieval_of(pairs: Pairs) -> InformationRetrievalEvaluator:

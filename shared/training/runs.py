@@ -108,7 +108,8 @@ def training_arguments(
         "dataloader_pin_memory": machine.device.type == "cuda",
         "optim": "adamw_torch_fused",
     }
-    return kind(**(settings | more))
+    made: Arguments = kind(**(settings | more))
+    return made
 
 
 def fingerprint(options: TrainOptions, *parts: object) -> str:

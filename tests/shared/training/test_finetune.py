@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from itertools import count
 from pathlib import Path
 
@@ -238,7 +239,7 @@ def test_a_time_budget_ends_the_run_and_says_so(tiny: PretrainedEncoder, tmp_pat
 
 
 def test_tensorboard_gets_the_curves(tiny: PretrainedEncoder, tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    accumulators = import_module("tensorboard.backend.event_processing.event_accumulator")
 
     finetune_classifier(
         [TONE_TASK],
@@ -246,7 +247,7 @@ def test_tensorboard_gets_the_curves(tiny: PretrainedEncoder, tmp_path: Path) ->
         options=replace(QUICK, method="full", epochs=2, logdir=tmp_path / "logs"),
         folder=tmp_path / "m",
     )
-    events = EventAccumulator(str(tmp_path / "logs"))
+    events = accumulators.EventAccumulator(str(tmp_path / "logs"))
     events.Reload()
     assert {"train/loss", "eval/macro_f1", "train/learning_rate"} <= set(events.Tags()["scalars"])
     assert len(events.Scalars("eval/macro_f1")) == 2

@@ -1,5 +1,7 @@
 """Rows of several heads in one table, and batches of similar length that hang on seed and epoch."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,7 +24,7 @@ TOPICS = HeadSpec("topics", "multi", ("bank", "shoe", "tea"))
 NAN = float("nan")
 
 
-def examples(rows: list[tuple[str, tuple[str, ...]]], kind: str) -> Examples:
+def examples(rows: Sequence[tuple[str, tuple[str, ...]]], kind: str) -> Examples:
     return Examples(
         tuple(text for text, _ in rows),
         tuple(labels for _, labels in rows),
