@@ -74,7 +74,7 @@ class ItemFacts:
 
     @cached_property
     def has_categories(self) -> bool:
-        return self.categories.nnz > 0
+        return bool(self.categories.nnz > 0)
 
 
 def item_facts(catalog: Catalog) -> ItemFacts:

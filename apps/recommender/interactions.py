@@ -82,17 +82,6 @@ class Interactions:
             self.has_clock,
         )
 
-    def frame(self, item_ids: Sequence[str]) -> pd.DataFrame:
-        """user_id, item_id, time, weight: what `from_frame` reads back."""
-        return pd.DataFrame(
-            {
-                "user_id": pd.Categorical.from_codes(self.user, list(self.users)),
-                "item_id": pd.Categorical.from_codes(self.item, list(item_ids)),
-                "time": self.time,
-                "weight": self.weight,
-            }
-        )
-
 
 @dataclass(frozen=True)
 class EventReport:
@@ -231,7 +220,7 @@ def _times(raw: RawTable) -> NDArray[np.int64]:
     if "position" in raw.frame:
         return raw.frame["position"].to_numpy(np.int64)
     times = raw.frame["timestamp"].dt.tz_convert("UTC").dt.tz_localize(None)
-    return times.astype("datetime64[us]").astype("int64").to_numpy()
+    return np.asarray(times.astype("datetime64[us]").astype("int64"), np.int64)
 
 
 def _event_weights(
@@ -253,13 +242,14 @@ def _event_weights(
         rated = np.full(len(frame), "value" in frame)
         kind = settings.weights["rating"] if "value" in frame else settings.default
         weight = pd.Series(kind, index=frame.index, dtype="float64")
-    result: NDArray[np.float64] = weight.to_numpy(np.float64).copy()
+    result: NDArray[np.float64] = np.array(weight, np.float64)
     if "value" in frame and rated.any():
-        values = frame["value"].to_numpy(np.float64)
+        values = np.asarray(frame["value"], np.float64)
         highest = np.nanmax(values[rated], initial=0.0)
         if highest > 0:
             share = np.clip(values / highest, 0.1, 1.0)
-            result = np.where(rated & ~np.isnan(share), result * share, result)
+            told = rated & ~np.isnan(share)
+            result[told] *= share[told]
     return result, unknown
 
 

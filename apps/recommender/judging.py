@@ -2,6 +2,7 @@
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from apps.recommender.fitting import Given, HeldOut
 from apps.recommender.interactions import Interactions, ReadLog
@@ -175,7 +176,7 @@ def _rivals_of(recommender: Recommender, targets: Targets, seed: int) -> dict[st
     return {name: judge(found, targets) for name, found in lists.items()}
 
 
-def _part(judged: Judged, rows: np.ndarray) -> Judged:  # type: ignore[type-arg]
+def _part(judged: Judged, rows: NDArray[np.bool_]) -> Judged:
     return Judged(judged.ndcg[rows], judged.recall[rows], judged.mrr[rows], judged.shown)
 
 

@@ -32,7 +32,7 @@ class Histories:
     @property
     def lengths(self) -> NDArray[np.int64]:
         """(users,)"""
-        return self.present.sum(1)
+        return np.asarray(self.present.sum(1), np.int64)
 
     def rows(self, chosen: slice) -> "Histories":
         """Some of the users, with no more columns than the longest of them needs."""

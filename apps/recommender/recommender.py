@@ -209,7 +209,7 @@ class Recommender:
         if self.rules.per_category is None:
             return order[:k]
         kept = capped(order[None, :], self.bundle.catalog.categories, k, self.rules.per_category)
-        return order[kept[0]]
+        return np.asarray(order[kept[0]], np.int64)
 
     @property
     def _popular_reason(self) -> str:

@@ -249,7 +249,8 @@ def candidates(
     refused[blocked] = True
     keys: list[Rows] = []
     bits: list[Rows] = []
-    seen = np.sort(_keys(*asked.seen.nonzero(), n_items))
+    owner, had = asked.seen.nonzero()
+    seen = np.sort(_keys(owner, had, n_items))
     for name, scorer in scorers.items():
         top, _ = scorer.top(wanted)
         user = np.repeat(np.arange(len(asked)), top.shape[1])

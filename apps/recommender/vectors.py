@@ -31,7 +31,8 @@ class Whitening:
 
     def __call__(self, raw: Vectors) -> Vectors:
         """(n, raw) -> (n, d) of unit length."""
-        return unit_rows((raw - self.mean) @ self.axes)
+        whitened: Vectors = ((raw - self.mean) @ self.axes).astype(np.float32)
+        return unit_rows(whitened)
 
     def save(self, folder: Path) -> None:
         save_file(

@@ -50,7 +50,7 @@ def test_movielens_ratings_are_known_by_their_column_names(tmp_path: Path) -> No
     file = tmp_path / "ratings.csv"
     file.write_text("userId,movieId,rating,timestamp\n1,31,2.5,1260759144\n")
     raw = read_event_file(file, {})
-    assert raw.frame.loc[0, ["user_id", "item_id", "value"]].tolist() == ["1", "31", 2.5]
+    assert raw.frame[["user_id", "item_id", "value"]].to_numpy().tolist() == [["1", "31", 2.5]]
     assert raw.renamed == {"user_id": "userId", "item_id": "movieId", "value": "rating"}
 
 
@@ -64,7 +64,9 @@ def test_the_files_of_movielens_100k_need_no_header(tmp_path: Path) -> None:
         read_event_file(tmp_path / "u.data", {}),
         read_item_file(tmp_path / "u.item", {}),
     )
-    assert events.frame.loc[0, ["user_id", "item_id", "value"]].tolist() == ["196", "242", 3.0]
+    assert events.frame[["user_id", "item_id", "value"]].to_numpy().tolist() == [
+        ["196", "242", 3.0]
+    ]
     assert items.frame.to_numpy().tolist() == [["242", "Café (1996)", "Action|Comedy"]]
 
 

@@ -54,7 +54,7 @@ def trained_a_little() -> SequenceModel:
     model = model_of(start_vectors())
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter += 0.1 * torch.randn_like(parameter)
+            parameter.add_(0.1 * torch.randn_like(parameter))
     return model.eval()
 
 
