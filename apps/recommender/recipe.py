@@ -1,6 +1,7 @@
 """Training and evaluation of a recommender: what `triptych train recommender` runs."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -154,7 +155,9 @@ def embed(
     if wanted:
         tuned = tuned_encoder(catalog, parts, raw, settings, base, options, folder / ENCODER, say)
         said = tuned.line
-        if tuned.better:
+        if not tuned.better:
+            shutil.rmtree(folder / ENCODER, ignore_errors=True)
+        else:
             raw = tuned.raw
             note = EncoderNote(base.name, base.sha256, tuned.fingerprint, ENCODER)
     whitening = fit_whitening(raw, settings.sequence.dimensions)

@@ -1,0 +1,54 @@
+"""Fine-tuning the encoder on what is taken together."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from apps.recommender.behaviour import co_engaged
+from apps.recommender.interactions import Interactions
+from apps.recommender.recipe import RecommenderRecipe
+from apps.recommender.settings import EncoderSettings, RecommenderSettings
+from shared.settings import Home
+from shared.training.options import TrainOptions
+
+
+def test_pairs_lie_within_the_window_of_one_user_and_come_once(
+    log_of: Callable[..., Interactions],
+) -> None:
+    log = log_of({"ann": [0, 1, 2, 3], "bob": [1, 0], "eve": [4]}, 5)
+    left, right = co_engaged(log, window=2, most=100, seed=1)
+    pairs = {tuple(sorted(pair)) for pair in zip(left.tolist(), right.tolist(), strict=True)}
+    assert pairs == {(0, 1), (1, 2), (2, 3), (0, 2), (1, 3)}
+    assert len(left) == 5
+
+
+def test_what_everybody_takes_does_not_fill_the_pairs(
+    log_of: Callable[..., Interactions],
+) -> None:
+    """Pair (0, 1) is in 1 history, (2, 3) too, but 2 and 3 are in 60 others apart."""
+    crowd = {f"x{n}": [2 + n % 2] for n in range(120)}
+    log = log_of({"ann": [0, 1], "bob": [2, 3]} | crowd, 4)
+    first = [int(co_engaged(log, window=1, most=1, seed=seed)[0][0]) for seed in range(200)]
+    assert np.mean(np.array(first) == 0) > 0.9
+
+
+def test_a_tuned_encoder_is_kept_only_where_it_ranks_better(
+    shop_files: tuple[Path, Path],
+    tiny_encoder: Path,
+    tmp_path: Path,
+    quick_settings: RecommenderSettings,
+) -> None:
+    recipe = RecommenderRecipe(
+        *shop_files,
+        settings=quick_settings.model_copy(update={"encoder": EncoderSettings(pairs=60)}),
+    )
+    folder = tmp_path / "model"
+    options = TrainOptions(method="full", base=str(tiny_encoder), threads=1, epochs=1)
+    report = recipe.fit(folder, options=options, home=Home(tmp_path), say=lambda _: None)
+    note = next(note for note in report.notes if note.startswith("encoder: "))
+    assert note.startswith("encoder: fine-tuned on ")
+    assert note.endswith((", kept", ", not kept: it is no better"))
+    others = {path.name for path in folder.iterdir() if path.is_dir()} - {"encoder"}
+    assert not others  # no checkpoints are published
+    assert (folder / "encoder").exists() == note.endswith(", kept")
