@@ -11,7 +11,6 @@ import io
 import json
 import re
 import time
-import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -66,10 +65,7 @@ def parse_feed(body: bytes, *, url: str, content_type: str = "", limit: int = 10
     if content_type:
         headers["content-type"] = content_type
     try:
-        with warnings.catch_warnings():
-            # Its own deprecation notes, about fields that are not asked for here.
-            warnings.simplefilter("ignore")
-            found = feedparser.parse(io.BytesIO(safe), response_headers=headers)
+        found = feedparser.parse(io.BytesIO(safe), response_headers=headers)
     except Exception as error:
         # feedparser has raised KeyError, LookupError, RecursionError and UnicodeError on hostile
         # bytes; whatever the next one is, it must cost this feed only, and it is told.
@@ -123,14 +119,17 @@ def _moment(value: Any) -> datetime | None:
 def _entry(raw: Any) -> Entry:
     content = raw.get("content") or [{}]
     summary = _text(raw.get("summary")) or _text(content[0].get("value"))
-    published = _moment(raw.get("published_parsed")) or _moment(raw.get("updated_parsed"))
+    # Read as from a plain dict: feedparser's own get stands in for a missing field by another, and
+    # warns of it.
+    dates = (dict.get(raw, f"{name}_parsed") for name in ("published", "updated", "created"))
+    published = next((at for at in map(_moment, dates) if at is not None), None)
     source = raw.get("source") or {}
     return Entry(
         guid=_text(raw.get("id")),
         url=_text(raw.get("link")),
         title=_text(raw.get("title")),
         summary=summary,
-        published=published or _moment(raw.get("created_parsed")),
+        published=published,
         publisher=_text(source.get("title")) if isinstance(source, dict) else "",
     )
 

@@ -31,8 +31,8 @@ def story_text(title: str, publishers: Sequence[str] = ()) -> str:
 
 
 def exact_key(text: str) -> str:
-    """Letters and digits only: equal for copies that differ in punctuation and case."""
-    return NOT_WORD.sub("", text)
+    """Letters and digits only: equal for copies that differ in punctuation or case."""
+    return NOT_WORD.sub("", text.casefold())
 
 
 def same_numbers(first: str, second: str) -> bool:
@@ -88,7 +88,6 @@ class CopyIndex:
             norm="l2",
             alternate_sign=False,
             binary=True,
-            lowercase=False,
             dtype=np.float32,
         ).transform(texts)
         return vectors
