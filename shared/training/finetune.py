@@ -39,10 +39,10 @@ from shared.training.methods import (
 )
 from shared.training.objectives import HeadsObjective, head_scales, label_weights, measure
 from shared.training.options import Evaluation, FineTuned, Method, TrainOptions
+from shared.training.progress import Stopwatch
 from shared.training.runs import (
     GivenGroups,
     Outcome,
-    Stopwatch,
     checkpoints_of,
     conclude,
     count_parameters,

@@ -129,10 +129,13 @@ def _positions(config: Any) -> int:
     return int(config.max_position_embeddings) - (2 if shifted else 0)
 
 
+# Learning rates: of full the better of 1e-4 and 2e-4, of LoRA the better of 1e-3 and 3e-3, on
+# BANKING77 with 10 rows a label. Those of AdaLoRA, IA3 and prompts, and all of PAIR_METHODS, are
+# the field's customs and were not measured here.
 METHODS: Mapping[Method, MethodRecipe] = {
     Method.FROZEN: MethodRecipe(1, 64, 1e-2, 1e-2, cached=True),
     Method.FULL: MethodRecipe(6, 32, 2e-4, 1e-3),
-    Method.LORA: MethodRecipe(8, 32, 3e-3, 1e-3, adapter=_lora),
+    Method.LORA: MethodRecipe(8, 32, 3e-3, 2e-3, adapter=_lora),
     Method.ADALORA: MethodRecipe(8, 32, 3e-3, 1e-3, adapter=_adalora),
     Method.IA3: MethodRecipe(8, 32, 1e-2, 1e-3, adapter=_ia3),
     Method.PROMPT: MethodRecipe(8, 32, 1e-2, 1e-3, adapter=_prompt),
@@ -173,6 +176,9 @@ class Rule:
         return self.minutes is None or (minutes is not None and minutes <= self.minutes)
 
 
+# Measured on BANKING77 with 10 rows a label, one seed, 1,540 questions: frozen 85.1, LoRA 86.0,
+# full 85.9 (standard error .9). Below 5 rows nothing was measured here; the fusion is what the
+# field recommends there.
 RULES: tuple[Rule, ...] = (
     Rule(Method.FROZEN, "the budget is too short to fine-tune in", minutes=0.5),
     Rule(Method.FROZEN, "the smallest label has too few rows to fine-tune on", rows=4),

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import torch
 from sentence_transformers import (
     CrossEncoder,
     CrossEncoderTrainer,
@@ -16,7 +15,6 @@ from sentence_transformers import (
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
 )
-from sentence_transformers.base.modules import InputModule
 from sentence_transformers.base.sampler import BatchSamplers
 from sentence_transformers.cross_encoder.evaluation import (
     CrossEncoderClassificationEvaluator,
@@ -28,13 +26,11 @@ from sentence_transformers.sentence_transformer.losses import (
     CachedMultipleNegativesRankingLoss,
     MultipleNegativesRankingLoss,
 )
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 from transformers import Trainer, set_seed
 
 from shared.errors import DataError, SettingsError
 from shared.modeling.encoder import Encoder
-from shared.modeling.heads import HeadSpec
 from shared.modeling.text_model import TextModel
 from shared.pretrained import PretrainedEncoder
 from shared.training.checkpoints import LearnedCheckpoints
@@ -48,11 +44,17 @@ from shared.training.methods import (
     parameter_groups,
 )
 from shared.training.options import FineTuned, Method, TrainOptions
+from shared.training.pair_models import (
+    PAIR_HEAD,
+    EncoderInput,
+    PairInput,
+    WeightedRankingLoss,
+)
+from shared.training.progress import Stopwatch
 from shared.training.runs import (
     Arguments,
     GivenGroups,
     Outcome,
-    Stopwatch,
     checkpoints_of,
     conclude,
     count_parameters,
@@ -68,7 +70,6 @@ MEASURED_PAIRS = 2000
 UNCACHED_BATCH = 128
 SCALE = 20.0  # 1 / temperature, so a temperature of .05
 MATCH_METRIC = "cosine_mrr@10"
-PAIR_HEAD = HeadSpec("match", "multi", ("match",))
 
 
 @dataclass(frozen=True)
@@ -177,60 +178,6 @@ def finetune_pair_scorer(
     return job.conclude(outcome, metric, counts)
 
 
-class EncoderInput(InputModule):  # type: ignore[misc]
-    """Our encoder as the one module of a SentenceTransformer."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.tokenizer = encoder.tokenizer
-
-    def preprocess(self, inputs: Sequence[Any], prompt: str | None = None, **_: Any) -> Any:  # noqa: ARG002
-        return self.encoder.tokens(list(inputs))
-
-    def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
-        vectors = self.encoder(features["input_ids"], features["attention_mask"])
-        return {**features, "sentence_embedding": vectors.float()}
-
-    def get_embedding_dimension(self) -> int:
-        return self.encoder.dim
-
-    def save(self, output_path: str, *_: Any, **__: Any) -> None:
-        self.encoder.save(Path(output_path))
-
-
-class PairInput(InputModule):  # type: ignore[misc]
-    """A TextModel with the head "match" as the one module of a CrossEncoder."""
-
-    def __init__(self, model: TextModel) -> None:
-        super().__init__()
-        self.model = model
-        self.tokenizer = model.encoder.tokenizer
-
-    def preprocess(self, inputs: Sequence[Any], prompt: str | None = None, **_: Any) -> Any:  # noqa: ARG002
-        return pair_tokens(self.model.encoder, [pair[0] for pair in inputs], [p[1] for p in inputs])
-
-    def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
-        vectors = self.model.encoder(features["input_ids"], features["attention_mask"])
-        return {**features, "scores": self.model.heads[PAIR_HEAD.name](vectors).float()}
-
-    def save(self, output_path: str, *_: Any, **__: Any) -> None:
-        self.model.save(Path(output_path))
-
-
-class WeightedRankingLoss(MultipleNegativesRankingLoss):  # type: ignore[misc]
-    """In-batch negatives where pair i counts weights[i]; weights of mean 1 arrive as the labels.
-
-    With all weights 1 this is the library's loss.
-    """
-
-    def compute_loss_from_embeddings(self, embeddings: list[Tensor], labels: Tensor) -> Tensor:
-        candidates = torch.cat(embeddings[1:])  # (batch * columns, dim)
-        scores = self.similarity_fct(embeddings[0], candidates) * self.scale  # (batch, candidates)
-        own = torch.arange(len(scores), device=scores.device)
-        return (functional.cross_entropy(scores, own, reduction="none") * labels).mean()
-
-
 class _NoModelCard:
     """Trainer mixin: the library's card, computed with a bar on standard error, is not wanted."""
 
@@ -254,20 +201,6 @@ class ScorerTrainer(
     CrossEncoderTrainer,  # type: ignore[misc]
 ):
     """The cross-encoder's, likewise."""
-
-
-def pair_tokens(encoder: Encoder, lefts: list[str], rights: list[str]) -> dict[str, Tensor]:
-    """Both texts in one row, cut to the encoder's length from the longer of the two."""
-    batch = encoder.tokenizer(
-        [encoder.prefix + left for left in lefts],
-        rights,
-        padding=True,
-        truncation="longest_first",
-        max_length=encoder.max_length,
-        return_token_type_ids=False,
-        return_tensors="pt",
-    )
-    return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,13 @@ from shared.modeling.encoder import Encoder
 from shared.modeling.text_model import TextModel
 from shared.pretrained import PretrainedEncoder
 from shared.training.options import TrainOptions
+from shared.training.pair_models import EncoderInput, WeightedRankingLoss, pair_tokens
 from shared.training.pairs import (
     MATCH_METRIC,
-    EncoderInput,
     Pairs,
     ScoredPairs,
-    WeightedRankingLoss,
     finetune_matcher,
     finetune_pair_scorer,
-    pair_tokens,
     retrieval_of,
 )
 
@@ -184,7 +182,7 @@ def test_a_matcher_cut_off_goes_on_to_the_same_weights(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("shared.training.runs.TimeBudget.on_step_end", cut)
+        patched.setattr("shared.training.progress.TimeBudget.on_step_end", cut)
         with pytest.raises(KeyboardInterrupt):
             train("cut")
     assert train("cut") == 8

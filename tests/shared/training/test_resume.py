@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -35,13 +37,13 @@ class Slow(runs.EpochLines):
 runs.EpochLines = Slow
 train(Path(sys.argv[2]), Path(sys.argv[3]), method=sys.argv[4], checkpoint_minutes=0.0)
 """
-STEPS = 6 * 6  # 96 rows in batches of 16, 6 epochs
+STEPS = 6 * 4  # 96 rows in batches of 16, 4 epochs
 
 
 def train(
-    tiny_encoder: Path, folder: Path, *, method: str, checkpoint_minutes: float, epochs: int = 6
+    tiny_encoder: Path, folder: Path, *, method: str, checkpoint_minutes: float, epochs: int = 4
 ) -> FineTuned:
-    """One run of 36 steps that uses every generator: dropout, shuffled batches, smoothing."""
+    """One run of 24 steps that uses every generator: dropout, shuffled batches, smoothing."""
     rng = random.Random(1)
     words = {"bad": "loss", "good": "profit", "dull": "tea"}
     labels = [rng.choice(sorted(words)) for _ in range(136)]
@@ -81,11 +83,25 @@ def same_weights(one: Path, two: Path) -> bool:
     )
 
 
+@pytest.fixture(scope="module")
+def unbroken(
+    tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], FineTuned]:
+    """The run of a method that nothing disturbs, trained once for the module."""
+    root = tmp_path_factory.mktemp("unbroken")
+
+    @cache
+    def run(method: str) -> FineTuned:
+        return train(tiny_encoder, root / method, method=method, checkpoint_minutes=3.0)
+
+    return run
+
+
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(
-    tiny_encoder: Path, tmp_path: Path, method: str
+    tiny_encoder: Path, tmp_path: Path, unbroken: Callable[[str], FineTuned], method: str
 ) -> None:
-    unbroken = train(tiny_encoder, tmp_path / "unbroken", method=method, checkpoint_minutes=3.0)
+    whole = unbroken(method)
     killed = tmp_path / "killed"
     stop_after = random.SystemRandom().randint(1, STEPS - 8)
     arguments = [str(Path(__file__).parent), str(tiny_encoder), str(killed), method]
@@ -105,10 +121,10 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(
 
     resumed = train(tiny_encoder, killed, method=method, checkpoint_minutes=0.0)
     assert resumed.resumed_at_step == saved[-1]
-    assert resumed.steps == unbroken.steps == STEPS
-    assert same_weights(killed, tmp_path / "unbroken")
+    assert resumed.steps == whole.steps == STEPS
+    assert same_weights(killed, whole.folder)
     assert [e.metrics["macro_f1"] for e in resumed.history] == [
-        e.metrics["macro_f1"] for e in unbroken.history
+        e.metrics["macro_f1"] for e in whole.history
     ]
     assert not killed.with_name("killed.training").exists()
 
@@ -118,16 +134,16 @@ class CutError(Exception):
 
 
 def cut_off(tiny_encoder: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
-    """Run until the model is about to be saved, or until step 20 has been."""
+    """Run until the model is about to be saved, or until step 10 has been."""
 
     def cut(*_: object, **__: object) -> None:
-        if where == "at the end" or 20 in steps_saved(folder):
+        if where == "at the end" or 10 in steps_saved(folder):
             raise CutError
 
     target = (
         "shared.training.finetune.merge_adapter"
         if where == "at the end"
-        else "shared.training.runs.EpochLines.on_step_end"
+        else "shared.training.progress.EpochLines.on_step_end"
     )
     with monkeypatch.context() as patched:
         patched.setattr(target, cut)
@@ -136,21 +152,26 @@ def cut_off(tiny_encoder: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, w
 
 
 def test_a_run_cut_off_after_its_last_step_trains_no_further(
-    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_encoder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    unbroken: Callable[[str], FineTuned],
 ) -> None:
+    whole = unbroken("full")
     cut_off(tiny_encoder, tmp_path / "cut", monkeypatch, "at the end")
     monkeypatch.setattr("transformers.Trainer.train", lambda *_, **__: pytest.fail("trained again"))
     done = train(tiny_encoder, tmp_path / "cut", method="full", checkpoint_minutes=0.0)
-    monkeypatch.undo()
-    whole = train(tiny_encoder, tmp_path / "whole", method="full", checkpoint_minutes=3.0)
     assert done.resumed_at_step == STEPS
     assert done.stopped_because == whole.stopped_because == f"all {STEPS} steps are done"
     assert (done.best_metric, done.best_step) == (whole.best_metric, whole.best_step)
-    assert same_weights(tmp_path / "cut", tmp_path / "whole")
+    assert same_weights(tmp_path / "cut", whole.folder)
 
 
 def test_a_torn_newest_checkpoint_costs_a_step_and_nothing_else(
-    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_encoder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    unbroken: Callable[[str], FineTuned],
 ) -> None:
     folder = tmp_path / "cut"
     cut_off(tiny_encoder, folder, monkeypatch, "in the middle")
@@ -158,9 +179,8 @@ def test_a_torn_newest_checkpoint_costs_a_step_and_nothing_else(
     optimizer = (newest / "optimizer.pt").read_bytes()
     (newest / "optimizer.pt").write_bytes(optimizer[: len(optimizer) // 2])
     done = train(tiny_encoder, folder, method="full", checkpoint_minutes=0.0)
-    assert done.resumed_at_step == 19
-    train(tiny_encoder, tmp_path / "whole", method="full", checkpoint_minutes=3.0)
-    assert same_weights(folder, tmp_path / "whole")
+    assert done.resumed_at_step == 9
+    assert same_weights(folder, unbroken("full").folder)
 
 
 def test_other_options_start_anew(
