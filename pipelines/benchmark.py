@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
+from typing import Protocol
 
 import pandas as pd
 
 from apps.chatbot.recipe import ChatbotRecipe
 from apps.news_monitor.recipe import NewsRecipe
-from apps.recommender.recipe import RecommenderRecipe
+from pipelines.benchmark_recommender import benchmark_recommender
 from pipelines.benchmark_surges import measure_surges
 from pipelines.train import Recipe
 from shared.errors import DataError
@@ -45,6 +46,17 @@ class Row:
     low: float | None
     high: float | None
     seconds: float | None
+
+
+class Figure(Protocol):
+    """Any measured value with its interval, as far as it has one."""
+
+    @property
+    def value(self) -> float | None: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
 
 
 @dataclass(frozen=True)
@@ -78,8 +90,9 @@ def run_benchmark(
     rows: list[Row] = []
     if what == "core":
         rows += list(_core(folder, home, say))
-    trials = _trials(what, folder, items, events)
-    for trial in trials:
+    if what == "recommender":
+        rows += list(_shops(folder, items, events, seeds, home, say))
+    for trial in _trials(what, folder):
         missing = [path for path in trial.needs if not path.exists()]
         if missing:
             say(f"skipped {trial.data}: {missing[0]} is not there")
@@ -108,7 +121,7 @@ def table_of(rows: Sequence[Row]) -> Iterator[str]:
         )
 
 
-def _trials(what: str, sets: Path, items: Path | None, events: Path | None) -> list[Trial]:
+def _trials(what: str, sets: Path) -> list[Trial]:
     frozen: dict[str, object] = {"method": "frozen"}
     if what == "chatbot":
         bank, clinc = sets / "chatbot" / "banking77", sets / "chatbot" / "clinc150"
@@ -134,8 +147,6 @@ def _trials(what: str, sets: Path, items: Path | None, events: Path | None) -> l
             ),
             Trial("Financial PhraseBank", lambda: NewsRecipe((bank,)), frozen, (bank,)),
         ]
-    if what == "recommender":
-        return _shops(sets, items, events, frozen)
     return []
 
 
@@ -167,23 +178,52 @@ def _clinc(table: Path, options: Mapping[str, object]) -> Trial:
 
 
 def _shops(
-    sets: Path, items: Path | None, events: Path | None, options: Mapping[str, object]
-) -> list[Trial]:
-    def shop(name: str, catalogue: Path, log: Path) -> Trial:
-        return Trial(
-            name, lambda: RecommenderRecipe(items=catalogue, events=log), options, (catalogue, log)
-        )
-
-    if items is not None and events is not None:
-        return [shop(items.name, items, events)]
+    sets: Path, items: Path | None, events: Path | None, seeds: Sequence[int], home: Home, say: Say
+) -> Iterator[Row]:
+    """Each shop beside all rivals, its slices too."""
     shops = sets / "recommender"
     beauty, films = shops / "amazon_beauty", shops / "ml100k_plots"
-    return [
-        shop(
-            "Amazon Beauty", beauty / "beauty_items.csv.gz", beauty / "beauty_user_sequences.txt.gz"
+    known = {
+        "Amazon Beauty": (
+            beauty / "beauty_items.csv.gz",
+            beauty / "beauty_user_sequences.txt.gz",
         ),
-        shop("MovieLens-100k, plots", films / "items.csv.gz", films / "ratings.csv.gz"),
-    ]
+        "MovieLens-100k, plots": (films / "items.csv.gz", films / "ratings.csv.gz"),
+    }
+    if items is not None and events is not None:
+        known = {items.name: (items, events)}
+    for name, (catalogue, log) in known.items():
+        if not (catalogue.exists() and log.exists()):
+            say(f"skipped {name}: {catalogue} or {log.name} is not there")
+            continue
+        runs = [
+            benchmark_recommender(catalogue, log, home=home, seed=seed, say=say) for seed in seeds
+        ]
+        for note in runs[0].notes:
+            say(f"{name}: {note}")
+        for row in runs[0].rows:
+            key = (row.system, row.part, row.measure)
+            same = [r for run in runs for r in run.rows if (r.system, r.part, r.measure) == key]
+            system = row.system if row.part == "all" else f"{row.system}, {row.part}"
+            yield _mean_row(name, system, row.measure, same, row.seconds)
+
+
+def _mean_row(
+    data: str, system: str, measure: str, same: Sequence[Figure], seconds: float | None
+) -> Row:
+    """The mean over the seeds of a figure and of both ends of its interval."""
+    lows = [figure.low for figure in same if figure.low is not None]
+    highs = [figure.high for figure in same if figure.high is not None]
+    values = [figure.value for figure in same if figure.value is not None]
+    return Row(
+        data,
+        system,
+        measure,
+        mean(values),
+        mean(lows) if lows else None,
+        mean(highs) if highs else None,
+        seconds,
+    )
 
 
 def _tried(trial: Trial, seeds: Sequence[int], home: Home, say: Say) -> list[Row]:
@@ -216,17 +256,7 @@ def _means(
         same = [m for run in runs for m in run if m.name == measure.name and m.value is not None]
         if measure.name not in SHOWN or not same:
             continue
-        lows = [m.low for m in same if m.low is not None]
-        highs = [m.high for m in same if m.high is not None]
-        yield Row(
-            data,
-            system,
-            measure.name,
-            mean(m.value for m in same if m.value is not None),
-            mean(lows) if lows else None,
-            mean(highs) if highs else None,
-            seconds,
-        )
+        yield _mean_row(data, system, measure.name, same, seconds)
 
 
 def _core(sets: Path, home: Home, say: Say) -> Iterator[Row]:

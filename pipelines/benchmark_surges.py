@@ -68,7 +68,7 @@ def labelled_stream(frame: pd.DataFrame, labeller: Labeller) -> Stream:
 
     def counted(weights: NDArray[np.int64]) -> NDArray[np.int64]:
         total = np.zeros((hours, member.shape[1]), dtype=np.int64)
-        for at, row in zip(hour, weights, strict=True):
+        for at, row in zip(hour.tolist(), weights, strict=True):
             total[at] += row
         return total
 

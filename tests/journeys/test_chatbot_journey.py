@@ -21,7 +21,7 @@ def test_a_question_gets_an_answer_with_its_reason(triptych: Run) -> None:
 
 
 def test_predictions_have_the_contract_columns_and_one_row_for_each_input_row(
-    triptych: Run, inputs: Path, tmp_path: Path
+    triptych: Run, tmp_path: Path
 ) -> None:
     asked = pd.DataFrame({"id": [1, 2, 3], "question": ["where is my order", "", "你好，退款"]})
     asked.to_csv(tmp_path / "in.csv", index=False)
