@@ -128,7 +128,9 @@ def fit_fused(
     finetuned: an encoder fine-tuned on `examples` alone; its weight is then learned on
     `validation`, which it must not have seen. finetuned_head: its own head; else logistic
     regression on its vectors. out_of_scope: texts to be refused; without any the two signals
-    weigh the same. folds: of the out-of-fold rows (5, or 10 where rows are few).
+    weigh the same. folds: of the out-of-fold rows (5, or 10 where rows are few). threads: with 1
+    the fit is repeatable to the bit; with more, probabilities to about 1e-5, because liblinear's
+    threads share one random generator.
 
     Raises DataError: too few labels or rows, or a fine-tuned scorer without validation rows.
     """
