@@ -7,7 +7,6 @@ lost alert; the two are told apart here and decided in `outbox`.
 
 import logging
 import smtplib
-import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -220,7 +219,8 @@ def _decoded(text: bytes) -> str:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError | socket.timeout):
+    # smtplib wraps a time-out of the socket into a lost connection, with the words in its text.
+    if isinstance(error, TimeoutError) or "timed out" in str(error):
         return "no answer in time"
     if isinstance(error, smtplib.SMTPResponseException):
         return _answer(error)

@@ -22,7 +22,8 @@ def rss(items: str, head: str = "") -> str:
 def test_rss_gives_titles_links_dates_and_publisher() -> None:
     feed = parse(
         rss(
-            "<item><title>Oil falls</title><link>https://a.example/1</link><guid isPermaLink='false'>g1</guid>"
+            "<item><title>Oil falls</title><link>https://a.example/1</link>"
+            "<guid isPermaLink='false'>g1</guid>"
             "<description>It &lt;b&gt;fell&lt;/b&gt;.</description>"
             "<pubDate>Tue, 03 Mar 2026 10:00:00 +0100</pubDate>"
             "<source url='https://b.example'>Agency</source></item>"

@@ -1,0 +1,197 @@
+"""Mails that are owed: one row each, retried, told apart, given up."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from email.message import EmailMessage
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, select, update
+
+from apps.news_monitor.alerts import follow_alert, open_alert
+from apps.news_monitor.delivery import (
+    DeliveryError,
+    RefusedForGoodError,
+    UnknownOutcomeError,
+)
+from apps.news_monitor.evidence import Evidence
+from apps.news_monitor.ingest import insert_new
+from apps.news_monitor.outbox import LEASE, DeliveryReport, deliver_due
+from apps.news_monitor.tables import (
+    alert,
+    detector_config,
+    model_version,
+    outbox,
+    recipient,
+    topic,
+)
+
+SENDER = "News <news@bank.example>"
+
+
+class Letterbox:
+    """Takes what it is given, or raises what is next in line."""
+
+    def __init__(self, *errors: DeliveryError) -> None:
+        self.errors = list(errors)
+        self.ids: list[str] = []
+
+    def send(self, message: EmailMessage) -> None:
+        self.ids.append(str(message["Message-ID"]))
+        if self.errors:
+            raise self.errors.pop(0)
+
+
+@pytest.fixture
+def owe(engine: Engine, evidence: Evidence) -> Callable[..., int]:
+    """Opens the alert, as often as asked, for the recipients given."""
+    at = evidence.opened_at
+    with engine.begin() as connection:
+        insert_new(
+            connection, model_version, [{"name": "m", "fingerprint": "f", "first_used_at": at}]
+        )
+        insert_new(connection, topic, [{"name": "Airlines", "enabled": True}])
+        row = {"fingerprint": "c", "model_id": 1, "settings_json": "{}", "created_at": at}
+        insert_new(connection, detector_config, [row])
+
+    def begin(*addresses: str) -> int:
+        with engine.begin() as connection:
+            return open_alert(
+                connection,
+                evidence,
+                [],
+                topic_id=1,
+                config_id=1,
+                config_key="c",
+                addresses=addresses or ("desk@bank.example",),
+                sender=SENDER,
+                now=at,
+            )
+
+    return begin
+
+
+def deliver(engine: Engine, box: Letterbox, now: datetime) -> DeliveryReport:
+    return deliver_due(engine, box, now=now, sender=SENDER, dashboard_url="http://x.example")
+
+
+def mails(engine: Engine) -> list[Any]:
+    with engine.begin() as connection:
+        return list(connection.execute(select(outbox).order_by(outbox.c.id)).all())
+
+
+def test_an_alert_opened_twice_is_one_alert_and_one_mail(
+    engine: Engine, owe: Callable[..., int], evidence: Evidence
+) -> None:
+    assert owe() == owe()
+    box = Letterbox()
+    assert deliver(engine, box, evidence.opened_at).sent == 1
+    assert deliver(engine, box, evidence.opened_at).sent == 0
+    (row,) = mails(engine)
+    assert box.ids == [row.message_id]
+    assert row.message_id.startswith("<alert-1.r1.u1.")
+    assert row.message_id.endswith("@bank.example>")
+    assert (row.state, row.sent_at, row.attempts) == ("sent", evidence.opened_at, 1)
+
+
+def test_each_recipient_has_a_mail_of_its_own(
+    engine: Engine, owe: Callable[..., int], evidence: Evidence
+) -> None:
+    with engine.begin() as connection:
+        insert_new(connection, recipient, [{"email": "off@bank.example", "enabled": False}])
+    owe("a@bank.example", "b@bank.example", "off@bank.example")
+    box = Letterbox()
+    assert deliver(engine, box, evidence.opened_at).sent == 2
+    assert len(set(box.ids)) == 2
+
+
+def test_a_refused_mail_is_kept_and_tried_again_later(
+    engine: Engine, owe: Callable[..., int], evidence: Evidence
+) -> None:
+    owe()
+    at = evidence.opened_at
+    box = Letterbox(DeliveryError("mail server x:25 cannot be reached: Connection refused"))
+    report = deliver(engine, box, at)
+    (row,) = mails(engine)
+    assert (row.state, row.next_try_at) == ("queued", at + timedelta(minutes=1))
+    assert report.waiting == 1
+    assert report.lines == [
+        f"mail {row.message_id} to desk@bank.example not sent: mail server x:25 cannot be reached: "
+        "Connection refused; kept, next attempt 2026-03-11 14:01 UTC"
+    ]
+    assert deliver(engine, box, at + timedelta(seconds=30)).sent == 0
+    assert deliver(engine, box, at + timedelta(minutes=2)).sent == 1
+    assert box.ids[0] == box.ids[1]
+
+
+def test_waits_grow_and_end_after_five_days(
+    engine: Engine, owe: Callable[..., int], evidence: Evidence
+) -> None:
+    owe()
+    now, waits = evidence.opened_at, []
+    box = Letterbox(*[DeliveryError("450 busy")] * 400)
+    for _ in range(6):
+        deliver(engine, box, now)
+        (row,) = mails(engine)
+        waits.append(int((row.next_try_at - now).total_seconds() // 60))
+        now = row.next_try_at
+    assert waits == [1, 5, 15, 60, 60, 60]
+    deliver(engine, box, evidence.opened_at + timedelta(days=5, minutes=1))
+    assert mails(engine)[0].state == "dead"
+
+
+def test_a_recipient_refused_for_good_is_given_up_after_a_day(
+    engine: Engine, owe: Callable[..., int], evidence: Evidence
+) -> None:
+    owe()
+    now, states = evidence.opened_at, []
+    box = Letterbox(*[RefusedForGoodError("550 no such user")] * 4)
+    for _ in range(4):
+        report = deliver(engine, box, now)
+        (row,) = mails(engine)
+        states.append(row.state)
+        now = row.next_try_at
+    assert states == ["queued", "queued", "queued", "dead"]
+    assert report.lines[0].endswith("550 no such user; given up, see the outbox")
+    assert deliver(engine, box, now + timedelta(days=1)).sent == 0
+
+
+def test_an_unknown_outcome_is_tried_once_more_with_the_same_id(
+    engine: Engine, owe: Callable[..., int], evidence: Evidence
+) -> None:
+    owe()
+    at = evidence.opened_at
+    box = Letterbox(UnknownOutcomeError("late"), UnknownOutcomeError("late again"))
+    assert deliver(engine, box, at).unknown == 1
+    assert mails(engine)[0].state == "unknown"
+    assert deliver(engine, box, at + timedelta(minutes=9)).dead == 0
+    assert deliver(engine, box, at + timedelta(minutes=10)).dead == 1
+    assert (len(box.ids), len(set(box.ids))) == (2, 1)
+    assert deliver(engine, box, at + timedelta(days=1)).sent == 0
+
+
+def test_a_sender_that_died_is_replaced_when_its_lease_ends(
+    engine: Engine, owe: Callable[..., int], evidence: Evidence
+) -> None:
+    owe()
+    at = evidence.opened_at
+    with engine.begin() as connection:
+        connection.execute(
+            update(outbox).values(state="sending", attempts=1, lease_until=at + LEASE)
+        )
+    box = Letterbox()
+    assert deliver(engine, box, at + timedelta(minutes=19)).sent == 0
+    assert deliver(engine, box, at + timedelta(minutes=21)).sent == 1
+    assert mails(engine)[0].attempts == 2
+
+
+def test_what_became_of_an_alert_is_written_down(
+    engine: Engine, owe: Callable[..., int], evidence: Evidence
+) -> None:
+    number = owe()
+    over = evidence.opened_at + timedelta(days=1)
+    with engine.begin() as connection:
+        follow_alert(connection, number, 9.5, resolved_at=None)
+        follow_alert(connection, number, 1.0, resolved_at=over)
+        row = connection.execute(select(alert)).one()
+    assert (row.state, row.resolved_at, row.peak_score) == ("resolved", over, 9.5)

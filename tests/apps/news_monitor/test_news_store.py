@@ -1,0 +1,146 @@
+"""Tables, ingest and labels on SQLite and PostgreSQL."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, func, select
+
+from apps.news_monitor.articles import Article
+from apps.news_monitor.bucket_counts import first_bucket_hour, read_counts
+from apps.news_monitor.ingest import epoch_hour, ingest, recent_stories
+from apps.news_monitor.labels import ALL_NEWS, LabelTexts
+from apps.news_monitor.predictions import (
+    ActiveModel,
+    count_unlabelled,
+    label_pending,
+    rebuild_buckets,
+    register_model,
+)
+from apps.news_monitor.stories import CopyIndex
+from apps.news_monitor.tables import bucket, item, metadata, prediction
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+Story = Callable[[str, datetime, str], Article]
+
+
+def test_the_migrations_make_the_tables_that_are_declared(engine: Engine) -> None:
+    with engine.begin() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={"include_name": lambda name, kind, _: kind != "table" or name in metadata.tables},
+        )
+        assert compare_metadata(context, metadata) == []
+
+
+def test_an_article_is_stored_once_however_often_it_comes(engine: Engine, story: Story) -> None:
+    articles = [story("oil report 1", NOW, "A"), story("oil report 2", NOW, "A")]
+    for expected in (2, 0):
+        with engine.begin() as connection:
+            result = ingest(connection, articles, copies=CopyIndex(), fetched=NOW)
+        assert (result.found, result.new) == (2, expected)
+    with engine.begin() as connection:
+        rows = connection.execute(select(item)).all()
+    assert len(rows) == 2
+    assert rows[0].effective_at == NOW
+    assert rows[0].hour == epoch_hour(NOW)
+
+
+def test_a_copy_points_to_its_story_and_is_not_counted(
+    engine: Engine, story: Story, labeller: LabelTexts
+) -> None:
+    title = "airline crash grounds the whole fleet after engine failure"
+    articles = [story(title, NOW + timedelta(hours=n), name) for n, name in enumerate("ABC")]
+    with engine.begin() as connection:
+        result = ingest(connection, articles, copies=CopyIndex(), fetched=NOW)
+        model = register_model(connection, labeller, NOW)
+    assert (result.new, result.copies) == (3, 2)
+    assert label_pending(engine, model, now=NOW, limit=10) == 1
+    with engine.begin() as connection:
+        rows = connection.execute(select(item).order_by(item.c.effective_at)).all()
+        total = connection.execute(select(func.sum(bucket.c.stories))).scalar_one()
+    assert [row.copy_of for row in rows] == [None, rows[0].id, rows[0].id]
+    assert {row.story_id for row in rows} == {rows[0].id}
+    assert total == 1
+
+
+def test_copies_are_found_across_a_restart(engine: Engine, story: Story) -> None:
+    title = "airline crash grounds the whole fleet after engine failure"
+    with engine.begin() as connection:
+        ingest(connection, [story(title, NOW, "A")], copies=CopyIndex(), fetched=NOW)
+    with engine.begin() as connection:
+        again = recent_stories(connection, NOW + timedelta(hours=2))
+        later = [story(title, NOW + timedelta(hours=2), "B")]
+        assert ingest(connection, later, copies=again, fetched=NOW).copies == 1
+
+
+def test_buckets_equal_a_count_by_hand(
+    engine: Engine, labeller: LabelTexts, fill: Callable[[Engine, datetime, int], None]
+) -> None:
+    fill(engine, NOW, 3)
+    with engine.begin() as connection:
+        model = register_model(connection, labeller, NOW)
+        first = first_bucket_hour(connection, model.id)
+        assert first == epoch_hour(NOW - timedelta(days=3))
+        counts = read_counts(
+            connection,
+            model_id=model.id,
+            topics=["Banks", "Oil"],
+            topic_ids=[model.topics["Banks"], model.topics["Oil"]],
+            first_hour=first,
+            end_hour=epoch_hour(NOW),
+        )
+        titles = connection.execute(select(item.c.title)).scalars().all()
+    for column, word in enumerate(("bank", "oil")):
+        mine = [title for title in titles if word in title]
+        assert counts.stories[:, column].sum() == len(mine) == 24
+        assert counts.negative[:, column].sum() == sum("crash" in title for title in mine)
+
+
+def test_an_interrupted_labelling_is_taken_up_again(
+    engine: Engine, labeller: LabelTexts, story: Story
+) -> None:
+    articles = [story(f"oil report {n}", NOW + timedelta(hours=n), "A") for n in range(10)]
+    with engine.begin() as connection:
+        ingest(connection, articles, copies=CopyIndex(), fetched=NOW)
+        model = register_model(connection, labeller, NOW)
+    assert label_pending(engine, model, now=NOW, limit=7, batch=3) == 7
+    with engine.begin() as connection:
+        assert count_unlabelled(connection, model.id) == 3
+    assert label_pending(engine, model, now=NOW, limit=100) == 3
+    assert label_pending(engine, model, now=NOW, limit=100) == 0
+    with engine.begin() as connection:
+        assert connection.execute(select(func.count()).select_from(prediction)).scalar_one() == 10
+        hours = sorted({epoch_hour(article.effective_at) for article in articles})
+        before = connection.execute(select(bucket)).all()
+        rebuild_buckets(connection, model.id, hours)
+        assert sorted(connection.execute(select(bucket)).all()) == sorted(before)
+
+
+class NoTopics:
+    name, fingerprint, topics = "plain@1", "plain-1", ()
+
+    def __init__(self, inner: LabelTexts) -> None:
+        self.label = inner.label
+
+
+def test_a_model_without_topics_counts_everything_as_one(
+    sqlite: Engine, labeller: LabelTexts, story: Story
+) -> None:
+    with sqlite.begin() as connection:
+        articles = [story("weather report 1", NOW, "A"), story("oil crash 2", NOW, "A")]
+        ingest(connection, articles, copies=CopyIndex(), fetched=NOW)
+        model: ActiveModel = register_model(connection, NoTopics(labeller), NOW)
+    assert set(model.topics) == {ALL_NEWS}
+    label_pending(sqlite, model, now=NOW, limit=10)
+    with sqlite.begin() as connection:
+        row = connection.execute(select(bucket)).one()
+    assert (row.stories, row.negative) == (2, 1)
+
+
+def test_a_moment_without_a_zone_is_refused(sqlite: Engine, story: Story) -> None:
+    naive = story("oil report 1", NOW.replace(tzinfo=None), "A")
+    with pytest.raises(Exception, match="has no time zone"), sqlite.begin() as connection:
+        ingest(connection, [naive], copies=CopyIndex(), fetched=NOW)
