@@ -54,7 +54,7 @@ def mean_of(values: ArrayLike) -> Statistic:
     def statistic(weights: NDArray[np.float64]) -> NDArray[np.float64]:
         total = weights @ known.astype(np.float64)
         out = np.full(len(total), np.nan)
-        return np.divide(weights @ clean, total, out=out, where=total > 0)
+        return np.asarray(np.divide(weights @ clean, total, out=out, where=total > 0))
 
     return statistic
 

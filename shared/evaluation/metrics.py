@@ -57,7 +57,7 @@ def correct(truth: ArrayLike, predicted: ArrayLike) -> NDArray[np.bool_]:
         raise ValueError(
             f"truth {np.shape(truth)} and predictions {np.shape(predicted)} must have one shape"
         )
-    return same if same.ndim == 1 else same.all(axis=1)
+    return np.asarray(same if same.ndim == 1 else same.all(axis=1))
 
 
 def one_hot(codes: ArrayLike, classes: int) -> NDArray[np.bool_]:
@@ -66,7 +66,7 @@ def one_hot(codes: ArrayLike, classes: int) -> NDArray[np.bool_]:
     >>> one_hot([1, 0], 3).astype(int).tolist()
     [[0, 1, 0], [1, 0, 0]]
     """
-    return np.asarray(codes)[:, None] == np.arange(classes)
+    return np.asarray(np.asarray(codes)[:, None] == np.arange(classes))
 
 
 def label_scores(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> LabelScores:
@@ -257,7 +257,7 @@ def recall_at(hits: NDArray[np.bool_], relevant: ArrayLike, k: int) -> Floats:
     """
     total = np.asarray(relevant, dtype=np.float64)
     found = hits[:, :k].sum(1).astype(np.float64)
-    return np.divide(found, total, out=np.full(len(found), np.nan), where=total > 0)
+    return np.asarray(np.divide(found, total, out=np.full(len(found), np.nan), where=total > 0))
 
 
 def ndcg_at(hits: NDArray[np.bool_], relevant: ArrayLike, k: int) -> Floats:
@@ -274,7 +274,7 @@ def ndcg_at(hits: NDArray[np.bool_], relevant: ArrayLike, k: int) -> Floats:
     discount = 1 / np.log2(np.arange(2, k + 2))
     best = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(total, k)]
     gained = hits[:, :depth] @ discount[:depth]
-    return np.divide(gained, best, out=np.full(len(gained), np.nan), where=total > 0)
+    return np.asarray(np.divide(gained, best, out=np.full(len(gained), np.nan), where=total > 0))
 
 
 def reciprocal_rank(hits: NDArray[np.bool_]) -> Floats:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -259,7 +259,7 @@ class FusedClassifier:
         }
         for name, own in fusion.parts.items():
             arrays |= {f"parts.{name}.slope": own.slope, f"parts.{name}.bias": own.bias}
-        head = {
+        head: dict[str, Any] = {
             "kind": self.kind,
             "labels": self.labels,
             "embedder": self.embedder.fingerprint,

@@ -38,7 +38,8 @@ class KernelScorer:
     def margins(self, cosines: Floats) -> Floats:
         """(n, C) log estimates from the cosines (n, >= m) to the known vectors."""
         kernel = rbf(cosines[:, : len(self.weight)], self.gamma)
-        return np.log(np.maximum(kernel @ self.weight, 0) + np.float32(self.floor))
+        estimate = np.maximum(kernel @ self.weight, 0) + np.float32(self.floor)
+        return np.asarray(np.log(estimate), dtype=np.float32)
 
 
 def rbf(cosines: Floats, gamma: float) -> Floats:
@@ -48,7 +49,7 @@ def rbf(cosines: Floats, gamma: float) -> Floats:
     [1.0, 0.36800000071525574]
     """
     scale = np.float32(2 * gamma)
-    return np.exp(cosines * scale - scale)
+    return np.asarray(np.exp(cosines * scale - scale))
 
 
 def in_chunks(rows: int) -> Iterator[slice]:

@@ -173,7 +173,8 @@ def split_by(
     distinct = list(dict.fromkeys(keys))
     order = np.random.default_rng(seed).permutation(len(distinct))
     size = Counter(keys)
-    wanted, taken, held = fraction * len(examples), 0, set()
+    wanted, taken = fraction * len(examples), 0
+    held: set[Any] = set()
     for at in order:
         if taken < wanted and len(held) < len(distinct) - 1:
             held.add(distinct[at])
@@ -259,7 +260,7 @@ def _parts(
 
 def _without_twins(examples: Examples, late: NDArray[np.bool_]) -> Split:
     twin = late & np.isin(examples.groups, examples.groups[~late])
-    notes = ()
+    notes: tuple[str, ...] = ()
     if twin.any():
         notes = (f"{int(twin.sum())} validation rows left out: near duplicates of training rows",)
     return _parts(examples, np.flatnonzero(~late), np.flatnonzero(late & ~twin), notes)

@@ -29,6 +29,10 @@ from shared.inference.lexical import LexicalScorer, Vocabulary
 F = np.float32
 
 
+def floats(values: object) -> NDArray[np.float32]:
+    return np.array(values, dtype=np.float32)
+
+
 class Letters:
     """A text's vector counts its letters a to d."""
 
@@ -61,12 +65,10 @@ def made(kind: Kind = "single", *, tuned: bool = False) -> FusedClassifier:
             dict.fromkeys(names, 0.5),
             calibration,
             dict.fromkeys(names, calibration),
-            np.float32([0.3, 0.5, 0.9]),
+            floats([0.3, 0.5, 0.9]),
             np.linspace(0, 0.9, 100, dtype=F),
         ),
-        scope=Scope(
-            np.float32([0, 0.5]), np.float32([1, 0.5]), np.ones(2, F), np.arange(100, dtype=F)
-        ),
+        scope=Scope(floats([0, 0.5]), floats([1, 0.5]), np.ones(2, F), np.arange(100, dtype=F)),
         finetuned=Letters("tuned") if tuned else None,
         tuned=LinearScorer(rng.normal(size=(3, 4)).astype(F), np.zeros(3, F), False)
         if tuned
@@ -131,7 +133,7 @@ def test_a_prediction_holds_what_follows_from_its_probabilities() -> None:
 
 def test_several_labels_are_given_by_their_own_thresholds() -> None:
     classifier = made("multi")
-    p = np.float32([[0.31, 0.4, 0.95], [0.2, 0.5, 0.89]])
+    p = floats([[0.31, 0.4, 0.95], [0.2, 0.5, 0.89]])
     assert classifier.decide(p).tolist() == [[True, False, True], [False, True, False]]
 
 
@@ -145,7 +147,7 @@ def test_the_scope_threshold_loses_the_share_asked_for() -> None:
 
 
 def test_energy_and_softmax_do_not_overflow() -> None:
-    logits = np.float32([[1000, 0, -1000]])
+    logits = floats([[1000, 0, -1000]])
     assert energy(logits).tolist() == [-1000]
     assert squashed(logits, "single").tolist() == [[1, 0, 0]]
     assert squashed(logits, "multi").tolist() == [[1, 0.5, 0]]

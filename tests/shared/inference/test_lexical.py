@@ -3,6 +3,7 @@
 import doctest
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from shared.inference import lexical
@@ -15,6 +16,11 @@ from shared.inference.lexical import (
     weigh,
     word_grams,
 )
+
+
+def floats(values: object) -> NDArray[np.float32]:
+    return np.array(values, dtype=np.float32)
+
 
 TEXTS = ("where is my new card", "my card my card", "refund the money now", "is it lost")
 
@@ -45,7 +51,7 @@ def test_unknown_grams_are_left_out() -> None:
 def test_a_gram_of_idf_zero_neither_counts_nor_takes_length() -> None:
     vocabulary = Vocabulary.from_grams(["card", "lost"], [])
     counts = vocabulary.count(["card lost"])
-    assert weigh(counts, np.float32([1.0, 0.0]), 2).toarray().tolist() == [[1.0, 0.0]]
+    assert weigh(counts, floats([1.0, 0.0]), 2).toarray().tolist() == [[1.0, 0.0]]
 
 
 def test_width_case_and_addresses_are_folded() -> None:
@@ -61,5 +67,5 @@ def test_chinese_beside_english_gives_grams_of_both() -> None:
 
 def test_a_text_without_a_known_gram_gets_the_bias() -> None:
     vocabulary = Vocabulary.from_grams(["card"], [])
-    scorer = LexicalScorer(vocabulary, np.float32([1]), np.float32([[2, -2]]), np.float32([0, 1]))
+    scorer = LexicalScorer(vocabulary, floats([1]), floats([[2, -2]]), floats([0, 1]))
     assert scorer.margins(["?", "card"]).tolist() == [[0, 1], [2, -1]]

@@ -22,6 +22,10 @@ TOPICS = {
 FILLER = "please can you tell me i want to know about the my how do when hello thanks".split()
 
 
+def floats(values: object) -> NDArray[np.float32]:
+    return np.array(values, dtype=np.float32)
+
+
 class BagOfWords:
     """Each word has a random direction; a text is the sum of its words'. `blind` words add none."""
 
@@ -47,7 +51,8 @@ class BagOfWords:
 def texts_of(rows: int, seed: int) -> tuple[list[str], list[tuple[str, ...]]]:
     rng = np.random.default_rng(seed)
     names = list(TOPICS)
-    texts, labels = [], []
+    texts: list[str] = []
+    labels: list[tuple[str, ...]] = []
     for _ in range(rows):
         name = names[rng.integers(3)]
         words = [*rng.choice(TOPICS[name].split(), 2), *rng.choice(FILLER, 5)]
@@ -158,7 +163,7 @@ def test_a_fine_tuned_scorer_is_weighted_on_validation_rows(
 
 
 def test_a_head_of_its_own_is_used_as_it_is(train: Examples, unseen: Examples) -> None:
-    head = LinearScorer(np.zeros((3, 24), np.float32), np.float32([5, 0, 0]), normalised=False)
+    head = LinearScorer(np.zeros((3, 24), np.float32), floats([5, 0, 0]), normalised=False)
     fit = fit_fused(
         train,
         embedder=BagOfWords(),
