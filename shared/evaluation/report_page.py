@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 WORST_LABELS = 40  # labels in the open part of the table; the rest is folded away
 PLOT = 300  # width and height of the calibration plot, pixels
-MARGIN = 40
+MARGIN = 56
 
 _TEMPLATE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -26,6 +26,7 @@ p { margin: .3rem 0 } .soft, small { color: var(--soft) }
 table { border-collapse: collapse; width: 100% } td, th { padding: .3rem .6rem;
   border-bottom: 1px solid var(--line); text-align: left; vertical-align: top }
 th { font-weight: 600; color: var(--soft); font-size: .85rem }
+td.label { overflow-wrap: anywhere } th.wide { width: 50% }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 tr.ours td { font-weight: 600 } .low { color: var(--bad) }
 .cards { display: flex; flex-wrap: wrap; gap: .8rem; margin: 1rem 0 }
@@ -69,8 +70,9 @@ Below the line the model claims too much, above it too little.</p>
 {% endif %}
 {% if report.confusions %}
 <h2>What it mixes up</h2>
-<table><tr><th>It is</th><th>taken for</th><th class="n">times</th><th>for example</th></tr>
-{% for pair in report.confusions %}<tr><td>{{ pair.true }}</td><td>{{ pair.predicted }}</td>
+<table><tr><th>It is</th><th>taken for</th><th class="n">times</th><th class="wide">for example</th></tr>
+{% for pair in report.confusions %}<tr><td class="label">{{ pair.true }}</td>
+<td class="label">{{ pair.predicted }}</td>
 <td class="n">{{ pair.count|whole }}</td><td>{% for text in pair.examples %}<q>{{ text }}</q>
 {% if not loop.last %}<br>{% endif %}{% endfor %}</td></tr>{% endfor %}</table>
 {% endif %}
