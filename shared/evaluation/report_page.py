@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from shared.evaluation.report import CalibrationBin, Measure, Report
 
 WORST_LABELS = 40  # labels in the open part of the table; the rest is folded away
-PLOT = 300  # width and height of the calibration plot, pixels
+PLOT = 280  # width and height of the calibration plot, pixels
 MARGIN = 56
 
 _TEMPLATE = """<!doctype html>
@@ -70,7 +70,8 @@ Below the line the model claims too much, above it too little.</p>
 {% endif %}
 {% if report.confusions %}
 <h2>What it mixes up</h2>
-<table><tr><th>It is</th><th>taken for</th><th class="n">times</th><th class="wide">for example</th></tr>
+<table><tr><th>It is</th><th>taken for</th><th class="n">times</th>
+<th class="wide">for example</th></tr>
 {% for pair in report.confusions %}<tr><td class="label">{{ pair.true }}</td>
 <td class="label">{{ pair.predicted }}</td>
 <td class="n">{{ pair.count|whole }}</td><td>{% for text in pair.examples %}<q>{{ text }}</q>
@@ -176,7 +177,7 @@ def _calibration_plot(bins: Sequence["CalibrationBin"]) -> Markup:
                 f'fill-opacity="0.55"><title>{bin.n} rows: says {100 * bin.confidence:.1f} %, '
                 f"is right {100 * bin.accuracy:.1f} %</title></circle>"
             )
-    width, height = PLOT + 2 * MARGIN, PLOT + 1.5 * MARGIN + 14
+    width, height = PLOT + MARGIN + 24, PLOT + MARGIN / 2 + 44
     lines.append(
         f'<text x="{MARGIN + PLOT / 2}" y="{height - 8}" text-anchor="middle">'
         "how sure it says it is</text>"
