@@ -15,11 +15,13 @@ import pandas as pd
 
 from apps.chatbot.recipe import ChatbotRecipe
 from apps.news_monitor.recipe import NewsRecipe
+from pipelines.benchmark_core import benchmark_core
 from pipelines.benchmark_recommender import benchmark_recommender
 from pipelines.benchmark_surges import measure_surges
 from pipelines.train import Recipe
 from shared.errors import DataError
 from shared.evaluation.report import Measure, Report
+from shared.inference.runtime import Embedder, load_embedder
 from shared.inference.throughput import measure_throughput
 from shared.pretrained import resolve
 from shared.settings import Home
@@ -89,7 +91,7 @@ def run_benchmark(
     folder = datasets or home.datasets
     rows: list[Row] = []
     if what == "core":
-        rows += list(_core(folder, home, say))
+        rows += list(_core(folder, seeds, home, say))
     if what == "recommender":
         rows += list(_shops(folder, items, events, seeds, home, say))
     for trial in _trials(what, folder):
@@ -259,8 +261,19 @@ def _means(
         yield _mean_row(data, system, measure.name, same, seconds)
 
 
-def _core(sets: Path, home: Home, say: Say) -> Iterator[Row]:
-    """Runtimes beside each other on the same texts."""
+def _core(sets: Path, seeds: Sequence[int], home: Home, say: Say) -> Iterator[Row]:
+    """Runtimes beside each other on the same texts, then the fusion beside its parts."""
+    yield from _runtimes(sets, home, say)
+    base = resolve("minilm", cache=home.cache)
+
+    def embedder() -> Embedder:
+        return load_embedder(base.path, prefix=base.prefix, cache=home.cache)
+
+    for row in benchmark_core(sets, embedder, seeds, say):
+        yield Row(row.dataset, row.system, row.metric, row.value, row.low, row.high, row.seconds)
+
+
+def _runtimes(sets: Path, home: Home, say: Say) -> Iterator[Row]:
     table = sets / "chatbot" / "banking77" / "dnnc_valid.csv"
     if not table.exists():
         say(f"skipped runtimes: {table} is not there")

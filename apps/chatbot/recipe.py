@@ -323,6 +323,7 @@ def _match_curve(
 def _write(bot: Bot, folder: Path, *, keep_encoder: bool) -> None:
     if not keep_encoder and (folder / ENCODER_FOLDER).exists():
         shutil.rmtree(folder / ENCODER_FOLDER)
+    folder.mkdir(parents=True, exist_ok=True)
     config = asdict(bot.config)
     (folder / BOT_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     bot.answers.save(folder / ANSWERS_FILE)
