@@ -61,14 +61,14 @@ def labelled_stream(frame: pd.DataFrame, labeller: Labeller) -> Stream:
     first = frame["published_at"].iloc[0].to_pydatetime().astimezone(UTC)
     start = first.replace(hour=0, minute=0, second=0, microsecond=0)
     since = frame["published_at"] - pd.Timestamp(start)
-    hour = (since.dt.total_seconds() // 3600).to_numpy(dtype=np.int64)
-    hours = (int(hour[-1]) // 24 + 1) * 24
+    hour = [int(seconds // 3600) for seconds in since.dt.total_seconds()]
+    hours = (hour[-1] // 24 + 1) * 24
     negative = np.array([label.negative for label in labels], dtype=np.int64)[:, None]
     positive = np.array([label.sentiment == "positive" for label in labels], dtype=np.int64)
 
     def counted(weights: NDArray[np.int64]) -> NDArray[np.int64]:
         total = np.zeros((hours, member.shape[1]), dtype=np.int64)
-        for at, row in zip(hour.tolist(), weights, strict=True):
+        for at, row in zip(hour, weights, strict=True):
             total[at] += row
         return total
 

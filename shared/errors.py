@@ -10,7 +10,7 @@ TriptychError            everything below: the user can mend it; one line, exit 
 
 
 class TriptychError(Exception):
-    """A mistake the user can mend. Its text is one line: what, where, what is allowed, the way out."""
+    """A mistake the user can mend, told in one line: what, where, what is allowed, the way out."""
 
 
 class SettingsError(TriptychError):

@@ -1,7 +1,7 @@
 """One database for all applications: SQLite by default, PostgreSQL by URL, one schema by Alembic.
 
-Every application declares its own tables and keeps its own migrations and version table, so that one
-can be upgraded without the others.
+Every application declares its own tables and keeps its own migrations and version table, so that
+one can be upgraded without the others.
 """
 
 from collections.abc import Iterator
@@ -36,14 +36,22 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_bind_param(
+        self,
+        value: datetime | None,
+        dialect: Dialect,  # noqa: ARG002  SQLAlchemy passes it
+    ) -> datetime | None:
         if value is None:
             return None
         if value.tzinfo is None:
             raise ValueError(f"{value!r} has no time zone; store aware datetimes only")
         return value.astimezone(UTC)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(
+        self,
+        value: datetime | None,
+        dialect: Dialect,  # noqa: ARG002  SQLAlchemy passes it
+    ) -> datetime | None:
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

@@ -180,7 +180,7 @@ def _known(examples: Examples, names: Sequence[str]) -> Examples:
 
 
 def _loss_on(fit: FusedFit, trained: Examples, part: Examples) -> float:
-    """Mean negative log-likelihood (nats a row) of out-of-fold predictions on the rows of `part`."""
+    """Mean negative log-likelihood (nats a row) of out-of-fold predictions on rows of `part`."""
     place = {text: row for row, text in enumerate(trained.texts)}
     rows = np.array([place[text] for text in part.texts], dtype=np.int64)
     held = fit.out_of_fold[rows]  # (m, C)

@@ -15,6 +15,10 @@ from pipelines.fetch_data import SETS, fetch_set
 from shared.errors import DataError, ServiceError
 
 
+def quiet(_: str) -> None:
+    """Progress nobody asked for."""
+
+
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -115,10 +119,10 @@ def test_a_home_that_has_changed_is_refused_and_nothing_is_lost(
     served, address = mirror
     name, sets = "twitter_fin_topic", tmp_path / "sets"
     put(served, name, {"train.csv": b"text,label\nold,1\n"})
-    folder = fetch_set(name, sets, say=[].append, mirror=address).folder
+    folder = fetch_set(name, sets, say=quiet, mirror=address).folder
     put(served, name, {"train.csv": b"text,label\nnew,1\n"})
     with pytest.raises(DataError) as caught:
-        fetch_set(name, sets, say=[].append, mirror=address)
+        fetch_set(name, sets, say=quiet, mirror=address)
     assert str(caught.value) == (
         f"{folder}: train.csv has changed at its home since it was fetched; remove that folder "
         "to accept the new rows"
@@ -130,7 +134,7 @@ def test_an_absent_file_is_one_line_and_leaves_nothing(
     mirror: tuple[Path, str], tmp_path: Path
 ) -> None:
     with pytest.raises(ServiceError, match=r"answered 404; nothing was changed$"):
-        fetch_set("clinc150", tmp_path / "sets", say=[].append, mirror=mirror[1])
+        fetch_set("clinc150", tmp_path / "sets", say=quiet, mirror=mirror[1])
     assert not (tmp_path / "sets").exists()
 
 
@@ -138,18 +142,18 @@ def test_a_page_instead_of_the_archive_is_refused(mirror: tuple[Path, str], tmp_
     served, address = mirror
     put(served, "ml_latest_small", {"ml-latest-small.zip": b"<html>please log in</html>"})
     with pytest.raises(DataError, match="its home serves something else than expected"):
-        fetch_set("ml_latest_small", tmp_path / "sets", say=[].append, mirror=address)
+        fetch_set("ml_latest_small", tmp_path / "sets", say=quiet, mirror=address)
     assert list((tmp_path / "sets").iterdir()) == []
 
 
 def test_an_unreachable_home_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ServiceError, match="check the network, or name a mirror with --mirror"):
-        fetch_set("clinc150", tmp_path, say=[].append, mirror="http://127.0.0.1:9")
+        fetch_set("clinc150", tmp_path, say=quiet, mirror="http://127.0.0.1:9")
 
 
 def test_an_unknown_set_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
-        fetch_set("mnist", tmp_path, say=[].append)
+        fetch_set("mnist", tmp_path, say=quiet)
     assert str(caught.value) == (
         "no data set named 'mnist'; known are: banking77, clinc150, ml_latest_small, "
         "twitter_fin_sentiment, twitter_fin_topic"
