@@ -130,7 +130,7 @@ class Detector:
             return report
         last = int(until.timestamp() // 3600) // self._cadence * self._cadence
         if mark is None:
-            mark = last - 1 if since is None else int(since.timestamp() // 3600) - 1
+            mark = last - 1 if since is None else int(since.timestamp() // 3600)
         begin = max(mark, first)
         ends = [h for h in range(begin + 1, last + 1) if h % self._cadence == 0]
         for week in sorted({(h - 1) // WEEK for h in ends}):

@@ -99,6 +99,7 @@ def replay(
     """
     begun = time.monotonic()
     say = say or LOG.info
+    _clear(output)
     frame, rejected = read_items(items, mapping=mapping, output=output, say=say)
     if labeller is None:
         labeller = GivenLabels.from_frame(frame, items)
@@ -168,8 +169,8 @@ def read_items(
     return frame[kept + [c for c in LABEL_COLUMNS if c in frame]], len(table.rejects)
 
 
-def _fresh_database(output: Path) -> Engine:
-    """An empty database in the output folder; an earlier replay's files there are removed."""
+def _clear(output: Path) -> None:
+    """Make the folder; an earlier replay's database and mails in it are removed."""
     try:
         output.mkdir(parents=True, exist_ok=True)
         for suffix in ("", "-wal", "-shm"):
@@ -179,6 +180,9 @@ def _fresh_database(output: Path) -> Engine:
                 mail.unlink()
     except OSError as error:
         raise DataError(f"{output}: cannot be written: {error.strerror}") from None
+
+
+def _fresh_database(output: Path) -> Engine:
     engine = create_engine(f"sqlite:///{output / REPLAY_DATABASE}")
     upgrade(engine, MIGRATIONS, VERSION_TABLE)
     return engine

@@ -1,0 +1,121 @@
+"""The pages over a replayed stream, and over nothing; they never load a model."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from apps.news_monitor.articles import Article
+from apps.news_monitor.labels import LabelTexts
+from apps.news_monitor.page_data import (
+    alert_rows,
+    databases,
+    last_detector,
+    reading,
+    source_frame,
+    topic_tiles,
+    topic_trend,
+)
+from apps.news_monitor.replay import replay
+from apps.news_monitor.settings import NewsSettings, SurgeSettings
+from shared.settings import Home
+
+PAGES = Path(__file__).resolve().parents[3] / "apps" / "news_monitor"
+END = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def home(
+    ordinary: Callable[[datetime, int], list[Article]], labeller: LabelTexts, tmp_path: Path
+) -> Home:
+    rows = [(a.published_at, a.title, a.publisher) for a in ordinary(END, 40)]
+    rows += [
+        (END - timedelta(hours=n + 1), f"oil crash <b>{50000 + n}</b>", "ABC"[n % 3])
+        for n in range(10)
+    ]
+    path = tmp_path / "items.csv"
+    pd.DataFrame(rows, columns=["published_at", "title", "source"]).to_csv(path, index=False)
+    home = Home(tmp_path / "home")
+    replay(
+        path,
+        output=home.reports / "demo",
+        labeller=labeller,
+        settings=NewsSettings(surges=SurgeSettings(cadence_hours=24)),
+        since=END - timedelta(days=3),
+        until=END,
+    )
+    return home
+
+
+def open_page(name: str, home: Home, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    monkeypatch.setenv("TRIPTYCH_HOME", str(home.root))
+    page = AppTest.from_file(str(PAGES / f"{name}.py"), default_timeout=60).run()
+    assert not page.exception
+    return page
+
+
+def test_the_tables_say_what_the_pages_show(home: Home) -> None:
+    (url,) = databases(home, {}).values()
+    with reading(url) as connection:
+        assert connection is not None
+        detector = last_detector(connection)
+        assert detector is not None
+        tiles = topic_tiles(connection, detector)
+        trend = topic_trend(connection, detector, "Oil", 10)
+        (row,) = alert_rows(connection)
+        assert source_frame(connection).empty
+    assert tiles[0].topic == "Oil"
+    assert (tiles[0].state, tiles[0].why) == ("firing", "above every gate")
+    assert tiles[0].score >= tiles[0].threshold
+    assert {tile.why for tile in tiles[1:]} == {"too few negative stories"}
+    assert len(trend) == 10
+    assert row.evidence.topic == "Oil"
+    assert row.mails == {"desk@example.com": "sent"}
+
+
+def test_the_overview_shows_each_topic(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_page("overview_page", home, monkeypatch)
+    assert [metric.label for metric in page.metric] == ["Oil", "Airlines", "Banks"]
+    assert "firing" in page.markdown[0].value
+    page.main.selectbox[0].select("Banks").run()
+    assert not page.exception
+
+
+def test_the_alert_is_shown_with_its_stories(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_page("alerts_page", home, monkeypatch)
+    assert page.subheader[0].value.startswith("Bad news about Oil is surging: ")
+    listing, stories = page.dataframe
+    assert listing.value["topic"].tolist() == ["Oil"]
+    assert stories.value["story"].str.startswith("oil crash 5").any()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("overview_page", "Nothing has been read yet. Start the monitor with `triptych news run`."),
+        (
+            "alerts_page",
+            "No alert yet. `triptych news replay` shows what past headlines would have raised.",
+        ),
+    ],
+)
+def test_an_empty_home_says_how_to_begin(
+    name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page(name, Home(tmp_path / "none"), monkeypatch)
+    assert [info.value for info in page.info] == [said]
+    assert not (tmp_path / "none").exists()
+
+
+def test_neither_pages_nor_monitor_import_torch() -> None:
+    names = ", ".join(
+        f"apps.news_monitor.{name}"
+        for name in ("overview_page", "alerts_page", "monitor", "replay")
+    )
+    code = f"import {names}, sys; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)

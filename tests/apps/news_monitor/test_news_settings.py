@@ -1,0 +1,75 @@
+"""Mistakes in [news] are one clear line each."""
+
+from pathlib import Path
+
+import pytest
+
+from apps.news_monitor.episodes import EpisodeRule
+from apps.news_monitor.settings import SECTION, NewsSettings
+from shared.errors import SettingsError
+from shared.settings import load_section
+
+
+def load(text: str, tmp_path: Path, **environ: str) -> NewsSettings:
+    file = tmp_path / "triptych.toml"
+    file.write_text(text)
+    return load_section(NewsSettings, SECTION, file=file, environ=environ)
+
+
+def test_the_whole_section_is_read(tmp_path: Path) -> None:
+    settings = load(
+        """
+        [news]
+        feeds = ["https://a.example/rss", "https://a.example/rss"]
+        recipients = ["desk@bank.example"]
+        false_alarms_per_week = 0.5
+        [news.smtp]
+        host = "mx.bank.example"
+        username = "news"
+        [news.surges]
+        cadence_hours = 24
+        windows_hours = [72, 24]
+        """,
+        tmp_path,
+        TRIPTYCH_NEWS__SMTP__PASSWORD="hush",
+    )
+    assert settings.feeds == ("https://a.example/rss",)
+    assert settings.smtp.password.get_secret_value() == "hush"
+    assert "hush" not in repr(settings)
+    assert settings.surges.rule.windows_hours == (24, 72)
+    assert settings.surges.episode_rule == EpisodeRule(confirmations=1, cooldown_hours=72)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            'feeds = ["ftp://a.example/x"]',
+            "triptych.toml [news]: feeds = ['ftp://a.example/x'], expected http:// or https:// "
+            "addresses, not 'ftp://a.example/x'",
+        ),
+        (
+            'recipients = ["desk"]',
+            "triptych.toml [news]: recipients = ['desk'], expected mail addresses such as "
+            "desk@bank.example, not 'desk'",
+        ),
+        (
+            'mail_from = "a@b\\nBcc: x@y"',
+            "triptych.toml [news]: mail_from = 'a@b\\nBcc: x@y', expected an address such as "
+            "News <news@bank.example>",
+        ),
+        (
+            "false_alarms_per_week = 0",
+            "triptych.toml [news]: false_alarms_per_week = 0, expected a number > 0.0 and <= 100.0",
+        ),
+        (
+            '[news.smtp]\nhost = "mx.example"\nusername = "u"\nsecurity = "plain"',
+            "smtp.security = 'plain' would send the password to mx.example readable by anyone",
+        ),
+    ],
+)
+def test_mistakes_are_named(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(f"[news]\n{text}", tmp_path)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)

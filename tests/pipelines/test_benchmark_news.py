@@ -1,0 +1,91 @@
+"""The surge benchmark on a made-up stream, with limits that guard the detector."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from apps.news_monitor.trends import Counts
+from pipelines.benchmark_news import (
+    RULES,
+    Scenario,
+    Stream,
+    benchmark_surges,
+    episodes,
+    inject,
+    threshold_for,
+)
+
+
+def stream(days: int = 420, topics: int = 8, rate: float = 5.0) -> Stream:
+    """Bursty volumes with a week, shares that vary from day to day, and no surge at all."""
+    rng = np.random.default_rng(4)
+    week = np.array([1.1, 1.3, 1.4, 1.4, 1.2, 0.2, 0.4])[np.arange(days) % 7]
+    stories = rng.poisson(rate * week[:, None] * rng.gamma(8, 1 / 8, (days, topics)))
+    share = rng.beta(0.2 * 49, 0.8 * 49, (days, topics))
+    negative = rng.binomial(stories, share)
+    positive = rng.binomial(stories - negative, 0.3)
+
+    def hourly(cells: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+        spread = np.zeros((days, 24, topics), dtype=np.int64)
+        spread[:, 12] = cells
+        return spread.reshape(-1, topics)
+
+    counts = Counts(
+        tuple(f"topic {i}" for i in range(topics)),
+        datetime(2024, 1, 1, tzinfo=UTC),
+        hourly(stories),
+        hourly(negative),
+        np.ones((days * 24, topics), dtype=bool),
+    )
+    return Stream(counts, hourly(positive))
+
+
+def test_episodes_merge_alarms_close_together() -> None:
+    scores = np.zeros((20, 2))
+    scores[[2, 3, 5, 12], 0] = 5
+    scores[4, 1] = 5
+    assert episodes(scores, 4.0) == 3
+    assert episodes(scores, 6.0) == 0
+
+
+def test_the_threshold_is_the_lowest_that_keeps_the_budget() -> None:
+    scores = np.random.default_rng(0).exponential(1.0, (140, 5))
+    limit = threshold_for(scores, 0.1)
+    allowed = 0.1 * 140 * 5 / 7
+    assert episodes(scores, limit) <= allowed
+    below = scores[scores < limit].max()
+    assert episodes(scores, float(below)) > allowed
+
+
+def test_injected_stories_are_all_negative_unless_only_the_volume_doubles() -> None:
+    rng = np.random.default_rng(0)
+    before = stream(60, 3)
+    surged = inject(before, Scenario("s", 5.0, 2), 1, 30, rng)
+    added = surged.counts.stories - before.counts.stories
+    bad = surged.counts.negative - before.counts.negative
+    assert added.sum() == bad.sum() > 0
+    assert set(np.nonzero(added)[0] // 24) <= {30, 31}
+    assert set(np.nonzero(added)[1]) == {1}
+    louder = inject(before, Scenario("v", 2.0, 2, volume_only=True), 1, 30, rng)
+    more = int((louder.counts.stories - before.counts.stories).sum())
+    assert 0 <= int((louder.counts.negative - before.counts.negative).sum()) < more
+
+
+def test_ours_finds_surges_the_usual_rules_miss_at_the_same_false_alarms() -> None:
+    rows = benchmark_surges(stream(), injections=60, budgets=(0.05,), seed=3)
+    table = {(row.rule, row.scenario): row for row in rows}
+    assert len(rows) == len(RULES) * 4
+    ours = "share + half count (triptych)"
+    assert table[ours, "5x, 2 days"].recall >= 0.6
+    assert table[ours, "3x, 4 days"].recall >= 0.4
+    assert table[ours, "volume 2x, 2 days"].recall <= 0.1
+    assert table[ours, "5x, 2 days"].false_alarms <= 0.10
+    for rival in ("Poisson count", "30-day z of mean sentiment", "200 % of the mean"):
+        assert table[ours, "5x, 2 days"].recall > table[rival, "5x, 2 days"].recall
+    row = table[ours, "5x, 2 days"]
+    assert row.recall_low < row.recall < row.recall_high
+    assert row.recall == pytest.approx(row.found / row.injected)
+    assert row.false_low <= row.false_alarms <= row.false_high
+    assert row.delay_days is not None
+    assert 0 <= row.delay_days <= 1
