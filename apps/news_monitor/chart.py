@@ -2,6 +2,7 @@
 
 import io
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -55,14 +56,7 @@ def chart_png(evidence: Evidence) -> bytes:
         labels = [f"{days[i].end:%d %b}".lstrip("0") for i in ticks]
         axes.set_xticks(ticks, labels)
         axes.set_xlim(-0.7, last + 0.9)
-    top = max((d.stories for d in days), default=1)
-    axes.set_ylim(0, max(top * 1.15, 3))
-    axes.yaxis.get_major_locator().set_params(integer=True)
-    axes.set_ylabel("stories a day", color=INK, fontsize=8)
-    axes.tick_params(labelsize=8, colors=INK, length=0)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(GREY)
+    _plain_axes(axes, max((d.stories for d in days), default=1))
     figure.legend(
         *axes.get_legend_handles_labels(),
         loc="outside upper left",
@@ -75,3 +69,14 @@ def chart_png(evidence: Evidence) -> bytes:
     picture = io.BytesIO()
     figure.savefig(picture, format="png", metadata={"Software": None})
     return picture.getvalue()
+
+
+def _plain_axes(axes: Axes, top: int) -> None:
+    """Room above the highest bar, whole numbers, and no lines that say nothing."""
+    axes.set_ylim(0, max(top * 1.15, 3))
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.set_ylabel("stories a day", color=INK, fontsize=8)
+    axes.tick_params(labelsize=8, colors=INK, length=0)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(GREY)

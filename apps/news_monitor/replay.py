@@ -112,8 +112,8 @@ def replay(
             f"{items}: no headline lies between {since:%Y-%m-%d} and {until:%Y-%m-%d}; "
             f"the file reaches to {last:%Y-%m-%d}"
         )
-    if not settings.recipients:
-        settings = settings.model_copy(update={"recipients": (DEFAULT_RECIPIENT,)})
+    recipients = settings.recipients or (DEFAULT_RECIPIENT,)
+    settings = settings.model_copy(update={"recipients": recipients})
     engine = _fresh_database(output)
     try:
         stored = _store(engine, frame)

@@ -43,7 +43,12 @@ class Gate(IntEnum):
 
 @dataclass(frozen=True)
 class SurgeRule:
-    """What is tested, and how careful. Hours and days are UTC; shares lie in [0, 1]."""
+    """What is tested, and how careful. Hours and days are UTC; shares lie in [0, 1].
+
+    Windows of 1, 2 and 3 days: against 1 and 3 alone, with thresholds refitted to the same false
+    alarms, the middle one found 5 to 6 more of 100 injected two-day surges of five times the usual,
+    on two simulated streams and on one of real headlines.
+    """
 
     windows_hours: tuple[int, ...] = (24, 48, 72)
     baseline_days: int = 84
