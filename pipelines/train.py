@@ -8,7 +8,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -80,6 +80,9 @@ def train(
     folder = work / f"{name}-{uuid.uuid4().hex[:8]}"
     folder.mkdir()
     try:
+        if options.checkpoints is None:
+            # By name, so that the same command goes on where a killed one stopped.
+            options = replace(options, checkpoints=home.runs / name)
         report = recipe.fit(folder, options=options, home=home, say=say)
         report.write(folder)
         version = Registry(home.models, clock).publish(

@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
+from threadpoolctl import threadpool_limits
 
 from apps.recommender.interactions import Interactions
 from apps.recommender.neighbours import co_occurrence
@@ -131,11 +132,13 @@ def _implicit_als(given: Field) -> Score | None:
         from implicit.cpu.als import AlternatingLeastSquares
     except ImportError:
         return None
-    model = AlternatingLeastSquares(
-        factors=ALS_FACTORS, regularization=0.05, alpha=10.0, iterations=15,
-        random_state=given.seed, num_threads=1,
-    )  # fmt: skip
-    model.fit(_binary(given.log), show_progress=False)
+    # The library threads by itself and warns of, and suffers from, a second pool below it.
+    with threadpool_limits(1, "blas"):
+        model = AlternatingLeastSquares(
+            factors=ALS_FACTORS, regularization=0.05, alpha=10.0, iterations=15,
+            random_state=given.seed, num_threads=1,
+        )  # fmt: skip
+        model.fit(_binary(given.log), show_progress=False)
     items = np.asarray(model.item_factors)
     users = np.asarray(model.user_factors)[given.users]
     return lambda part: users[part] @ items.T

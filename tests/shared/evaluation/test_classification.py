@@ -49,7 +49,7 @@ def test_rivals_are_measured_on_the_same_rows() -> None:
 
 
 def test_slices_need_enough_rows_and_are_no_copy_of_the_whole() -> None:
-    texts = ["one two"] * 30 + ["a much longer text than the other ones here are"] * 30
+    texts = ["zz qq"] * 30 + ["zz qq zz qq zz qq"] * 30
     truth = ["track"] * 60
     scores = np.array([[0.9, 0.1]] * 30 + [[0.2, 0.8]] * 30)
     slices = judge_single(texts, truth, ["track", "refund"], scores).slices
