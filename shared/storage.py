@@ -57,8 +57,10 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def create_engine(url: str) -> Engine:
+def create_engine(url: str, *, read_only: bool = False) -> Engine:
     """An engine for `sqlite:///FILE` or `postgresql+psycopg://…`; nothing is connected yet.
+
+    read_only: for pages and reports; on SQLite it never waits for a writer nor holds one up.
 
     SQLite: the folder is made, write-ahead logging lets readers and one writer work at once, a
     writer waits up to 30 seconds for another, foreign keys hold.
@@ -75,7 +77,7 @@ def create_engine(url: str) -> Engine:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_SECONDS})
     event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_immediate)
+    event.listen(engine, "begin", _begin if read_only else _begin_immediate)
     return engine
 
 
@@ -148,6 +150,10 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _begin(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
 
 
 def _begin_immediate(connection: sa.Connection) -> None:

@@ -16,7 +16,7 @@ from shared.training.examples import Examples
 # A scorer of the fusion by itself is a rival in the report, under the name a reader knows.
 RIVAL_NAMES = {
     "lexical": "TF-IDF + linear SVM",
-    "dense": "frozen encoder + linear or kernel classifier",
+    "dense": "frozen encoder + kernel least squares",
     "finetuned": "fine-tuned encoder alone",
 }
 

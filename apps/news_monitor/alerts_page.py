@@ -44,7 +44,7 @@ def listing(rows: list[AlertRow]) -> pd.DataFrame:
     )
 
 
-def evidence_chart(evidence: Evidence) -> alt.LayerChart:
+def evidence_chart(evidence: Evidence) -> alt.LayerChart | alt.FacetChart:
     """28 days: all stories, negative ones, and how many negatives each day would usually hold."""
     frame = pd.DataFrame(
         [

@@ -5,6 +5,7 @@ import io
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from apps.news_monitor.evidence import Evidence
 
@@ -74,7 +75,7 @@ def chart_png(evidence: Evidence) -> bytes:
 def _plain_axes(axes: Axes, top: int) -> None:
     """Room above the highest bar, whole numbers, and no lines that say nothing."""
     axes.set_ylim(0, max(top * 1.15, 3))
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("stories a day", color=INK, fontsize=8)
     axes.tick_params(labelsize=8, colors=INK, length=0)
     for side in ("top", "right", "left"):

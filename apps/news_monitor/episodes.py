@@ -52,7 +52,7 @@ class Episodes:
     @property
     def cooling(self) -> NDArray[np.bool_]:
         """(N,): resolved, and not yet cooled down."""
-        return self.phase == Phase.COOLING
+        return np.asarray(self.phase == Phase.COOLING)
 
 
 @dataclass(frozen=True)

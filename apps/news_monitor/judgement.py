@@ -15,7 +15,7 @@ from shared.training.examples import Examples
 
 RIVAL_NAMES = {
     "lexical": "TF-IDF + linear SVM",
-    "dense": "frozen encoder + logistic regression",
+    "dense": "frozen encoder + kernel least squares",
     "finetuned": "fine-tuned encoder alone",
 }
 SENTIMENT, TOPICS = "sentiment", "topics"

@@ -68,7 +68,8 @@ def trend_chart(frame: pd.DataFrame) -> alt.LayerChart:
         y=alt.Y("low:Q", title="negative share", axis=alt.Axis(format="%")), y2="high:Q"
     )
     line = base.mark_line(color=RED, point=True).encode(y=share, tooltip=hint)
-    return alt.layer(bars, band + line).resolve_scale(y="independent").properties(height=280)
+    chart: alt.LayerChart = alt.layer(bars, band + line).resolve_scale(y="independent")
+    return chart.properties(height=280)
 
 
 def show_topics(

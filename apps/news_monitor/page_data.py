@@ -111,7 +111,7 @@ def _file_of(url: str) -> Path:
 @contextmanager
 def reading(url: str) -> Iterator[Connection | None]:
     """A connection for one page view, or None while the monitor has no tables there."""
-    engine = create_engine(url)
+    engine = create_engine(url, read_only=True)
     try:
         with engine.begin() as connection:
             has_tables = inspect(connection).has_table(alert.name)

@@ -8,10 +8,11 @@ settings give the same alerts and the same mails.
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from sqlalchemy import Engine, select
@@ -190,7 +191,8 @@ def _fresh_database(output: Path) -> Engine:
 
 def _store(engine: Engine, frame: pd.DataFrame) -> Ingested:
     articles: dict[str, Article] = {}
-    for row in frame.itertuples(index=False):
+    rows: Iterator[Any] = frame.itertuples(index=False)
+    for row in rows:
         at = row.published_at.to_pydatetime().astimezone(UTC)
         title = plain_text(row.title, TITLE_LIMIT)
         url = canonical_url(row.url)

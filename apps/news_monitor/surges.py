@@ -114,8 +114,7 @@ class Scan:
         """
         windows = len(self.rule.windows_hours)
         single = self.p_share / windows
-        calm: NDArray[np.bool_] = (single > 0.10).all(axis=2)
-        return calm
+        return np.asarray((single > 0.10).all(axis=2))
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,8 @@ def beta_binomial_mid_p(k: ArrayLike, n: ArrayLike, mean: ArrayLike, rho: ArrayL
         tiny = (ratio < 1.0) & (term * (n_ - x) < 1e-15 * total[alive]) & (b >= 1.0)
         keep = (x < n_) & ~tiny
         if not keep.all():
-            alive, x, n_, a, b, term = (v[keep] for v in (alive, x, n_, a, b, term))
+            alive, x, n_ = alive[keep], x[keep], n_[keep]
+            a, b, term = a[keep], b[keep], term[keep]
     return np.asarray(np.minimum(total, 1.0).reshape(shape))
 
 

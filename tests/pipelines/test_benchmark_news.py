@@ -26,7 +26,7 @@ def stream(days: int = 420, topics: int = 8, rate: float = 5.0) -> Stream:
     negative = rng.binomial(stories, share)
     positive = rng.binomial(stories - negative, 0.3)
 
-    def hourly(cells: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def hourly(cells: np.ndarray) -> np.ndarray:
         spread = np.zeros((days, 24, topics), dtype=np.int64)
         spread[:, 12] = cells
         return spread.reshape(-1, topics)

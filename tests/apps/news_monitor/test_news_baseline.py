@@ -12,7 +12,7 @@ from apps.news_monitor.baseline import (
 )
 
 
-def history(stories: np.ndarray, negative: np.ndarray) -> History:  # type: ignore[type-arg]
+def history(stories: np.ndarray, negative: np.ndarray) -> History:
     days = len(stories)
     return History(
         stories=stories.astype(float),

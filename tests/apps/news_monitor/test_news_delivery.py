@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -82,7 +82,9 @@ def start(box: Box) -> Iterator[Start]:
     """Starts a server with the box behind it and gives the settings to reach it."""
     running: list[Controller] = []
 
-    def begin(security: str = "plain", **options: Any) -> SmtpSettings:
+    def begin(
+        security: Literal["starttls", "tls", "plain"] = "plain", **options: Any
+    ) -> SmtpSettings:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]

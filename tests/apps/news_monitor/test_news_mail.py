@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import timedelta
 from email.message import EmailMessage
 from email.policy import default
-from typing import cast
 
 import pytest
 
@@ -34,7 +33,7 @@ ENVELOPE = Envelope(
 
 def read(evidence: Evidence) -> EmailMessage:
     message = compose(evidence, ENVELOPE, evidence.opened_at)
-    return cast(EmailMessage, email.message_from_bytes(message.as_bytes(), policy=default))
+    return email.message_from_bytes(message.as_bytes(), policy=default)
 
 
 def part(message: EmailMessage, kind: str) -> str:

@@ -137,7 +137,7 @@ def test_old_bad_news_is_not_new() -> None:
 def test_many_negatives_are_nothing_new_where_they_are_usual() -> None:
     counts = made(rate=40.0, share=0.5)
     quiet = counts.negative[DAYS * 24 - 24 :, 0]
-    for hour in np.flatnonzero(quiet == 0):
+    for hour in np.flatnonzero(quiet == 0).tolist():
         counts.stories[DAYS * 24 - 24 + hour, 0] = 0
     for hour in range(DAYS * 24 - 24, DAYS * 24):
         counts.stories[hour, 0] = counts.negative[hour, 0]

@@ -17,13 +17,13 @@ from apps.news_monitor.thresholds import (
 DAILY = EpisodeRule(confirmations=1, calm=1, cooldown_hours=0)
 
 
-def exponential(rng: np.random.Generator, days: int, topics: int) -> np.ndarray:  # type: ignore[type-arg]
+def exponential(rng: np.random.Generator, days: int, topics: int) -> np.ndarray:
     """Null scores whose tail falls tenfold in 1 / 0.6 points; most days score 0."""
     scores = rng.exponential(1 / (0.6 * np.log(10)), (days, topics))
     return np.asarray(np.where(rng.random((days, topics)) < 0.3, scores, 0.0))
 
 
-def calibrated(scores: np.ndarray) -> FalseAlarmCurve:  # type: ignore[type-arg]
+def calibrated(scores: np.ndarray) -> FalseAlarmCurve:
     calibrator = Calibrator(scores.shape[1], DAILY)
     for day, row in enumerate(scores):
         calibrator.add(row, row < 0.5, day * 24, 24.0)
