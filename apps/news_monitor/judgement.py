@@ -43,10 +43,11 @@ def judge_labels(
     }
     extra = _negative_news(labeller, held[SENTIMENT], seed) if SENTIMENT in held else []
     parts = list(judged.values())
+    how = "frozen" if labeller.config.finetuned_fingerprint is None else "fine-tuned"
     return Report(
         title=title,
         app="news",
-        model=labeller.config.base + (" fine-tuned" if labeller.config.finetuned else " frozen"),
+        model=f"{labeller.config.base}, {how}",
         data=data,
         measures=(*chain.from_iterable(j.measures for j in parts), *extra),
         per_label=tuple(chain.from_iterable(j.per_label for j in parts)),

@@ -36,12 +36,14 @@ WEB_ADDRESS = re.compile(r"https?://\S+")
 
 @dataclass(frozen=True)
 class LabellerConfig:
-    """news.json. negative_threshold: the probability from which a story is counted as negative;
-    negative_recall and negative_false_rate: what that found on rows the model had not seen."""
+    """news.json. base_fingerprint, finetuned_fingerprint: of the vectors the classifiers know;
+    None: no fine-tuned encoder. negative_threshold: the probability from which a story is counted
+    as negative; negative_recall and negative_false_rate: what that found on unseen rows."""
 
     base: str
     base_sha256: str
-    finetuned: bool
+    base_fingerprint: str
+    finetuned_fingerprint: str | None
     topics: bool
     negative_threshold: float
     negative_recall: float
@@ -93,10 +95,20 @@ class Labeller:
                 f"{folder}: trained on {config.base} with sha256 {config.base_sha256[:12]}…, but "
                 f"{base.path} has {base.sha256[:12]}…; train again or restore that encoder"
             )
-        embedder = load_embedder(base.path, cache=home.cache, threads=threads)
+        embedder = load_embedder(
+            base.path,
+            prefix=base.prefix,
+            cache=home.cache,
+            threads=threads,
+            fingerprint=config.base_fingerprint,
+        )
         finetuned = None
-        if config.finetuned:
-            finetuned = load_embedder(folder / ENCODER_FOLDER, cache=home.cache, threads=threads)
+        if config.finetuned_fingerprint is not None:
+            finetuned = load_embedder(
+                folder / ENCODER_FOLDER,
+                threads=threads,
+                fingerprint=config.finetuned_fingerprint,
+            )
         topics = None
         if config.topics:
             topics = FusedClassifier.load(

@@ -96,11 +96,17 @@ class Detector:
 
 def databases(home: Home, environ: Mapping[str, str]) -> dict[str, str]:
     """What there is to look at: the running monitor's database, and those of replays under
-    `home`/reports. name -> URL; a page makes no tables, so only what exists is listed."""
+    `home`/reports. name -> URL; a page makes no tables, so only what exists is listed. A live
+    database the monitor has not written to yet stands last."""
     live = database_url(home, environ)
-    found = {LIVE: live} if not live.startswith(SQLITE) or _file_of(live).is_file() else {}
+    there = not live.startswith(SQLITE) or _file_of(live).is_file()
+    found = {LIVE: live} if there else {}
     for path in sorted(home.reports.glob(f"*/{REPLAY_DATABASE}")):
         found[f"Replay {path.parent.name}"] = f"{SQLITE}{path}"
+    if there and len(found) > 1:
+        with reading(live) as connection:
+            if connection is None:
+                found[LIVE] = found.pop(LIVE)
     return found
 
 

@@ -28,7 +28,7 @@ from shared.settings import Home
 from shared.tables import sniff_columns
 from shared.training.examples import Examples, split
 from shared.training.fusion import FusedFit
-from shared.training.learning import HeadData, Learned, learn, refit
+from shared.training.learning import HeadData, learn, refit
 from shared.training.options import TrainOptions
 
 SENTIMENT, TOPICS = "sentiment", "topics"
@@ -69,7 +69,9 @@ class NewsRecipe:
             for name, whole in wholes.items()
         }
         base = resolve(options.base, cache=home.cache)
-        embedder = load_embedder(base.path, cache=home.cache, threads=options.threads)
+        embedder = load_embedder(
+            base.path, prefix=base.prefix, cache=home.cache, threads=options.threads
+        )
         folder.mkdir(parents=True, exist_ok=True)
         learned = learn(
             [HeadData(name, part.train) for name, part in parts.items()],
@@ -81,7 +83,7 @@ class NewsRecipe:
         )
         held = {name: part.validation for name, part in parts.items()}
         train, unseen = parts[SENTIMENT].train, parts[SENTIMENT].validation
-        labeller = _assemble(base, learned, learned.chosen, train, unseen)
+        labeller = _assemble(base, learned.chosen, train, unseen)
         report = judge_labels(
             labeller,
             held,
@@ -96,7 +98,7 @@ class NewsRecipe:
         if learned.encoder is None:
             # The report is written; the rows it was written on may now teach too.
             fits = self._again(wholes, embedder, options)
-            labeller = _assemble(base, learned, fits, wholes[SENTIMENT], unseen)
+            labeller = _assemble(base, fits, wholes[SENTIMENT], unseen)
             note = "The released model was then fitted again on all rows, the held-out ones too."
             report = replace(report, notes=(*report.notes, note))
         _write(labeller, folder, keep_encoder=learned.encoder is not None)
@@ -178,7 +180,6 @@ def evaluate(
 
 def _assemble(
     base: PretrainedEncoder,
-    learned: Learned,
     fits: Mapping[str, FusedFit],
     trained: Examples,
     held: Examples,
@@ -186,10 +187,12 @@ def _assemble(
     """trained, held: the sentiment rows the classifier was fitted on, and others."""
     chances, negative = _unseen(fits[SENTIMENT], trained, held)
     threshold = negative_threshold(chances, negative)
+    tuned = [f.classifier.finetuned for f in fits.values() if f.classifier.finetuned is not None]
     config = LabellerConfig(
         base=base.name,
         base_sha256=base.sha256,
-        finetuned=learned.encoder is not None,
+        base_fingerprint=fits[SENTIMENT].classifier.embedder.fingerprint,
+        finetuned_fingerprint=tuned[0].fingerprint if tuned else None,
         topics=TOPICS in fits,
         negative_threshold=threshold,
         negative_recall=float((chances[negative] >= threshold).mean()),

@@ -147,7 +147,7 @@ def test_the_report_names_both_heads_and_what_the_surges_need(trained: Trained) 
         "negative stories found",
         "other stories counted as negative",
     } <= names
-    assert {"TF-IDF + linear SVM", "frozen encoder + logistic regression"} <= {
+    assert {"TF-IDF + linear SVM", "frozen encoder + kernel least squares"} <= {
         baseline.name for baseline in trained.report.baselines
     }
     assert trained.report.app == "news"
