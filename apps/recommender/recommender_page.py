@@ -45,8 +45,9 @@ def chosen_user(recommender: Recommender) -> str:
 
 
 def show_user(recommender: Recommender, user: str, k: int, include_seen: bool) -> None:
-    """History on the left, the list with its reasons on the right."""
-    past, listed = st.columns([2, 3], gap="large")
+    """The list with its reasons, and below it the history it comes from."""
+    # One above the other: beside each other the reasons would be cut off.
+    listed, past = st.container(), st.container()
     history = recommender.history(user)
     with past:
         st.subheader("What the user did")
