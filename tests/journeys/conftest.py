@@ -24,7 +24,7 @@ def command(*arguments: str | Path, home: Path) -> "subprocess.CompletedProcess[
         cwd=home,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=800,
         check=False,
     )
 
