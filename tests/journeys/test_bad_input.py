@@ -39,18 +39,19 @@ def test_a_table_that_cannot_be_trained_on(
 
 
 def test_bad_rows_are_listed_with_their_line_and_the_rest_is_used(
-    triptych: Run, tmp_path: Path
+    triptych: Run, inputs: Path, tmp_path: Path
 ) -> None:
-    rows = [f"where is order {n}?,track\ngive me money back {n},refund" for n in range(12)]
+    lines = (inputs / "questions.csv").read_text(encoding="utf-8").splitlines()
+    kept = lines[:121]
     path = tmp_path / "questions.csv"
-    path.write_text("text,label\n" + "\n".join(rows) + "\n,track\nno label here,\n")
+    path.write_text("\n".join([*kept, ",track", "no label here,"]) + "\n", encoding="utf-8")
     done = triptych(*train(path), home=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "2 of 26 rows rejected" in done.stdout
+    assert "2 of 122 rows rejected" in done.stdout
     (rejects,) = tmp_path.rglob("*rejects*.csv")
-    text = rejects.read_text()
-    assert "26," in text
-    assert "27," in text
+    text = rejects.read_text(encoding="utf-8")
+    assert "\n122," in text
+    assert "\n123," in text
 
 
 def test_an_unknown_model_is_named_with_what_there_is(triptych: Run) -> None:

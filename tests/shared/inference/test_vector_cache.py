@@ -82,7 +82,7 @@ def _fill(path: Path, first: int) -> None:
 
 def test_two_processes_may_write_at_once(tmp_path: Path) -> None:
     path = tmp_path / "v.db"
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     writers = [context.Process(target=_fill, args=(path, first)) for first in (0, 30)]
     for writer in writers:
         writer.start()

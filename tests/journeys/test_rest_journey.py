@@ -1,0 +1,112 @@
+"""The REST service as its clients call it: the real process on loopback."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+
+@pytest.fixture(scope="module")
+def service(home: Path) -> Iterator[httpx.Client]:
+    """A client of `triptych serve` over the journeys' models."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [str(Path(sys.executable).with_name("triptych")), "serve", "--port", str(port)],
+        env={**os.environ, "TRIPTYCH_HOME": str(home)},
+        cwd=home,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        for _ in range(240):
+            try:
+                client.get("/health")
+                break
+            except httpx.TransportError:
+                time.sleep(0.5)
+        yield client
+    process.terminate()
+    process.wait(20)
+
+
+def test_health_names_the_models_that_serve(service: httpx.Client) -> None:
+    assert service.get("/health").json() == {
+        "status": "ok",
+        "models": {"chatbot": "chatbot@1", "news": "news@1", "recommender": "recommender@1"},
+    }
+
+
+def test_a_rasa_client_gets_rasas_answer(service: httpx.Client) -> None:
+    sent = {"sender": "ana", "message": "let me talk to a person please"}
+    (message,) = service.post("/webhooks/rest/webhook", json=sent).json()
+    assert message["recipient_id"] == "ana"
+    assert message["text"].startswith("I am passing you on to a colleague")
+    assert message["custom"]["decision"] == "handover"
+    assert "buttons" not in message
+
+
+def test_parsing_changes_no_conversation_and_ranks_the_intents(service: httpx.Client) -> None:
+    parsed = service.post("/model/parse", json={"text": "where is my order"}).json()
+    assert parsed["intent"] == parsed["intent_ranking"][0]
+    confidences = [intent["confidence"] for intent in parsed["intent_ranking"]]
+    assert confidences == sorted(confidences, reverse=True)
+    assert parsed["entities"] == []
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["", " \n\t", "\x00\x07", "{order_id} {{ 7*7 }}", "<script>alert(1)</script>", "退" * 9000],
+)
+def test_hostile_messages_get_an_answer_without_a_brace(
+    service: httpx.Client, message: str
+) -> None:
+    answer = service.post("/webhooks/rest/webhook", json={"sender": "eve", "message": message})
+    assert answer.status_code == 200
+    assert not set("{}") & set(answer.json()[0]["text"])
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"message": 7}, {"sender": "", "message": "x"}, {"message": "x" * 10_001}]
+)
+def test_a_body_that_is_none_is_refused(service: httpx.Client, body: dict[str, object]) -> None:
+    assert service.post("/webhooks/rest/webhook", json=body).status_code == 422
+
+
+def test_customers_at_the_same_time_each_get_their_own_answer(service: httpx.Client) -> None:
+    def ask(number: int) -> str:
+        sent = {"sender": f"customer-{number}", "message": "I want a human"}
+        (message,) = service.post("/webhooks/rest/webhook", json=sent).json()
+        return str(message["recipient_id"])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, range(40))) == [f"customer-{n}" for n in range(40)]
+
+
+def test_news_labels_and_recommendations_come_over_rest_too(service: httpx.Client) -> None:
+    (label,) = service.post("/v1/news/label", json={"texts": ["Bank admits fraud"]}).json()
+    assert label["sentiment"] in ("negative", "neutral", "positive")
+    rows = service.post("/v1/recommend", json={"users": ["u0001", "new"], "k": 3}).json()
+    assert [row["rank"] for row in rows] == [1, 2, 3, 1, 2, 3]
+
+
+def test_beyond_this_machine_a_token_is_demanded(home: Path) -> None:
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("triptych")), "serve", "--host", "0.0.0.0"],
+        env={k: v for k, v in os.environ.items() if k != "TRIPTYCH_TOKEN"}
+        | {"TRIPTYCH_HOME": str(home)},
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        "triptych: --host 0.0.0.0 can be reached from other machines: set TRIPTYCH_TOKEN to a "
+        "secret that clients send as `Authorization: Bearer …`, or listen on 127.0.0.1"
+    )
