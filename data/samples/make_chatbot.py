@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from chatbot_common import dissimilar
 from chatbot_dialogues import Dialogue, make_dialogues, read_flows
+from chatbot_patterns import dissimilar
 from chatbot_questions import Parts, chinese_parts, english_parts, key, lines
 from chatbot_wording import careless, misspell
 
