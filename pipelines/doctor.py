@@ -15,11 +15,19 @@ from pathlib import Path
 from typing import Literal
 
 from shared.errors import TriptychError
-from shared.settings import CORE_SECTION, CoreSettings, Home, load_section, settings_file
+from shared.settings import (
+    CORE_SECTION,
+    CoreSettings,
+    Home,
+    check_sections,
+    load_section,
+    settings_file,
+)
 
 PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 # Below this the demo does not fit: three models, an index, the ONNX copy of the encoder.
 WANTED_DISK_GB = 2.0
+SECTIONS = (CORE_SECTION, "chatbot", "news", "recommender")
 EXTRAS = {"psycopg": "PostgreSQL (extra postgres)", "ray": "clusters (extra distributed)"}
 
 
@@ -140,6 +148,8 @@ def _disk(home: Home) -> Finding:
 def _settings(folder: Path) -> Finding:
     file = settings_file(os.environ, folder)
     try:
+        if file is not None:
+            check_sections(file, SECTIONS)
         load_section(CoreSettings, CORE_SECTION, file=file, environ=os.environ)
     except TriptychError as error:
         return Finding("!", "settings", str(error))
