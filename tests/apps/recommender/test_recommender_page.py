@@ -33,7 +33,7 @@ def test_a_user_is_shown_with_history_list_and_reasons(
     registry.publish("shop", copy, app="recommender", metrics={"NDCG@10": 0.5})
     page = AppTest.from_file(str(PAGE), default_timeout=60).run()
     assert not page.exception
-    history, listed = page.dataframe[0].value, page.dataframe[1].value
+    listed, history = page.dataframe[0].value, page.dataframe[1].value
     assert list(history.columns) == ["title", "time", "weight", "item_id"]
     assert listed["rank"].tolist() == list(range(1, 11))
     assert listed["reason"].str.len().min() > 0
