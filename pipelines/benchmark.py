@@ -21,7 +21,8 @@ from pipelines.benchmark_surges import measure_surges
 from pipelines.train import Recipe
 from shared.errors import DataError
 from shared.evaluation.report import Measure, Report
-from shared.inference.runtime import Embedder, load_embedder
+from shared.inference.model_encoders import open_base_encoder
+from shared.inference.runtime import Embedder
 from shared.inference.throughput import measure_throughput
 from shared.pretrained import resolve
 from shared.settings import Home
@@ -267,7 +268,7 @@ def _core(sets: Path, seeds: Sequence[int], home: Home, say: Say) -> Iterator[Ro
     base = resolve("minilm", cache=home.cache)
 
     def embedder() -> Embedder:
-        return load_embedder(base.path, prefix=base.prefix, cache=home.cache)
+        return open_base_encoder(base, cache=home.cache)
 
     for row in benchmark_core(sets, embedder, seeds, say):
         yield Row(row.dataset, row.system, row.metric, row.value, row.low, row.high, row.seconds)

@@ -16,15 +16,14 @@ from apps.chatbot.phrases import phrases_for, wants_person
 from apps.chatbot.slots import find_slots
 from shared.errors import ModelError
 from shared.inference.classifier import FusedClassifier, Prediction
-from shared.inference.runtime import Embedder, load_embedder
-from shared.pretrained import resolve
+from shared.inference.model_encoders import open_model_encoders
+from shared.inference.runtime import Embedder
 from shared.settings import Home
 from shared.text import detect_language, normalise
 
 BOT_FILE = "bot.json"
 ANSWERS_FILE = "answers.json"
 CLASSIFIER_FOLDER = "classifier"
-ENCODER_FOLDER = "encoder"
 
 PREDICTION_COLUMNS = (
     "text",
@@ -128,28 +127,9 @@ class Bot:
             ModelError: a file is missing or broken, or the base encoder is not the one of training.
         """
         config = read_config(folder)
-        base = resolve(config.base, cache=home.cache)
-        if base.sha256 != config.base_sha256:
-            raise ModelError(
-                f"{folder}: trained on {config.base} with sha256 {config.base_sha256[:12]}…, but "
-                f"{base.path} has {base.sha256[:12]}…; train again or restore that encoder"
-            )
-        embedder = load_embedder(
-            base.path,
-            prefix=base.prefix,
-            cache=home.cache,
-            threads=threads,
-            fingerprint=config.base_fingerprint,
-        )
-        finetuned = None
-        if config.finetuned_fingerprint is not None:
-            finetuned = load_embedder(
-                folder / ENCODER_FOLDER,
-                threads=threads,
-                fingerprint=config.finetuned_fingerprint,
-            )
+        encoders = open_model_encoders(folder, config, cache=home.cache, threads=threads)
         classifier = FusedClassifier.load(
-            folder / CLASSIFIER_FOLDER, embedder=embedder, finetuned=finetuned
+            folder / CLASSIFIER_FOLDER, embedder=encoders.base, finetuned=encoders.finetuned
         )
         matcher = None
         if config.matched_labels:
@@ -158,9 +138,10 @@ class Bot:
                 config.matched_labels,
                 config.match_slope,
                 config.match_intercept,
-                embedder.dim,
+                encoders.base.dim,
             )
-        return cls(config, classifier, AnswerBook.load(folder / ANSWERS_FILE), matcher, embedder)
+        answers = AnswerBook.load(folder / ANSWERS_FILE)
+        return cls(config, classifier, answers, matcher, encoders.base)
 
     def reply(self, texts: Sequence[str], slots: Mapping[str, str] | None = None) -> list[Reply]:
         """One reply for each text, in order. slots: values already known of this customer."""

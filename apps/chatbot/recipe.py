@@ -14,7 +14,6 @@ from apps.chatbot.bot import (
     ANSWERS_FILE,
     BOT_FILE,
     CLASSIFIER_FOLDER,
-    ENCODER_FOLDER,
     Bot,
     BotConfig,
 )
@@ -25,7 +24,8 @@ from shared.errors import DataError
 from shared.evaluation.calibration import fit_platt
 from shared.evaluation.report import Report
 from shared.inference.classifier import FusedClassifier
-from shared.inference.runtime import Embedder, load_embedder
+from shared.inference.model_encoders import ENCODER_FOLDER, open_base_encoder
+from shared.inference.runtime import Embedder
 from shared.intake import take_in
 from shared.pretrained import PretrainedEncoder, resolve
 from shared.settings import Home
@@ -77,9 +77,7 @@ class ChatbotRecipe:
         refused = self._out_of_scope(home, say)
         learn_oos, judge_oos = refused[::2], refused[1::2]
         base = resolve(options.base, cache=home.cache)
-        embedder = load_embedder(
-            base.path, prefix=base.prefix, cache=home.cache, threads=options.threads
-        )
+        embedder = open_base_encoder(base, cache=home.cache, threads=options.threads)
         head = HeadData(HEAD, train, learn_oos)
         learned = learn(
             [head],

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from apps.news_monitor.labels import SENTIMENTS, Labels
 from shared.errors import ModelError
 from shared.inference.classifier import FusedClassifier
-from shared.inference.runtime import Embedder, load_embedder
-from shared.pretrained import resolve
+from shared.inference.model_encoders import open_model_encoders
+from shared.inference.runtime import Embedder
 from shared.settings import Home
 from shared.text import normalise
 
 CONFIG_FILE = "news.json"
-SENTIMENT_FOLDER, TOPICS_FOLDER, ENCODER_FOLDER = "sentiment", "topics", "encoder"
+SENTIMENT_FOLDER, TOPICS_FOLDER = "sentiment", "topics"
 PREDICTION_COLUMNS = (
     "text",
     "sentiment",
@@ -89,35 +89,17 @@ class Labeller:
         Raises ModelError when a file is missing or broken, or the base encoder is another one.
         """
         config = read_config(folder)
-        base = resolve(config.base, cache=home.cache)
-        if base.sha256 != config.base_sha256:
-            raise ModelError(
-                f"{folder}: trained on {config.base} with sha256 {config.base_sha256[:12]}…, but "
-                f"{base.path} has {base.sha256[:12]}…; train again or restore that encoder"
+        encoders = open_model_encoders(folder, config, cache=home.cache, threads=threads)
+
+        def classifier(part: str) -> FusedClassifier:
+            return FusedClassifier.load(
+                folder / part, embedder=encoders.base, finetuned=encoders.finetuned
             )
-        embedder = load_embedder(
-            base.path,
-            prefix=base.prefix,
-            cache=home.cache,
-            threads=threads,
-            fingerprint=config.base_fingerprint,
-        )
-        finetuned = None
-        if config.finetuned_fingerprint is not None:
-            finetuned = load_embedder(
-                folder / ENCODER_FOLDER,
-                threads=threads,
-                fingerprint=config.finetuned_fingerprint,
-            )
-        topics = None
-        if config.topics:
-            topics = FusedClassifier.load(
-                folder / TOPICS_FOLDER, embedder=embedder, finetuned=finetuned
-            )
+
         return cls(
             config,
-            FusedClassifier.load(folder / SENTIMENT_FOLDER, embedder=embedder, finetuned=finetuned),
-            topics,
+            classifier(SENTIMENT_FOLDER),
+            classifier(TOPICS_FOLDER) if config.topics else None,
             name=name or folder.name,
             fingerprint=folder_fingerprint(folder),
         )

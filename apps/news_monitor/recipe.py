@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from apps.news_monitor.examples import labelled_rows, sentiment_examples, topic_examples
 from apps.news_monitor.judgement import judge_labels
 from apps.news_monitor.labelling import (
-    ENCODER_FOLDER,
     SENTIMENT_FOLDER,
     TOPICS_FOLDER,
     Labeller,
@@ -22,7 +21,8 @@ from apps.news_monitor.labels import SENTIMENTS
 from shared.errors import DataError
 from shared.evaluation.report import Report
 from shared.inference.classifier import FusedClassifier
-from shared.inference.runtime import Embedder, load_embedder
+from shared.inference.model_encoders import ENCODER_FOLDER, open_base_encoder
+from shared.inference.runtime import Embedder
 from shared.pretrained import PretrainedEncoder, resolve
 from shared.settings import Home
 from shared.tables import sniff_columns
@@ -69,9 +69,7 @@ class NewsRecipe:
             for name, whole in wholes.items()
         }
         base = resolve(options.base, cache=home.cache)
-        embedder = load_embedder(
-            base.path, prefix=base.prefix, cache=home.cache, threads=options.threads
-        )
+        embedder = open_base_encoder(base, cache=home.cache, threads=options.threads)
         folder.mkdir(parents=True, exist_ok=True)
         learned = learn(
             [HeadData(name, part.train) for name, part in parts.items()],

@@ -1,0 +1,82 @@
+"""The encoders behind a model version: the base encoder, and the one fine-tuned from it if any."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from shared.errors import ModelError
+from shared.inference.runtime import Embedder, load_embedder
+from shared.pretrained import PretrainedEncoder, resolve
+
+ENCODER_FOLDER = "encoder"  # of a model version: its fine-tuned encoder
+
+
+class EncodersOfTraining(Protocol):
+    """What a model's configuration says of the encoders that it was trained with.
+
+    base: a name that `resolve` knows. base_fingerprint, finetuned_fingerprint: of the vectors that
+    the model knows; None: no fine-tuned encoder.
+    """
+
+    @property
+    def base(self) -> str: ...
+    @property
+    def base_sha256(self) -> str: ...
+    @property
+    def base_fingerprint(self) -> str: ...
+    @property
+    def finetuned_fingerprint(self) -> str | None: ...
+
+
+@dataclass(frozen=True)
+class ModelEncoders:
+    """Embedders of the fingerprints of training. finetuned: None where none was kept."""
+
+    base: Embedder
+    finetuned: Embedder | None
+
+
+def open_base_encoder(
+    base: PretrainedEncoder,
+    *,
+    cache: Path,
+    threads: int | None = None,
+    fingerprint: str | None = None,
+) -> Embedder:
+    """The embedder of a base encoder, with the prefix that belongs before its texts.
+
+    cache: Home.cache, where its int8 export is kept. fingerprint: of vectors known from before.
+
+    Raises: ModelError as `load_embedder` does.
+    """
+    return load_embedder(
+        base.path, prefix=base.prefix, cache=cache, threads=threads, fingerprint=fingerprint
+    )
+
+
+def open_model_encoders(
+    folder: Path, trained: EncodersOfTraining, *, cache: Path, threads: int | None = None
+) -> ModelEncoders:
+    """Open what the model version in `folder` was trained with, and nothing else.
+
+    cache: Home.cache, where base encoders and their int8 exports are kept.
+
+    Raises:
+        ModelNotFoundError: an encoder is not on this machine. ModelError: the base encoder has
+            other weights than in training, or an encoder gives vectors of another fingerprint.
+    """
+    base = resolve(trained.base, cache=cache)
+    if base.sha256 != trained.base_sha256:
+        raise ModelError(
+            f"{folder}: trained on {trained.base} with sha256 {trained.base_sha256[:12]}…, but "
+            f"{base.path} has {base.sha256[:12]}…; train again or restore that encoder"
+        )
+    embedder = open_base_encoder(
+        base, cache=cache, threads=threads, fingerprint=trained.base_fingerprint
+    )
+    finetuned = None
+    if trained.finetuned_fingerprint is not None:
+        finetuned = load_embedder(
+            folder / ENCODER_FOLDER, threads=threads, fingerprint=trained.finetuned_fingerprint
+        )
+    return ModelEncoders(embedder, finetuned)
