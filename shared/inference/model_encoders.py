@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from shared.device import Device
 from shared.errors import ModelError
 from shared.inference.runtime import Embedder, load_embedder
 from shared.pretrained import PretrainedEncoder, resolve
@@ -42,20 +43,31 @@ def open_base_encoder(
     cache: Path,
     threads: int | None = None,
     fingerprint: str | None = None,
+    device: Device = "auto",
 ) -> Embedder:
     """The embedder of a base encoder, with the prefix that belongs before its texts.
 
     cache: Home.cache, where its int8 export is kept. fingerprint: of vectors known from before.
 
-    Raises: ModelError as `load_embedder` does.
+    Raises: ModelError and SettingsError as `load_embedder` does.
     """
     return load_embedder(
-        base.path, prefix=base.prefix, cache=cache, threads=threads, fingerprint=fingerprint
+        base.path,
+        prefix=base.prefix,
+        cache=cache,
+        threads=threads,
+        fingerprint=fingerprint,
+        device=device,
     )
 
 
 def open_model_encoders(
-    folder: Path, trained: EncodersOfTraining, *, cache: Path, threads: int | None = None
+    folder: Path,
+    trained: EncodersOfTraining,
+    *,
+    cache: Path,
+    threads: int | None = None,
+    device: Device = "auto",
 ) -> ModelEncoders:
     """Open what the model version in `folder` was trained with, and nothing else.
 
@@ -64,6 +76,7 @@ def open_model_encoders(
     Raises:
         ModelNotFoundError: an encoder is not on this machine. ModelError: the base encoder has
             other weights than in training, or an encoder gives vectors of another fingerprint.
+        SettingsError: the device asked for is not there, or cannot compute these vectors.
     """
     base = resolve(trained.base, cache=cache)
     if base.sha256 != trained.base_sha256:
@@ -72,11 +85,18 @@ def open_model_encoders(
             f"{base.path} has {base.sha256[:12]}…; train again or restore that encoder"
         )
     embedder = open_base_encoder(
-        base, cache=cache, threads=threads, fingerprint=trained.base_fingerprint
+        base,
+        cache=cache,
+        threads=threads,
+        fingerprint=trained.base_fingerprint,
+        device=device,
     )
     finetuned = None
     if trained.finetuned_fingerprint is not None:
         finetuned = load_embedder(
-            folder / ENCODER_FOLDER, threads=threads, fingerprint=trained.finetuned_fingerprint
+            folder / ENCODER_FOLDER,
+            threads=threads,
+            fingerprint=trained.finetuned_fingerprint,
+            device=device,
         )
     return ModelEncoders(embedder, finetuned)

@@ -17,7 +17,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from shared.errors import ModelError, ModelNotFoundError
+from shared.device import Device, serving_device
+from shared.errors import ModelError, ModelNotFoundError, SettingsError
 from shared.inference.batches import TextTokens, encode_texts
 from shared.inference.parity import PARITY_FILE, ParityReport
 from shared.inference.vector_cache import CachedEmbedder
@@ -127,6 +128,7 @@ def load_embedder(
     prefix: str | None = None,
     max_length: int | None = None,
     fingerprint: str | None = None,
+    device: Device = "auto",
 ) -> Embedder:
     """The embedder of the encoder in `folder`.
 
@@ -138,12 +140,18 @@ def load_embedder(
     before. prefix, max_length: where given, win over what the folder says.
     fingerprint: that of vectors kept from before, which new ones must fit: "auto" then chooses
     within that family.
+    device: "auto" takes CUDA where there is a GPU, in bf16 where it has that, unless int8 is asked
+    for by name or by fingerprint, which runs on processors only.
 
     Raises:
         ModelNotFoundError, ModelError: the folder holds no encoder that can be used, int8 was
             asked for by name and is not there, or another fingerprint was asked for.
+        SettingsError: the device asked for is not there, or cannot compute int8.
     """
     found = read_encoder_folder(folder, prefix=prefix, max_length=max_length)
+    place = _place(found, precision, fingerprint, device)
+    if place == "cuda" and precision == "auto" and fingerprint in (None, float_fingerprint(found)):
+        precision = _gpu_precision()
     if fingerprint is not None:
         precision = _within_family(found, precision, fingerprint)
     embedder: Embedder
@@ -155,8 +163,30 @@ def load_embedder(
     if chosen == "int8" and export is not None:
         embedder = OnnxEmbedder(export, threads=threads, batch_size=batch_size)
     else:
-        embedder = _torch_embedder(found, chosen, threads, batch_size)
+        embedder = _torch_embedder(found, chosen, threads, batch_size, place)
     return embedder if cache_vectors is None else CachedEmbedder(embedder, cache_vectors)
+
+
+def _place(
+    found: EncoderFolder, precision: Precision, fingerprint: str | None, device: Device
+) -> Literal["cpu", "cuda"]:
+    """Where to compute. int8 is a matter of processors, so it decides before a GPU does."""
+    place = serving_device(device)
+    if place == "cuda" and (precision == "int8" or fingerprint == int8_fingerprint(found)):
+        if device == "cuda":
+            raise SettingsError(
+                f"device = 'cuda': {found.path} is asked for int8 vectors, which are computed on "
+                "processors; use auto or cpu, or train again with --device cuda"
+            )
+        return "cpu"
+    return place
+
+
+def _gpu_precision() -> Precision:
+    """What this machine's GPU has in hardware."""
+    import torch
+
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
 
 
 def _within_family(found: EncoderFolder, precision: Precision, fingerprint: str) -> Precision:
@@ -251,7 +281,11 @@ def _is_whole(folder: Path, fingerprint: str) -> bool:
 
 
 def _torch_embedder(
-    found: EncoderFolder, precision: Precision, threads: int | None, batch_size: int
+    found: EncoderFolder,
+    precision: Precision,
+    threads: int | None,
+    batch_size: int,
+    device: Literal["cpu", "cuda"],
 ) -> Embedder:
     # Deferred: an int8 service must not load torch and transformers (4 s and 400 MB).
     from shared.inference.torch_runtime import TorchEmbedder
@@ -263,6 +297,7 @@ def _torch_embedder(
         precision="bf16" if precision == "bf16" else "fp32",
         threads=threads,
         batch_size=batch_size,
+        device=device,
     )
 
 

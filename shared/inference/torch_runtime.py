@@ -28,11 +28,14 @@ class TorchEmbedder:
         precision: FloatPrecision = "fp32",
         threads: int | None = None,
         batch_size: int = 32,
+        device: str = "cpu",
     ) -> None:
         self.dim = encoder.dim
         self.fingerprint = fingerprint
         self.precision: FloatPrecision = precision
-        self._encoder = encoder.eval().to(torch.bfloat16 if precision == "bf16" else torch.float32)
+        number = torch.bfloat16 if precision == "bf16" else torch.float32
+        self._device = torch.device(device)
+        self._encoder = encoder.eval().to(self._device, number)
         self._threads = threads
         self._batch_size = batch_size
         self._tokens = TextTokens(
@@ -55,8 +58,8 @@ class TorchEmbedder:
             )
 
     def _forward(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        pooled = self._encoder(torch.from_numpy(ids), torch.from_numpy(mask))
-        vectors: NDArray[np.float32] = pooled.float().numpy()
+        tokens, present = (torch.from_numpy(part).to(self._device) for part in (ids, mask))
+        vectors: NDArray[np.float32] = self._encoder(tokens, present).float().cpu().numpy()
         return vectors
 
 

@@ -10,8 +10,8 @@ import datasets
 import torch
 from transformers.utils import logging as transformers_logging
 
-from shared.errors import SettingsError
-from shared.training.options import Device, TrainOptions
+from shared.device import Device, choose_device
+from shared.training.options import TrainOptions
 
 
 @dataclass(frozen=True)
@@ -27,28 +27,14 @@ class Machine:
 
 def machine_of(options: TrainOptions) -> Machine:
     """What these options mean on this machine."""
-    device = choose_device(options.device)
+    device = torch_device(options.device)
     return Machine(device, bf16_pays(device) if options.bf16 is None else options.bf16)
 
 
-def choose_device(wanted: Device) -> torch.device:
-    """CUDA, then Apple's GPU, then the processor, unless one is asked for by name.
-
-    Raises SettingsError when the device asked for is not there.
-    """
-    there = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if wanted == "auto":
-        return torch.device(next(name for name, found in there.items() if found))
-    if not there[wanted]:
-        found = ", ".join(name for name in there if there[name])
-        raise SettingsError(
-            f"device = {wanted!r}: this machine has {found}; use auto or one of these"
-        )
-    return torch.device(wanted)
+def torch_device(wanted: Device) -> torch.device:
+    """See shared.device.choose_device."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return torch.device(choose_device(wanted, there))
 
 
 def bf16_pays(device: torch.device) -> bool:
