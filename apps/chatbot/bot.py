@@ -14,6 +14,7 @@ from apps.chatbot.decision import Decided, Decision, Policy, decide
 from apps.chatbot.matching import AnswerMatcher, Match
 from apps.chatbot.phrases import phrases_for, wants_person
 from apps.chatbot.slots import find_slots
+from shared.device import Device
 from shared.errors import ModelError
 from shared.inference.classifier import FusedClassifier, Prediction
 from shared.inference.model_encoders import open_model_encoders
@@ -120,14 +121,19 @@ class Bot:
         self._embedder = embedder
 
     @classmethod
-    def load(cls, folder: Path, *, home: Home, threads: int | None = None) -> "Bot":
+    def load(
+        cls, folder: Path, *, home: Home, threads: int | None = None, device: Device = "auto"
+    ) -> "Bot":
         """Read a model folder.
 
         Raises:
             ModelError: a file is missing or broken, or the base encoder is not the one of training.
+            SettingsError: the device asked for is not there, or cannot serve this model.
         """
         config = read_config(folder)
-        encoders = open_model_encoders(folder, config, cache=home.cache, threads=threads)
+        encoders = open_model_encoders(
+            folder, config, cache=home.cache, threads=threads, device=device
+        )
         classifier = FusedClassifier.load(
             folder / CLASSIFIER_FOLDER, embedder=encoders.base, finetuned=encoders.finetuned
         )

@@ -77,7 +77,9 @@ class ChatbotRecipe:
         refused = self._out_of_scope(home, say)
         learn_oos, judge_oos = refused[::2], refused[1::2]
         base = resolve(options.base, cache=home.cache)
-        embedder = open_base_encoder(base, cache=home.cache, threads=options.threads)
+        embedder = open_base_encoder(
+            base, cache=home.cache, threads=options.threads, device=options.device
+        )
         head = HeadData(HEAD, train, learn_oos)
         learned = learn(
             [head],

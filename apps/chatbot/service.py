@@ -8,6 +8,7 @@ from apps.chatbot.bot import Bot
 from apps.chatbot.conversation import Conversations, Limits
 from apps.chatbot.settings import ChatbotSettings
 from apps.chatbot.tables import MIGRATIONS, VERSION_TABLE
+from shared.device import Device
 from shared.registry import Registry
 from shared.settings import Home, database_url, load_section, settings_file
 from shared.storage import create_engine, upgrade
@@ -19,12 +20,13 @@ def open_conversations(
     home: Home,
     clock: Callable[[], datetime],
     threads: int | None = None,
+    device: Device = "auto",
 ) -> Conversations:
     """Load model `reference` and the conversations database, brought to its newest schema.
 
     Raises:
         ModelError: no such model, or a broken one. ServiceError: the database does not answer.
-        SettingsError: [chatbot] in triptych.toml is wrong.
+        SettingsError: [chatbot] in triptych.toml is wrong, or the device is not there.
     """
     version = Registry(home.models, clock).resolve(reference, app="chatbot")
     settings = load_section(
@@ -33,7 +35,7 @@ def open_conversations(
     engine = create_engine(database_url(home, os.environ))
     upgrade(engine, MIGRATIONS, VERSION_TABLE)
     return Conversations(
-        Bot.load(version.path, home=home, threads=threads),
+        Bot.load(version.path, home=home, threads=threads, device=device),
         engine,
         model=f"{version.name}@{version.version}",
         limits=Limits(settings.max_clarifications, settings.max_refusals),

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from apps.news_monitor.labels import SENTIMENTS, Labels
+from shared.device import Device
 from shared.errors import ModelError
 from shared.inference.classifier import FusedClassifier
 from shared.inference.model_encoders import open_model_encoders
@@ -82,14 +83,23 @@ class Labeller:
 
     @classmethod
     def load(
-        cls, folder: Path, *, home: Home, threads: int | None = None, name: str = ""
+        cls,
+        folder: Path,
+        *,
+        home: Home,
+        threads: int | None = None,
+        device: Device = "auto",
+        name: str = "",
     ) -> "Labeller":
         """Read a model folder. name: as shown with alerts, such as news@3.
 
-        Raises ModelError when a file is missing or broken, or the base encoder is another one.
+        Raises ModelError when a file is missing or broken, or the base encoder is another one;
+        SettingsError when the device asked for is not there, or cannot serve this model.
         """
         config = read_config(folder)
-        encoders = open_model_encoders(folder, config, cache=home.cache, threads=threads)
+        encoders = open_model_encoders(
+            folder, config, cache=home.cache, threads=threads, device=device
+        )
 
         def classifier(part: str) -> FusedClassifier:
             return FusedClassifier.load(

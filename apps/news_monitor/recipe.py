@@ -69,7 +69,9 @@ class NewsRecipe:
             for name, whole in wholes.items()
         }
         base = resolve(options.base, cache=home.cache)
-        embedder = open_base_encoder(base, cache=home.cache, threads=options.threads)
+        embedder = open_base_encoder(
+            base, cache=home.cache, threads=options.threads, device=options.device
+        )
         folder.mkdir(parents=True, exist_ok=True)
         learned = learn(
             [HeadData(name, part.train) for name, part in parts.items()],

@@ -93,7 +93,7 @@ def tuned_encoder(
         folder=folder,
         say=say,
     )
-    embedder = load_embedder(folder, threads=options.threads)
+    embedder = load_embedder(folder, threads=options.threads, device=options.device)
     tuned = embedder.encode(texts, normalised=False)
     after = watch(_mean_model(tuned, settings))
     return TunedEncoder(tuned, embedder.fingerprint, len(usable) - held, before, after)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 from numpy.typing import NDArray
 
 from apps.recommender.catalog import Catalog
@@ -32,6 +33,7 @@ from apps.recommender.sequence_training import (
 from apps.recommender.settings import RecommenderSettings
 from apps.recommender.splits import Split, choose_split, part_of_users
 
+CPU = torch.device("cpu")
 # Users with targets who choose; the others judge.
 CHOOSING = 0.5
 # The ranking has seen enough after so many users: trees on more take minutes and gain nothing.
@@ -108,16 +110,18 @@ def fit_held_out(
     *,
     seed: int,
     threads: int | None,
+    device: torch.device = CPU,
     budget: float | None = None,
     say: Callable[[str], None],
 ) -> HeldOut:
     """Train on what is known, choose with the choosing users.
 
-    budget: seconds the sequence model may train for.
+    device: of the sequence model while it learns. budget: seconds it may learn for.
     """
     started = time.monotonic()
     split, chooser = parts.split, parts.chooser
     model = new_model(known.meaning, settings.sequence, decay=settings.profile.decay, seed=seed)
+    model.to(device)
     fit = train_sequence(
         model,
         split.known,
@@ -128,6 +132,7 @@ def fit_held_out(
         seconds=budget,
         say=say,
     )
+    model.to(CPU)
     trained = time.monotonic()
     channels = channels_of(known, split.known, settings, model)
     lists = taught_lists(channels, known.facts, chooser, seed)
@@ -145,10 +150,15 @@ def fit_all(
     held: HeldOut,
     *,
     seed: int,
+    device: torch.device = CPU,
     say: Callable[[str], None],
 ) -> Channels:
-    """The same models on the whole log, as long trained as was best on the held-out part."""
+    """The same models on the whole log, as long trained as was best on the held-out part.
+
+    device: of the sequence model while it learns.
+    """
     model = new_model(known.meaning, settings.sequence, decay=settings.profile.decay, seed=seed)
+    model.to(device)
     train_sequence(
         model,
         log,
@@ -158,7 +168,7 @@ def fit_all(
         seed=seed,
         say=say,
     )
-    return channels_of(known, log, settings, model)
+    return channels_of(known, log, settings, model.to(CPU))
 
 
 def channels_of(

@@ -24,6 +24,7 @@ from shared.evaluation.report import Report
 from shared.inference.runtime import load_embedder
 from shared.pretrained import resolve
 from shared.settings import Home
+from shared.training.machine import torch_device
 from shared.training.options import TrainOptions
 
 Say = Callable[[str], None]
@@ -53,6 +54,7 @@ class RecommenderRecipe:
         Raises: DataError: a file that cannot be read or learnt from. ModelError: the encoder.
         """
         settings = self._settings(options)
+        device = torch_device(options.device)
         if options.threads is not None:
             torch.set_num_threads(options.threads)
         started = time.monotonic()
@@ -69,6 +71,7 @@ class RecommenderRecipe:
             settings,
             seed=options.seed,
             threads=options.threads,
+            device=device,
             # The whole log is trained on once more after this.
             budget=None if budget is None else max(10.0, 0.4 * budget),
             say=say,
@@ -87,7 +90,9 @@ class RecommenderRecipe:
             say(line)
         again = time.monotonic()
         say("training once more, on the whole log")
-        channels = fit_all(texts.given, log, settings, held, seed=options.seed, say=say)
+        channels = fit_all(
+            texts.given, log, settings, held, seed=options.seed, device=device, say=say
+        )
         save_bundle(Bundle(catalog, channels, held.ranking, texts.whitening, texts.encoder), folder)
         seconds = {"reading": read - started, "encoding": encoded - read} | held.seconds
         seconds["whole log"] = time.monotonic() - again
@@ -144,7 +149,9 @@ def embed(
     and ranks better for the users who choose.
     """
     base = resolve(options.base, cache=home.cache)
-    embedder = load_embedder(base.path, threads=options.threads, cache=home.cache)
+    embedder = load_embedder(
+        base.path, threads=options.threads, cache=home.cache, device=options.device
+    )
     say(f"encoding {len(catalog):,} item texts")
     raw = embedder.encode(catalog.texts, normalised=False)
     note = EncoderNote(base.name, base.sha256, embedder.fingerprint)

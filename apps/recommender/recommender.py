@@ -17,6 +17,7 @@ from apps.recommender.listing import SPARE, Lists, capped, list_users, with_rule
 from apps.recommender.reasons import blame, reason, shared_words
 from apps.recommender.retrieval import CHANNELS, Rows
 from apps.recommender.settings import RuleSettings, read_settings
+from shared.device import Device, serving_device
 from shared.errors import DataError
 from shared.settings import Home
 
@@ -43,16 +44,20 @@ class Recommender:
         *,
         home: Home,  # noqa: ARG003  (every serving class takes it; nothing is cached here)
         threads: int | None = None,
+        device: Device = "auto",
         rules: RuleSettings | None = None,
     ) -> "Recommender":
-        """rules: by default those of the triptych.toml in use.
+        """device: of the sequence model. rules: by default those of the triptych.toml in use.
 
-        Raises: ModelError when a file is missing or damaged. SettingsError: triptych.toml.
+        Raises: ModelError when a file is missing or damaged. SettingsError: triptych.toml, or the
+        device is not there.
         """
         if threads is not None:
             torch.set_num_threads(threads)
         current = read_settings(os.environ).rules if rules is None else rules
-        return cls(load_bundle(folder), current, folder_fingerprint(folder), threads)
+        bundle = load_bundle(folder)
+        bundle.channels.sequence.to(serving_device(device))
+        return cls(bundle, current, folder_fingerprint(folder), threads)
 
     @property
     def users(self) -> tuple[str, ...]:

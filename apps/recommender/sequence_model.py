@@ -91,7 +91,7 @@ class SequenceModel(nn.Module):
         weights: (batch, length) event weights, 0 where nothing is; see profiles.recency_weights.
         """
         length = weights.shape[1]
-        step = torch.arange(length)
+        step = torch.arange(length, device=weights.device)
         after = step[:, None] - step[None, :]  # (t, k)
         decayed = torch.sigmoid(self.decay) ** after.clamp(min=0)
         shares = decayed.masked_fill(after < 0, 0.0)[None] * weights.sqrt()[:, None, :]
@@ -109,7 +109,7 @@ class SequenceModel(nn.Module):
         state = self.dropout(self.enter(vectors))
         parts = self.attend(self.norm_in(state)).view(batch, length, 3, HEADS, hidden // HEADS)
         query, key, value = parts.permute(2, 0, 3, 1, 4)  # (batch, heads, length, hidden / heads)
-        step = torch.arange(length)
+        step = torch.arange(length, device=vectors.device)
         after = step[:, None] - step[None, :]
         bias = self.distance[:, after.clamp(0, self.shape.length - 1)]  # (heads, t, k)
         # Nothing of the future and no padding; a padded step may look at itself, else its
@@ -132,8 +132,9 @@ def item_vectors(
     with_id: (items,) whose id offset counts, all by default.
     """
     model.eval()
-    mask = None if with_id is None else torch.from_numpy(with_id.astype(np.float32))
-    vectors: NDArray[np.float32] = model.items(with_id=mask).numpy()
+    device = model.start.device
+    mask = None if with_id is None else torch.from_numpy(with_id.astype(np.float32)).to(device)
+    vectors: NDArray[np.float32] = model.items(with_id=mask).cpu().numpy()
     return vectors
 
 
@@ -143,17 +144,18 @@ def user_vectors(
 ) -> NDArray[np.float32]:
     """(users, d) of unit length, zeros for users without a history. items: of `item_vectors`."""
     model.eval()
-    table = torch.from_numpy(items)
+    device = model.start.device
+    table = torch.from_numpy(items).to(device)
     found = np.zeros((len(past), items.shape[1]), np.float32)
     # Equal lengths together: a batch is as wide as its longest history.
     order = np.argsort(past.lengths, kind="stable")
     for at in range(0, len(order), batch):
         chosen = order[at : at + batch]
         width = max(1, min(int(past.lengths[chosen].max(initial=1)), model.shape.length))
-        ids = torch.from_numpy(past.items[chosen, -width:])
-        weights = torch.from_numpy(past.weights[chosen, -width:])
+        ids = torch.from_numpy(past.items[chosen, -width:]).to(device)
+        weights = torch.from_numpy(past.weights[chosen, -width:]).to(device)
         last = model.users(table[ids], weights)[:, -1]
-        found[chosen] = torch.where(weights[:, -1:] > 0, last, 0.0).numpy()
+        found[chosen] = torch.where(weights[:, -1:] > 0, last, 0.0).cpu().numpy()
     return found
 
 
@@ -161,9 +163,9 @@ def user_vectors(
 def item_shares(model: SequenceModel, past: Histories) -> NDArray[np.float32]:
     """(users, length): what each item of a history counts in the mean term."""
     width = min(past.items.shape[1], model.shape.length)
-    weights = torch.from_numpy(past.weights[:, -width:])
+    weights = torch.from_numpy(past.weights[:, -width:]).to(model.start.device)
     shares = np.zeros(past.weights.shape, np.float32)
-    shares[:, -width:] = model.mean_weights(weights)[:, -1].numpy()
+    shares[:, -width:] = model.mean_weights(weights)[:, -1].cpu().numpy()
     return shares
 
 

@@ -54,7 +54,7 @@ def train_sequence(
     seconds: float | None = None,
     say: Callable[[str], None],
 ) -> SequenceFit:
-    """Train in place on the sequences of `known`: at each position the next item, for at most
+    """Train in place, where the model is, on the sequences of `known`: at each position the next item, for at most
     `epochs` epochs or `seconds`.
 
     stop_after: end after this many epochs of a learning rate planned for `epochs`, as a run that
@@ -206,13 +206,14 @@ def _loss(
     an unbiased estimate of the full one. A negative that is the target is masked.
     """
     width = int(past.lengths[batch].max())
-    ids = torch.from_numpy(past.items[batch, -width:])  # (batch, width)
-    weights = torch.from_numpy(past.weights[batch, -width:])
+    device = model.start.device
+    ids = torch.from_numpy(past.items[batch, -width:]).to(device)  # (batch, width)
+    weights = torch.from_numpy(past.weights[batch, -width:]).to(device)
     count = len(drawable)
     drawn = rng.choice(drawable, min(settings.negatives, count), replace=False)
-    negatives = torch.from_numpy(drawn)
+    negatives = torch.from_numpy(drawn).to(device)
     rows, place = torch.unique(torch.cat([ids.flatten(), negatives]), return_inverse=True)
-    with_id = (torch.rand(len(rows)) >= settings.id_dropout).float()
+    with_id = (torch.rand(len(rows)) >= settings.id_dropout).float().to(device)
     vectors = model.items(rows, with_id)
     seen = vectors[place[: ids.numel()]].view(*ids.shape, -1)  # (batch, width, d)
     users = model.users(seen[:, :-1], weights[:, :-1])
@@ -223,7 +224,8 @@ def _loss(
     wrong = users @ vectors[place[ids.numel() :]].T * scale + math.log(count / len(negatives))
     wrong = wrong.masked_fill(negatives[None, :] == targets[:, None], float("-inf"))
     logits = torch.cat([right, wrong], dim=1)  # (positions, 1 + negatives)
-    return functional.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long))
+    first = torch.zeros(len(logits), dtype=torch.long, device=device)
+    return functional.cross_entropy(logits, first)
 
 
 def _copy(model: SequenceModel) -> dict[str, Tensor]:
