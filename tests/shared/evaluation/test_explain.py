@@ -1,0 +1,130 @@
+"""Explanations: exact where a scorer is linear, elsewhere Shapley values by definition."""
+
+from collections.abc import Callable, Mapping
+from itertools import permutations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from shared.evaluation.explain import (
+    contrast_of,
+    explain,
+    lexical_terms,
+    neural_worth,
+    occlusion,
+    shapley,
+)
+from shared.evaluation.text_units import segment
+from shared.inference.classifier import LEXICAL, FusedClassifier, Kind
+
+MakeClassifier = Callable[..., FusedClassifier]
+TEXT = "aa bb cc dd aa"
+
+
+def game(masks: NDArray[np.bool_]) -> Mapping[str, NDArray[np.float64]]:
+    """Three players: 1, 2 and 4, and 8 more when the first two are both there."""
+    return {"only": masks @ np.array([1.0, 2.0, 4.0]) + 8.0 * (masks[:, 0] & masks[:, 1])}
+
+
+def test_a_joint_gain_is_shared_in_half() -> None:
+    found = shapley(game, 3, permutations=4)["only"]
+    assert found == pytest.approx([5, 6, 4])
+
+
+def test_occlusion_gives_the_joint_gain_to_both() -> None:
+    assert occlusion(game, 3)["only"] == pytest.approx([9, 10, 4])
+
+
+def test_many_permutations_come_to_the_mean_over_all_orders() -> None:
+    def worth(masks: NDArray[np.bool_]) -> Mapping[str, NDArray[np.float64]]:
+        return {"only": np.sin(masks @ np.array([0.3, 1.1, 2.0, 0.7]))}
+
+    exact = np.zeros(4)
+    orders = list(permutations(range(4)))
+    for order in orders:
+        mask = np.zeros((1, 4), bool)
+        for unit in order:
+            before = float(worth(mask)["only"][0])
+            mask[0, unit] = True
+            exact[unit] += (float(worth(mask)["only"][0]) - before) / len(orders)
+    assert shapley(worth, 4, permutations=2000)["only"] == pytest.approx(exact, abs=0.02)
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+def test_the_lexical_terms_sum_to_the_lexical_part(kind: Kind, made: MakeClassifier) -> None:
+    classifier = made(kind)
+    contrast = contrast_of(classifier, TEXT, 1)
+    units, grams = lexical_terms(classifier, segment(TEXT), contrast)
+    margins, _ = classifier.margins([TEXT, "qqq"])
+    weight = classifier.fusion.weights[LEXICAL]
+    assert units.sum() == pytest.approx(
+        weight * (margins[LEXICAL][0] - margins[LEXICAL][1]) @ contrast, abs=1e-5
+    )
+    assert abs(grams[0].part) == max(abs(gram.part) for gram in grams)
+
+
+def test_the_contrast_is_the_derivative_of_the_log_odds(made: MakeClassifier) -> None:
+    classifier = made()
+    margins, _ = classifier.margins([TEXT])
+    name = "dense"
+    contrast = contrast_of(classifier, TEXT, 2)
+
+    def log_odds(moved: NDArray[np.float32]) -> float:
+        z = classifier.fusion.logits({**margins, name: margins[name] + moved})[0].astype(float)
+        others = np.log(np.exp(np.delete(z, 2)).sum())
+        return float(z[2] - others)
+
+    for label in range(3):
+        step = np.zeros((1, 3), np.float32)
+        step[0, label] = 0.05
+        slope = (log_odds(step) - log_odds(-step)) / 0.1
+        assert slope == pytest.approx(classifier.fusion.weights[name] * contrast[label], abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+def test_the_parts_of_the_words_sum_to_those_of_the_scorers(
+    kind: Kind, made: MakeClassifier
+) -> None:
+    classifier = made(kind, tuned=True)
+    found = explain(classifier, TEXT, label="y")
+    assert found.label == "y"
+    assert found.probability == pytest.approx(float(classifier.predict_proba([TEXT])[0, 1]))
+    assert set(found.scorers) == {"lexical", "dense", "finetuned"}
+    for name, part in found.scorers.items():
+        assert sum(word.scorers[name] for word in found.words) == pytest.approx(part, abs=1e-5)
+
+
+def test_occlusion_is_what_is_lost_without_the_word(made: MakeClassifier) -> None:
+    classifier = made()
+    contrast = contrast_of(classifier, TEXT, 0)
+    margins, _ = classifier.margins([TEXT, "aa bb  dd aa"])
+    weighed = classifier.fusion.weights["dense"] * (margins["dense"] @ contrast)
+    found = explain(classifier, TEXT, label="x", method="occlusion")
+    assert found.words[2].scorers["dense"] == pytest.approx(weighed[0] - weighed[1], abs=1e-6)
+
+
+def test_words_past_the_limit_get_no_neural_part(made: MakeClassifier) -> None:
+    found = explain(made(), " ".join(["aa"] * 70), method="occlusion")
+    assert len(found.words) == 70
+    assert all(word.scorers["dense"] == 0 for word in found.words[64:])
+
+
+def test_an_empty_text_has_no_words(made: MakeClassifier) -> None:
+    found = explain(made(), "  ")
+    assert found.words == ()
+    assert found.scorers == {"lexical": 0.0, "dense": 0.0}
+
+
+def test_a_worth_asked_twice_for_one_coalition_answers_twice(made: MakeClassifier) -> None:
+    classifier = made()
+    worth = neural_worth(classifier, segment(TEXT), contrast_of(classifier, TEXT, 0))
+    mask = np.array([[True, False, True, True, True]])
+    found = worth(np.repeat(mask, 3, 0))["dense"]
+    assert found.shape == (3,)
+    assert found[0] == found[1] == found[2]
+
+
+def test_an_unknown_label_is_refused_with_those_there_are(made: MakeClassifier) -> None:
+    with pytest.raises(ValueError, match=r"^label 'w': expected one of x, y, z$"):
+        explain(made(), TEXT, label="w")
