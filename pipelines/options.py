@@ -1,8 +1,11 @@
 """Options that mean the same after every subcommand, written once."""
 
+import functools
+import inspect
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -68,6 +71,33 @@ TitleColumn = column_option("title")
 SummaryColumn = column_option("summary")
 SourceColumn = column_option("source")
 UrlColumn = column_option("url")
+
+
+def spelled_out(command: Callable[..., None]) -> Callable[..., None]:
+    """A command for typer with an option for each field of its parameters that are dataclasses.
+
+    Options that several commands share are so stated once, with their defaults: a frozen dataclass
+    of Annotated fields. In the help they stand where the parameter stands.
+    """
+    parameters = inspect.signature(command, eval_str=True).parameters
+    groups = {name: p.annotation for name, p in parameters.items() if is_dataclass(p.annotation)}
+
+    @functools.wraps(command)
+    def called(**given: Any) -> None:
+        for name, group in groups.items():
+            values = {field.name: given.pop(field.name) for field in fields(group)}
+            given[name] = group(**values)
+        command(**given)
+
+    spelled: list[inspect.Parameter] = []
+    for name, parameter in parameters.items():
+        if name in groups:
+            spelled += inspect.signature(groups[name], eval_str=True).parameters.values()
+        else:
+            spelled.append(parameter)
+    by_name = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in spelled]
+    called.__signature__ = inspect.Signature(by_name)  # type: ignore[attr-defined]
+    return called
 
 
 def mapping_of(**columns: str | None) -> Mapping[str, str]:

@@ -1,6 +1,7 @@
 """`triptych train APP` and `triptych predict APP`."""
 
 import os
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,72 +31,76 @@ from pipelines.options import (
     open_home,
     print_json,
     speaker,
+    spelled_out,
     use_threads,
 )
-from shared.training.options import Method
+from shared.training.options import Method, TrainOptions
 
 if TYPE_CHECKING:
     from pipelines.train import Recipe, Trained
-    from shared.training.options import TrainOptions
 
 app = typer.Typer(no_args_is_help=True)
 predict = typer.Typer(no_args_is_help=True)
 
 
 NameOption = Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the model.")]
-MethodOption = Annotated[Method, typer.Option("--method", help="How much of the encoder learns.")]
-MinutesOption = Annotated[
-    float | None, typer.Option("--minutes", min=0.01, help="Stop fine-tuning after this long.")
-]
-BaseOption = Annotated[
-    str,
-    typer.Option("--base", metavar="MODEL", help="minilm, mpnet, e5, a folder, or a model hub id."),
-]
-EpochsOption = Annotated[
-    int | None, typer.Option("--epochs", min=1, help="Passes over the data at most.")
-]
-LogdirOption = Annotated[
-    Path | None, typer.Option("--logdir", metavar="DIR", help="TensorBoard logs go here.")
-]
 
 
-def train_options(
-    method: Method,
-    minutes: float | None,
-    base: str,
-    epochs: int | None,
-    seed: int,
-    threads: int | None,
-    logdir: Path | None,
-) -> "TrainOptions":
-    from shared.training.options import TrainOptions
+@dataclass(frozen=True)
+class Learning:
+    """How a model learns: options of every training command."""
 
-    return TrainOptions(
-        method=method.value,
-        minutes=minutes,
-        base=base,
-        epochs=epochs,
-        seed=seed,
-        threads=threads,
-        logdir=logdir,
+    method: Annotated[Method, typer.Option("--method", help="How much of the encoder learns.")] = (
+        Method.AUTO
     )
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", min=0.01, help="Stop fine-tuning after this long.")
+    ] = None
+    base: Annotated[
+        str,
+        typer.Option(
+            "--base", metavar="MODEL", help="minilm, mpnet, e5, a folder, or a model hub id."
+        ),
+    ] = "minilm"
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, help="Passes over the data at most.")
+    ] = None
 
 
-def run_training(
-    recipe: "Recipe", name: str, options: "TrainOptions", home: Path | None, as_json: bool
-) -> None:
+@dataclass(frozen=True)
+class Run:
+    """Where and how a training runs: options of every training command."""
+
+    home: HomeOption = None
+    seed: SeedOption = 13
+    threads: ThreadsOption = None
+    logdir: Annotated[
+        Path | None, typer.Option("--logdir", metavar="DIR", help="TensorBoard logs go here.")
+    ] = None
+    as_json: JsonOption = False
+
+
+def run_training(recipe: "Recipe", name: str, learning: Learning, run: Run) -> None:
     """Train, then print what was measured and where the report is."""
     from pipelines.train import train
 
     trained = train(
         recipe,
         name=name,
-        options=options,
-        home=open_home(home),
+        options=TrainOptions(
+            method=learning.method.value,
+            minutes=learning.minutes,
+            base=learning.base,
+            epochs=learning.epochs,
+            seed=run.seed,
+            threads=run.threads,
+            logdir=run.logdir,
+        ),
+        home=open_home(run.home),
         clock=lambda: datetime.now(UTC),
-        say=speaker(as_json),
+        say=speaker(run.as_json),
     )
-    if as_json:
+    if run.as_json:
         print_json(summary_of(trained))
     else:
         say_trained(trained)
@@ -127,6 +132,7 @@ def say_trained(trained: "Trained") -> None:
 
 
 @app.command("chatbot")
+@spelled_out
 def train_chatbot(
     examples: Annotated[
         list[Path],
@@ -149,22 +155,15 @@ def train_chatbot(
         Path | None,
         typer.Option("--answers", metavar="FILE", help="`answer[,label]`: what may be said."),
     ] = None,
-    method: MethodOption = Method.AUTO,
-    minutes: MinutesOption = None,
-    base: BaseOption = "minilm",
-    epochs: EpochsOption = None,
+    learning: Learning = Learning(),
     text_column: TextColumn = None,
     label_column: LabelColumn = None,
     question_column: QuestionColumn = None,
     answer_column: AnswerColumn = None,
-    home: HomeOption = None,
-    seed: SeedOption = 13,
-    threads: ThreadsOption = None,
-    logdir: LogdirOption = None,
-    as_json: JsonOption = False,
+    run: Run = Run(),
 ) -> None:
     """Train a chatbot that understands, answers, asks back and refuses."""
-    use_threads(threads)
+    use_threads(run.threads)
     from apps.chatbot.recipe import ChatbotRecipe
     from apps.chatbot.settings import ChatbotSettings
     from shared.settings import load_section, settings_file
@@ -181,11 +180,11 @@ def train_chatbot(
             ChatbotSettings, "chatbot", file=settings_file(os.environ), environ=os.environ
         ),
     )
-    options = train_options(method, minutes, base, epochs, seed, threads, logdir)
-    run_training(recipe, name, options, home, as_json)
+    run_training(recipe, name, learning, run)
 
 
 @app.command("news")
+@spelled_out
 def train_news(
     sentiment: Annotated[
         list[Path],
@@ -198,10 +197,7 @@ def train_news(
             "--topics", metavar="FILE", help="`text,label`, several topics joined by |; repeatable."
         ),
     ] = None,
-    method: MethodOption = Method.AUTO,
-    minutes: MinutesOption = None,
-    base: BaseOption = "minilm",
-    epochs: EpochsOption = None,
+    learning: Learning = Learning(),
     text_column: TextColumn = None,
     label_column: LabelColumn = None,
     sentiment_label: Annotated[
@@ -212,14 +208,10 @@ def train_news(
             help="Maps a label to negative, neutral or positive, as in 0=negative; repeatable.",
         ),
     ] = None,
-    home: HomeOption = None,
-    seed: SeedOption = 13,
-    threads: ThreadsOption = None,
-    logdir: LogdirOption = None,
-    as_json: JsonOption = False,
+    run: Run = Run(),
 ) -> None:
     """Train topic and sentiment labels for financial news."""
-    use_threads(threads)
+    use_threads(run.threads)
     from apps.news_monitor.recipe import NewsRecipe
 
     recipe = NewsRecipe(
@@ -228,8 +220,7 @@ def train_news(
         mapping=mapping_of(text=text_column, label=label_column),
         sentiment_labels=dict(pair_of(entry) for entry in sentiment_label or ()),
     )
-    options = train_options(method, minutes, base, epochs, seed, threads, logdir)
-    run_training(recipe, name, options, home, as_json)
+    run_training(recipe, name, learning, run)
 
 
 def pair_of(entry: str) -> tuple[str, str]:
@@ -243,6 +234,7 @@ def pair_of(entry: str) -> tuple[str, str]:
 
 
 @app.command("recommender")
+@spelled_out
 def train_recommender(
     items: Annotated[
         Path, typer.Option("--items", metavar="FILE", help="`item_id,title[,description,...]`.")
@@ -252,24 +244,17 @@ def train_recommender(
         typer.Option("--events", metavar="FILE", help="`user_id,item_id,timestamp[,event,value]`."),
     ],
     name: NameOption,
-    method: MethodOption = Method.AUTO,
-    minutes: MinutesOption = None,
-    base: BaseOption = "minilm",
-    epochs: EpochsOption = None,
+    learning: Learning = Learning(),
     user_column: UserColumn = None,
     item_column: ItemColumn = None,
     time_column: TimeColumn = None,
     event_column: EventColumn = None,
     value_column: ValueColumn = None,
     title_column: TitleColumn = None,
-    home: HomeOption = None,
-    seed: SeedOption = 13,
-    threads: ThreadsOption = None,
-    logdir: LogdirOption = None,
-    as_json: JsonOption = False,
+    run: Run = Run(),
 ) -> None:
     """Train a recommender from item texts and from what users did."""
-    use_threads(threads)
+    use_threads(run.threads)
     from apps.recommender.recipe import RecommenderRecipe
 
     recipe = RecommenderRecipe(
@@ -284,8 +269,7 @@ def train_recommender(
             title=title_column,
         ),
     )
-    options = train_options(method, minutes, base, epochs, seed, threads, logdir)
-    run_training(recipe, name, options, home, as_json)
+    run_training(recipe, name, learning, run)
 
 
 @predict.command("chatbot")
