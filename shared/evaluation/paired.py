@@ -20,12 +20,14 @@ _CELLS = 4_000_000  # signs in memory at once
 class Loss:
     """How much worse the first system is on n rows in `units` independent groups.
 
+    changed: units whose score differs; with so many, no p is smaller than 0.5 ** changed.
     value: mean of second minus first, > 0 where the first is worse; low, high: interval of
     `level`, two-sided. p: one-sided, of a loss this large or larger if the systems were alike.
     """
 
     n: int
     units: int
+    changed: int
     value: float
     low: float
     high: float
@@ -61,7 +63,7 @@ def loss_of(
         raise ValueError(f"{worse.shape} scores of the first system, {better.shape} of the second")
     n = len(better)
     if n == 0:
-        return Loss(0, 0, 0.0, -span, span, 1.0)
+        return Loss(0, 0, 0, 0.0, -span, span, 1.0)
     total, size = _by_group(better - worse, groups)
     value = float(total.sum() / n)
     # Two more rows: half a row lost, half a row won, one row drawn.
@@ -69,7 +71,8 @@ def loss_of(
     shrunk = float(total.sum()) / (n + 2)
     reach = float(stats.norm.ppf((1 + level) / 2)) * np.sqrt(spread) / (n + 2)
     low, high = max(-span, shrunk - reach), min(span, shrunk + reach)
-    return Loss(n, len(total), value, low, high, sign_flip(total, seed=seed))
+    changed = int(np.count_nonzero(total))
+    return Loss(n, len(total), changed, value, low, high, sign_flip(total, seed=seed))
 
 
 def sign_flip(differences: ArrayLike, *, flips: int = FLIPS, seed: int = 13) -> float:
@@ -118,6 +121,25 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
     adjusted = np.empty(len(raw))
     adjusted[order] = np.minimum(stepped, 1.0)
     return adjusted
+
+
+def can_fail(changed: ArrayLike, level: float) -> NDArray[np.bool_]:
+    """(m,) which of m sign-flip tests could reach significance at all, by their changed units.
+
+    The others cannot reject whatever their signs, and so need not be corrected for: the chance of
+    a false rejection stays at `level` when Holm's correction is over these alone.
+    Source: Tarone, Biometrics 46, 1990.
+
+    Two parts without any change do not make the third one's test harder:
+
+    >>> can_fail([0, 0, 6], 0.025).tolist()
+    [False, False, True]
+    """
+    least = 0.5 ** np.asarray(changed, np.float64)
+    tests = 1
+    while (least <= level / tests).sum() > tests:
+        tests += 1
+    return np.asarray(least <= level / tests)
 
 
 def _by_group(

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from shared.evaluation.intervals import mcnemar
-from shared.evaluation.paired import holm, loss_of, sign_flip
+from shared.evaluation.paired import can_fail, holm, loss_of, sign_flip
 
 
 def test_differences_of_one_size_give_the_exact_mcnemar_test() -> None:
@@ -63,3 +63,11 @@ def test_rows_that_say_the_same_do_not_count_as_many() -> None:
 def test_no_rows_say_nothing() -> None:
     nothing = loss_of([], [])
     assert (nothing.n, nothing.p, nothing.low, nothing.high) == (0, 1.0, -1.0, 1.0)
+
+
+def test_parts_that_cannot_fail_cost_the_others_nothing() -> None:
+    # 0.5 ** 7 = .0078 <= .025 / 3 < 0.5 ** 6: of four parts with seven changes, and many with six
+    assert can_fail([7, 7, 7], 0.025).tolist() == [True] * 3
+    assert can_fail([7, 7, 7, 7], 0.025).tolist() == [False] * 4
+    assert can_fail([10] + [2] * 100, 0.025).tolist() == [True] + [False] * 100
+    assert can_fail([], 0.025).tolist() == []
