@@ -1,10 +1,12 @@
 """The rows of a file with the physical line each starts on, and why a row cannot be one.
 
-Text formats are decoded strictly and line numbers are those an editor shows: a CSV record that
-spans three lines (a quoted line break) counts three. A row that is broken costs itself and
-nothing after it: after a quote that is never closed, reading goes on with the next line.
+Text formats are read as UTF-8, and as UTF-16 where a byte order mark says so. Line numbers are
+those an editor shows: a CSV record that spans three lines (a quoted line break) counts three. A row
+that is broken costs itself and nothing after it: after a quote that is never closed, reading goes
+on with the next line.
 """
 
+import codecs
 import csv
 import gzip
 import io
@@ -33,8 +35,8 @@ FORMATS = {
     ".user": "tsv",
 }
 SUFFIXES = ".csv .tsv .jsonl .parquet (.csv.gz .tsv.gz .jsonl.gz)"
-# Lines that are not in the encoding become rejects while they are few; above this share the
-# whole file is taken to be in another encoding.
+# Lines that are not UTF-8 become rejects while they are few; above this share the whole file is
+# taken to be in another encoding.
 TOLERATED_ENCODING_SHARE = 0.01
 UNDECODABLE = re.compile("[\udc80-\udcff]")
 UNUSABLE = re.compile("[\ud800-\udfff\0]")
@@ -88,7 +90,7 @@ def format_of(path: Path) -> tuple[str, bool]:
     return kind, zipped
 
 
-def read_rows(path: Path, *, encoding: str = "utf-8") -> Rows:
+def read_rows(path: Path) -> Rows:
     """Every row of the file, good and broken. Blank lines are no rows.
 
     Raises: DataError when the file as a whole cannot be read.
@@ -98,7 +100,7 @@ def read_rows(path: Path, *, encoding: str = "utf-8") -> Rows:
     if kind == "parquet":
         return _parquet_rows(path, content)
     _refuse_foreign(path, content)
-    lines = _lines(path, content, encoding)
+    lines = _lines(path, content)
     if kind == "jsonl":
         return _jsonl_rows(path, lines)
     return _delimited_rows(path, lines, kind)
@@ -145,29 +147,25 @@ def _refuse_foreign(path: Path, content: bytes) -> None:
             raise DataError(f"{path}: is {what}")
 
 
-def _lines(path: Path, content: bytes, encoding: str) -> list[str]:
-    """The physical lines with their ends; bytes that are not in `encoding` as lone surrogates."""
-    if encoding.lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig"):
-        encoding = "utf-8-sig"
-        wide = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}.get(content[:2])
-        if wide:
+def _lines(path: Path, content: bytes) -> list[str]:
+    """The physical lines with their ends; bytes that are not UTF-8 as lone surrogates."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            text = content.decode("utf-16")
+        except UnicodeDecodeError as error:
             raise DataError(
-                f"{path}: is in {wide}, not UTF-8; pass --encoding {wide} or convert it"
-            )
-    try:
-        text = content.decode(encoding, errors="surrogateescape")
-    except LookupError:
-        raise DataError(f"{path}: unknown encoding {encoding!r}; try utf-8 or latin-1") from None
-    except UnicodeError as error:  # multi-byte codecs do not know surrogateescape throughout
-        raise DataError(f"{path}: is not {encoding}: {error}") from None
+                f"{path}: begins as UTF-16 and is not at byte {error.start + 1}; save it as UTF-8"
+            ) from None
+    else:
+        text = content.decode("utf-8-sig", errors="surrogateescape")
     # An editor's lines end at \n; a file without any is an old Macintosh one.
     lines = list(io.StringIO(text, newline="\n" if "\n" in text else ""))
     if UNDECODABLE.search(text):
-        _refuse_encoding(path, lines, encoding)
+        _refuse_encoding(path, lines)
     return lines
 
 
-def _refuse_encoding(path: Path, lines: Sequence[str], encoding: str) -> None:
+def _refuse_encoding(path: Path, lines: Sequence[str]) -> None:
     bad = [number for number, line in enumerate(lines, start=1) if UNDECODABLE.search(line)]
     if bad[0] > 1 and len(bad) <= TOLERATED_ENCODING_SHARE * len(lines):
         return
@@ -175,11 +173,10 @@ def _refuse_encoding(path: Path, lines: Sequence[str], encoding: str) -> None:
     found = UNDECODABLE.search(line)
     column = found.start() if found else 0
     offset = len(line[:column].encode("utf-8", errors="surrogateescape")) + 1
-    name = "UTF-8" if encoding == "utf-8-sig" else encoding
     raise DataError(
-        f"{path}: line {bad[0]}, byte {offset} (0x{ord(line[column]) - 0xDC00:02x}) is not {name} "
-        f"({len(bad)} such lines); pass --encoding (latin-1, cp1252, gb18030, …) "
-        f"or convert the file to UTF-8"
+        f"{path}: line {bad[0]}, byte {offset} (0x{ord(line[column]) - 0xDC00:02x}) is not UTF-8 "
+        f"({len(bad)} such lines); save it as UTF-8 (in a spreadsheet: CSV UTF-8), or convert it: "
+        "iconv -f CP1252 -t UTF-8 OLD > NEW (CP1252: Western Windows; GB18030: Chinese)"
     )
 
 
@@ -293,7 +290,7 @@ def _unusable(text: str) -> str:
         return ""
     if found.group() == "\0":
         return "holds a NUL character"
-    return f"byte 0x{ord(found.group()) - 0xDC00:02x} is not in the file's encoding"
+    return f"byte 0x{ord(found.group()) - 0xDC00:02x} is not UTF-8"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -79,7 +79,6 @@ def read_table(
     columns: Sequence[Column],
     *,
     mapping: Mapping[str, str] = {},
-    encoding: str = "utf-8",
     every_row: bool = False,
 ) -> Table:
     """Read a table with the columns a caller needs.
@@ -92,7 +91,7 @@ def read_table(
     Raises: DataError when the file cannot be read, lacks a column, or no row is left.
     """
     path = Path(path)
-    rows = read_rows(path, encoding=encoding)
+    rows = read_rows(path)
     frame = _mapped(path, rows.frame, columns, mapping)
     if not rows.lines:
         raise DataError(f"{path}: has a header ({', '.join(rows.frame.columns)}) but no rows")
@@ -115,9 +114,9 @@ def read_table(
     return Table(path, frame.infer_objects(), rejects, lines)
 
 
-def sniff_columns(path: Path, *, encoding: str = "utf-8") -> list[str]:
+def sniff_columns(path: Path) -> list[str]:
     """The columns a file has, in its order. Raises: DataError when it cannot be read."""
-    return list(read_rows(Path(path), encoding=encoding).frame.columns)
+    return list(read_rows(Path(path)).frame.columns)
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:

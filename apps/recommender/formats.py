@@ -154,7 +154,7 @@ def _lines(path: Path, encoding: str = "utf-8-sig") -> Iterator[tuple[int, str]]
     except (OSError, EOFError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 (byte {error.start})") from None
+        raise DataError(f"{path}: byte {error.start + 1} is not UTF-8; save it as UTF-8") from None
     for number, line in enumerate(text.split("\n"), start=1):
         line = line.rstrip("\r")
         if line.strip():
