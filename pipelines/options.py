@@ -7,11 +7,12 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 if TYPE_CHECKING:
+    from shared.device import Device
     from shared.evaluation.report import Measure
     from shared.settings import Home
 
@@ -26,6 +27,10 @@ HomeOption = Annotated[
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="One seed for the whole run.")]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads; all cores by default.")
+]
+DeviceOption = Annotated[
+    Literal["auto", "cpu", "cuda"] | None,
+    typer.Option("--device", help="Where to compute; by default the setting `device`, or auto."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 ModelOption = Annotated[
@@ -80,7 +85,9 @@ def spelled_out(command: Callable[..., None]) -> Callable[..., None]:
     of Annotated fields. In the help they stand where the parameter stands.
     """
     parameters = inspect.signature(command, eval_str=True).parameters
-    groups = {name: p.annotation for name, p in parameters.items() if is_dataclass(p.annotation)}
+    groups: dict[str, Any] = {
+        name: p.annotation for name, p in parameters.items() if is_dataclass(p.annotation)
+    }
 
     @functools.wraps(command)
     def called(**given: Any) -> None:
@@ -110,6 +117,16 @@ def open_home(home: Path | None) -> "Home":
     from shared.settings import Home, default_home
 
     return Home(home.resolve()) if home else default_home(os.environ)
+
+
+def device_of(option: "Device | None") -> "Device":
+    """The device of this call: the option, else the setting `device`, else auto."""
+    from shared.settings import CORE_SECTION, CoreSettings, load_section, settings_file
+
+    if option is not None:
+        return option
+    file = settings_file(os.environ)
+    return load_section(CoreSettings, CORE_SECTION, file=file, environ=os.environ).device
 
 
 def use_threads(threads: int | None) -> None:
