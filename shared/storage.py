@@ -4,6 +4,7 @@ Every application declares its own tables and keeps its own migrations and versi
 one can be upgraded without the others.
 """
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Dialect, Engine, event, make_url
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.types import TypeDecorator
 
@@ -57,13 +58,16 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def create_engine(url: str, *, read_only: bool = False) -> Engine:
+def create_engine(
+    url: str, *, read_only: bool = False, busy_seconds: float = BUSY_SECONDS
+) -> Engine:
     """An engine for `sqlite:///FILE` or `postgresql+psycopg://…`; nothing is connected yet.
 
     read_only: for pages and reports; on SQLite it never waits for a writer nor holds one up.
 
-    SQLite: the folder is made, write-ahead logging lets readers and one writer work at once, a
-    writer waits up to 30 seconds for another, foreign keys hold.
+    SQLite: the folder is made, write-ahead logging lets readers and one writer work at once, and
+    foreign keys hold. A writer waits `busy_seconds` for another; if that one is still writing
+    then, what it was about to do raises ServiceError and has changed nothing.
 
     Raises:
         SettingsError: not a URL, or one of another database.
@@ -75,8 +79,9 @@ def create_engine(url: str, *, read_only: bool = False) -> Engine:
         )
     if parsed.database and parsed.database != ":memory:":
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_SECONDS})
+    engine = sa.create_engine(parsed, connect_args={"timeout": busy_seconds})
     event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "handle_error", _explain_lock)
     event.listen(engine, "begin", _begin if read_only else _begin_immediate)
     return engine
 
@@ -150,6 +155,19 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _explain_lock(context: ExceptionContext) -> None:
+    """Raise ServiceError for a writer that gave up; any other error goes on as it is."""
+    error = context.original_exception
+    if context.engine is None or not isinstance(error, sqlite3.OperationalError):
+        return
+    if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:  # the low byte, without its variant
+        file = context.engine.url.database
+        raise ServiceError(
+            f"database {_shown(context.engine.url)}: another process holds its write lock; try "
+            f"again when that one is done (`fuser {file}` says which it is)"
+        ) from error
 
 
 def _begin(connection: sa.Connection) -> None:

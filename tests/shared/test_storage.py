@@ -2,7 +2,10 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -150,6 +153,106 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
         engine.connect(),
     ):
         pass
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Another process that holds the write lock of the database `path`, with a row unsaved."""
+
+    path: Path
+    process: "subprocess.Popen[str]"
+
+    def finish(self) -> None:
+        self.process.communicate("done\n", timeout=20)
+
+    def die(self) -> None:
+        self.process.kill()
+        self.process.wait(timeout=20)
+
+    def rows(self) -> list[int]:
+        """What a page reads, without waiting."""
+        engine = create_engine(f"sqlite:///{self.path}", read_only=True, busy_seconds=0.1)
+        with engine.begin() as connection:
+            found = [row.id for row in connection.execute(sa.text("SELECT id FROM visit"))]
+        engine.dispose()
+        return sorted(found)
+
+
+@pytest.fixture
+def holder(tmp_path: Path, migrations: Path) -> Iterator[Holder]:
+    path = tmp_path / "held.db"
+    engine = create_engine(f"sqlite:///{path}")
+    upgrade(engine, migrations, "app_version")
+    engine.dispose()
+    program = (
+        "import sqlite3, sys\n"
+        "connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "connection.execute('BEGIN IMMEDIATE')\n"
+        "connection.execute('INSERT INTO visit (id) VALUES (1)')\n"
+        "print('held', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "connection.execute('COMMIT')\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    yield Holder(path, process)
+    process.kill()
+    process.communicate()
+
+
+def write(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.text("INSERT INTO visit (id) VALUES (2)"))
+
+
+def test_a_writer_waits_half_a_minute_for_another(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'a.db'}")
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 30_000
+    engine.dispose()
+
+
+@pytest.mark.parametrize("what", ["write", "upgrade"])
+def test_a_writer_that_waited_in_vain_says_so_and_changes_nothing(
+    holder: Holder, migrations: Path, what: str
+) -> None:
+    engine = create_engine(f"sqlite:///{holder.path}", busy_seconds=0.5)
+    started = time.monotonic()
+    with pytest.raises(ServiceError) as caught:
+        write(engine) if what == "write" else upgrade(engine, migrations, "app_version")
+    assert 0.4 < time.monotonic() - started < 10
+    assert str(caught.value) == (
+        f"database sqlite:///{holder.path}: another process holds its write lock; try again when "
+        f"that one is done (`fuser {holder.path}` says which it is)"
+    )
+    holder.finish()
+    assert holder.rows() == [1]
+    write(engine)  # the engine is as good as before
+    assert holder.rows() == [1, 2]
+    engine.dispose()
+
+
+@pytest.mark.parametrize(("end", "rows"), [(Holder.finish, [1, 2]), (Holder.die, [2])])
+def test_a_waiting_writer_goes_on_when_the_lock_goes_away(
+    holder: Holder, end: Callable[[Holder], None], rows: list[int]
+) -> None:
+    engine = create_engine(f"sqlite:///{holder.path}", busy_seconds=20)
+    writer = threading.Thread(target=write, args=[engine])
+    writer.start()
+    writer.join(timeout=0.5)
+    assert writer.is_alive()
+    assert holder.rows() == []  # a reader waits for neither of them
+    end(holder)
+    writer.join(timeout=15)
+    assert not writer.is_alive()
+    assert holder.rows() == rows
+    engine.dispose()
 
 
 @pytest.mark.parametrize(
