@@ -21,7 +21,7 @@ from apps.recommender.rivals import QUICK
 from apps.recommender.settings import RecommenderSettings, read_settings
 from apps.recommender.vectors import Whitening, fit_whitening
 from shared.evaluation.report import Report
-from shared.inference.runtime import load_embedder
+from shared.inference.model_encoders import open_base_encoder
 from shared.pretrained import resolve
 from shared.settings import Home
 from shared.training.machine import torch_device
@@ -149,8 +149,8 @@ def embed(
     and ranks better for the users who choose.
     """
     base = resolve(options.base, cache=home.cache)
-    embedder = load_embedder(
-        base.path, threads=options.threads, cache=home.cache, device=options.device
+    embedder = open_base_encoder(
+        base, cache=home.cache, threads=options.threads, device=options.device
     )
     say(f"encoding {len(catalog):,} item texts")
     raw = embedder.encode(catalog.texts, normalised=False)
