@@ -8,8 +8,11 @@ from numpy.typing import NDArray
 from apps.chatbot.bot import Bot, Reply
 from shared.evaluation.classification import judge_single
 from shared.evaluation.intervals import bootstrap, mean_of
+from shared.evaluation.leakage import Copies
 from shared.evaluation.metrics import auroc, fpr_at_tpr
+from shared.evaluation.outcomes import Outcomes, text_outcomes
 from shared.evaluation.report import Measure, Report
+from shared.evaluation.slices import words_of
 from shared.inference.classifier import FusedClassifier
 from shared.training.examples import Examples
 
@@ -31,8 +34,12 @@ def judge(
     rivals: Mapping[str, FusedClassifier],
     seed: int,
     notes: Sequence[str],
+    copies: Copies | None = None,
 ) -> Report:
-    """Measure a bot on held-out questions and, where there are any, on texts it must refuse."""
+    """Measure a bot on held-out questions and, where there are any, on texts it must refuse.
+
+    copies: which of the questions are copies of training rows, where that may be.
+    """
     scores = bot.classifier.score(held.texts)
     parts = {RIVAL_NAMES.get(name, name): part for name, part in scores.parts.items()}
     others = {name: other.score(held.texts).probabilities for name, other in rivals.items()}
@@ -42,6 +49,8 @@ def judge(
         bot.classifier.labels,
         scores.probabilities,
         rivals={**parts, **others},
+        known_words=words_of(bot.classifier.lexical.vocabulary),
+        copies=copies,
         seed=seed,
     )
     replies = bot.reply(held.texts)
@@ -60,8 +69,50 @@ def judge(
         slices=judged.slices,
         baselines=judged.baselines,
         calibration=judged.calibration,
-        notes=tuple(notes),
+        notes=(*(() if copies is None else (copies.line,)), *notes),
     )
+
+
+def outcomes_of(bot: Bot, held: Examples) -> tuple[Outcomes, Outcomes]:
+    """Row by row: "intent", whether it was understood; "served", whether the customer got the
+    right answer or was offered it, or was handed over as that intent asks for."""
+    replies = bot.reply(held.texts)
+    understood = np.array([r.intent == y for r, y in zip(replies, held.single, strict=True)], bool)
+    served = np.array([_served(r, y) for r, y in zip(replies, held.single, strict=True)], bool)
+    known = words_of(bot.classifier.lexical.vocabulary)
+    return (
+        text_outcomes(
+            "intent",
+            held.texts,
+            held.labels,
+            understood,
+            groups=held.groups,
+            known_words=known,
+            decisions=[reply.intent for reply in replies],
+            confidence=np.array([reply.probability for reply in replies]),
+            right=understood,
+        ),
+        text_outcomes(
+            "served",
+            held.texts,
+            held.labels,
+            served,
+            groups=held.groups,
+            known_words=known,
+            decisions=[_said(reply) for reply in replies],
+        ),
+    )
+
+
+def _served(reply: Reply, truth: str) -> bool:
+    if reply.decision == "clarify":
+        return truth in {option.label for option in reply.options}
+    return reply.decision != "reject" and reply.intent == truth
+
+
+def _said(reply: Reply) -> str:
+    offered = ", ".join(option.label for option in reply.options)
+    return f"{reply.decision} {offered or reply.intent}"
 
 
 def _decisions(replies: Sequence[Reply], truth: Sequence[str], seed: int) -> list[Measure]:

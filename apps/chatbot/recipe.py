@@ -17,11 +17,13 @@ from apps.chatbot.bot import (
     Bot,
     BotConfig,
 )
-from apps.chatbot.judgement import judge
+from apps.chatbot.judgement import judge, outcomes_of
 from apps.chatbot.matching import AnswerMatcher
 from apps.chatbot.settings import ChatbotSettings
 from shared.errors import DataError
 from shared.evaluation.calibration import fit_platt
+from shared.evaluation.leakage import UNKNOWN, TrainingRows
+from shared.evaluation.outcomes import save_outcomes
 from shared.evaluation.report import Report
 from shared.inference.classifier import FusedClassifier
 from shared.inference.model_encoders import ENCODER_FOLDER, open_base_encoder
@@ -102,17 +104,28 @@ class ChatbotRecipe:
             rivals=rivals if learned.finetuned else {},
             seed=options.seed,
             notes=(*learned.notes, *learned.chosen[HEAD].notes),
+            copies=None if cut else TrainingRows.of(train.texts).copies(held.texts),
         )
+        outcomes, taught = outcomes_of(bot, held), train
         if cut and learned.encoder is None:
             # The report is written; the rows it was written on may now teach too.
-            everything = HeadData(HEAD, questions.examples(), refused)
-            classifier = refit(everything, embedder=embedder, options=options).classifier
+            taught = questions.examples()
+            again = HeadData(HEAD, taught, refused)
+            classifier = refit(again, embedder=embedder, options=options).classifier
             config = self._config(base, classifier)
-            bot = _assemble(config, classifier, book, everything.examples, embedder)
+            bot = _assemble(config, classifier, book, taught, embedder)
             note = "The released model was then fitted again on all rows, the held-out ones too."
             report = replace(report, notes=(*report.notes, note))
         _write(bot, folder, keep_encoder=learned.encoder is not None)
+        TrainingRows.of(taught.texts).save(folder)
+        save_outcomes(outcomes, folder)
         return report
+
+    def heads(self, options: TrainOptions, *, home: Home, say: Say) -> tuple[HeadData, ...]:
+        """What a search over recipes may see: the rows that teach, none that the report is on."""
+        questions = _read_all(self.examples, self.mapping, home, say)
+        train, _, _ = self._parts(questions, options, home, say)
+        return (HeadData(HEAD, train),)
 
     def _answer_file(self) -> AnswerBook:
         return read_answers(self.answers, self.mapping) if self.answers else AnswerBook()
@@ -231,6 +244,30 @@ def evaluate(
         DataError: the table, or none of its labels is known to the model.
     """
     bot = Bot.load(folder, home=home)
+    asked = questions_for(bot, path, mapping, home, say)
+    taught = TrainingRows.load(folder)
+    return judge(
+        bot,
+        asked,
+        (),
+        title=f"Chatbot on {path.name}",
+        data=f"{len(asked)} questions of {path.name}",
+        rivals={},
+        seed=13,
+        notes=(UNKNOWN,) if taught is None else (),
+        copies=None if taught is None else taught.copies(asked.texts),
+    )
+
+
+def questions_for(
+    bot: Bot, path: Path, mapping: Mapping[str, str], home: Home, say: Say
+) -> Examples:
+    """The rows of a table in the labels of a bot, whose own answers name those of a
+    question/answer table.
+
+    Raises:
+        DataError: the table, or none of its labels is known to the model.
+    """
     asked = read_questions(path, mapping, home, say)
     if asked.answers.answers:
         known = {answer.template(): answer.label for answer in bot.answers.answers}
@@ -243,16 +280,7 @@ def evaluate(
             f"{path}: none of its labels ({', '.join(sorted(set(asked.labels))[:4])}, …) is known "
             f"to this model ({', '.join(bot.classifier.labels[:4])}, …)"
         )
-    return judge(
-        bot,
-        from_rows(asked.texts, [(label,) for label in asked.labels], "single"),
-        (),
-        title=f"Chatbot on {path.name}",
-        data=f"{len(asked.texts)} questions of {path.name}",
-        rivals={},
-        seed=13,
-        notes=(),
-    )
+    return asked.examples()
 
 
 def _present(mapping: Mapping[str, str], ours: Sequence[str]) -> dict[str, str]:

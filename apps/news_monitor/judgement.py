@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 from apps.news_monitor.labelling import Labeller, headline
 from shared.evaluation.classification import Judged, judge_multi, judge_single
 from shared.evaluation.intervals import bootstrap, mean_of
+from shared.evaluation.leakage import Copies
+from shared.evaluation.outcomes import Outcomes, text_outcomes
 from shared.evaluation.report import Baseline, Measure, Report
+from shared.evaluation.slices import words_of
 from shared.inference.classifier import FusedClassifier
 from shared.training.examples import Examples
 
@@ -30,16 +33,17 @@ def judge_labels(
     rivals: Mapping[str, FusedClassifier],
     seed: int,
     notes: Sequence[str],
+    copies: Mapping[str, Copies] = {},
 ) -> Report:
     """Measure the heads named in `held` ("sentiment", "topics") on its rows.
 
-    rivals: head -> the fusion without fine-tuning, where there was fine-tuning.
+    rivals: head -> the fusion without fine-tuning, where there was fine-tuning. copies: head ->
+    which of its rows are copies of training rows, where that may be.
     """
-    heads: dict[str, FusedClassifier] = {SENTIMENT: labeller.sentiment}
-    if labeller.topic_classifier is not None:
-        heads[TOPICS] = labeller.topic_classifier
+    heads = heads_of(labeller)
     judged = {
-        name: _judge(heads[name], part, name, rivals.get(name), seed) for name, part in held.items()
+        name: _judge(heads[name], part, name, rivals.get(name), copies.get(name), seed)
+        for name, part in held.items()
     }
     extra = _negative_news(labeller, held[SENTIMENT], seed) if SENTIMENT in held else []
     parts = list(judged.values())
@@ -55,7 +59,50 @@ def judge_labels(
         slices=tuple(chain.from_iterable(j.slices for j in parts)),
         baselines=_merged(parts),
         calibration=parts[0].calibration,
-        notes=tuple(notes),
+        notes=(*(f"{name}: {found.line}" for name, found in copies.items()), *notes),
+    )
+
+
+def heads_of(labeller: Labeller) -> dict[str, FusedClassifier]:
+    """The classifiers by name."""
+    heads: dict[str, FusedClassifier] = {SENTIMENT: labeller.sentiment}
+    if labeller.topic_classifier is not None:
+        heads[TOPICS] = labeller.topic_classifier
+    return heads
+
+
+def outcomes_of(labeller: Labeller, held: Mapping[str, Examples]) -> tuple[Outcomes, ...]:
+    """Head by head and row by row: right or wrong; for rows with several topics the F1 of the
+    topics given, 1 where none was due and none was given."""
+    heads = heads_of(labeller)
+    return tuple(_outcomes(heads[name], part, name) for name, part in held.items())
+
+
+def _outcomes(classifier: FusedClassifier, part: Examples, name: str) -> Outcomes:
+    texts = [headline(text) for text in part.texts]
+    chances = classifier.predict_proba(texts)
+    given = classifier.decide(chances)
+    due = part.targets(classifier.labels)
+    unknown = np.array([len(set(row) - set(classifier.labels)) for row in part.labels])
+    involved = given.sum(1) + due.sum(1) + unknown
+    hits = (given & due).sum(1)
+    scores = np.where(involved > 0, 2 * hits / np.maximum(involved, 1), 1.0)
+    if classifier.kind == "single":
+        confidence, right = chances.max(1), (given & due).any(1)
+    else:
+        confidence = np.where(chances >= 0.5, chances, 1 - chances)
+        right = (chances >= 0.5) == due
+    columns = np.asarray(classifier.labels)
+    return text_outcomes(
+        name,
+        texts,
+        part.labels,
+        scores,
+        groups=part.groups,
+        known_words=words_of(classifier.lexical.vocabulary),
+        decisions=[" | ".join(columns[row]) or "(none)" for row in given],
+        confidence=confidence,
+        right=right,
     )
 
 
@@ -64,6 +111,7 @@ def _judge(
     part: Examples,
     name: str,
     rival: FusedClassifier | None,
+    copies: Copies | None,
     seed: int,
 ) -> Judged:
     texts = [headline(text) for text in part.texts]
@@ -78,6 +126,8 @@ def _judge(
             classifier.labels,
             scores.probabilities,
             rivals=rivals,
+            known_words=words_of(classifier.lexical.vocabulary),
+            copies=copies,
             seed=seed,
             prefix=f"{name} ",
         )
@@ -88,6 +138,8 @@ def _judge(
         classifier.decide(scores.probabilities),
         scores.probabilities,
         rivals={rival_name: _decided(classifier, p) for rival_name, p in rivals.items()},
+        known_words=words_of(classifier.lexical.vocabulary),
+        copies=copies,
         seed=seed,
         prefix=f"{name} ",
     )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.news_monitor.examples import labelled_rows, sentiment_examples, topic_examples
-from apps.news_monitor.judgement import judge_labels
+from apps.news_monitor.judgement import judge_labels, outcomes_of
 from apps.news_monitor.labelling import (
     SENTIMENT_FOLDER,
     TOPICS_FOLDER,
@@ -19,6 +19,8 @@ from apps.news_monitor.labelling import (
 )
 from apps.news_monitor.labels import SENTIMENTS
 from shared.errors import DataError
+from shared.evaluation.leakage import UNKNOWN, Copies, TrainingRows
+from shared.evaluation.outcomes import save_outcomes
 from shared.evaluation.report import Report
 from shared.inference.classifier import FusedClassifier
 from shared.inference.model_encoders import ENCODER_FOLDER, open_base_encoder
@@ -95,14 +97,27 @@ class NewsRecipe:
             seed=options.seed,
             notes=(*learned.notes, *(n for fit in learned.chosen.values() for n in fit.notes)),
         )
+        outcomes = outcomes_of(labeller, held)
+        taught = {name: part.train for name, part in parts.items()}
         if learned.encoder is None:
             # The report is written; the rows it was written on may now teach too.
+            taught = wholes
             fits = self._again(wholes, embedder, options)
             labeller = _assemble(base, fits, wholes[SENTIMENT], unseen)
             note = "The released model was then fitted again on all rows, the held-out ones too."
             report = replace(report, notes=(*report.notes, note))
         _write(labeller, folder, keep_encoder=learned.encoder is not None)
+        for name, examples in taught.items():
+            TrainingRows.of(examples.texts).save(folder / name)
+        save_outcomes(outcomes, folder)
         return report
+
+    def heads(self, options: TrainOptions, *, home: Home, say: Say) -> tuple[HeadData, ...]:
+        """What a search over recipes may see: the rows that teach, none that the report is on."""
+        return tuple(
+            HeadData(name, split(whole, fraction=HELD_OUT_SHARE, seed=options.seed).train)
+            for name, whole in self._examples(home, say).items()
+        )
 
     def _examples(self, home: Home, say: Say) -> dict[str, Examples]:
         wholes = {
@@ -142,6 +157,38 @@ def evaluate(
     Raises DataError for the table, or if the model knows none of its topics.
     """
     labeller = Labeller.load(folder, home=home)
+    held = rows_for(labeller, path, mapping, home, say, sentiment_labels)
+    copies = copies_in(folder, held)
+    return judge_labels(
+        labeller,
+        held,
+        title=f"News labels on {path.name}",
+        data=f"{max(len(part) for part in held.values())} rows of {path.name}",
+        rivals={},
+        seed=13,
+        notes=() if copies else (UNKNOWN,),
+        copies=copies,
+    )
+
+
+def copies_in(folder: Path, held: Mapping[str, Examples]) -> dict[str, Copies]:
+    """Head -> which rows are copies of its training rows; no heads for a version that did not
+    keep signatures of them."""
+    taught = {name: TrainingRows.load(folder / name) for name in held}
+    return {
+        name: rows.copies(held[name].texts) for name, rows in taught.items() if rows is not None
+    }
+
+
+def rows_for(
+    labeller: Labeller,
+    path: Path,
+    mapping: Mapping[str, str],
+    home: Home,
+    say: Say,
+    sentiment_labels: Mapping[str, str] = {},
+) -> dict[str, Examples]:
+    """The rows of a table for each head it can judge; see `evaluate`."""
     present = sniff_columns(path)
     plans: list[tuple[str, Mapping[str, str]]] = []
     for head in (SENTIMENT, TOPICS):
@@ -167,15 +214,7 @@ def evaluate(
                 )
     if not held:
         raise DataError(f"{path}: has topics only, and this model was trained without topics")
-    return judge_labels(
-        labeller,
-        held,
-        title=f"News labels on {path.name}",
-        data=f"{max(len(part) for part in held.values())} rows of {path.name}",
-        rivals={},
-        seed=13,
-        notes=(),
-    )
+    return held
 
 
 def _assemble(

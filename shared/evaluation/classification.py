@@ -1,16 +1,17 @@
 """The report of a classifier: figures with intervals, rivals on the same rows, where it errs."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.evaluation.intervals import Interval, bootstrap, mean_of
+from shared.evaluation.intervals import Interval, bootstrap, bootstrap_many, mean_of
+from shared.evaluation.leakage import Copies
 from shared.evaluation.metrics import (
-    LabelScores,
     calibration_error,
+    label_f1,
     label_scores,
     macro_f1,
     micro_f1,
@@ -25,15 +26,12 @@ from shared.evaluation.report import (
     Measure,
     Slice,
 )
-from shared.text import detect_language
+from shared.evaluation.slices import SMALLEST_SLICE, text_parts
 
 CONFUSIONS_LISTED = 12
 EXAMPLES_EACH = 3
 CALIBRATION_BINS = 10
-# A slice of fewer rows says more about its rows than about the model.
-SMALLEST_SLICE = 20
-SHORT_WORDS = 4
-LONG_WORDS = 20
+UNSEEN = " without training copies"  # closes the names of figures without such rows
 
 
 @dataclass(frozen=True)
@@ -55,14 +53,17 @@ def judge_single(
     probabilities: NDArray[np.floating],
     *,
     rivals: Mapping[str, NDArray[np.floating]] = {},
+    known_words: Collection[str] | None = None,
+    copies: Copies | None = None,
     seed: int = 13,
     prefix: str = "",
 ) -> Judged:
     """Accuracy, macro-F1 and calibration of a single-label classifier.
 
     probabilities: (n, C) in the order of `labels`; a truth that is not among them counts as wrong.
-    rivals: name -> (n, C) scores on the same rows. prefix: put before the measures' names where a
-    report holds several heads.
+    rivals: name -> (n, C) scores on the same rows. known_words: of the training rows, for slices by
+    new words. copies: which rows are copies of training rows; the figures are then given without
+    them too. prefix: put before the measures' names where a report holds several heads.
     """
     names, codes = _codes(truth, labels)
     actual = one_hot(codes, len(names))
@@ -77,12 +78,17 @@ def judge_single(
     measures = (
         *_single_measures(actual, predicted, seed, prefix),
         _measure(f"{prefix}calibration error", error, len(right)),
+        *(
+            _renamed(measure)
+            for rows in _unseen(copies)
+            for measure in _single_measures(actual[rows], predicted[rows], seed, prefix)
+        ),
     )
     return Judged(
         measures,
-        _label_figures(names, label_scores(actual, one_hot(predicted, len(names)))),
+        _label_figures(names, actual, one_hot(predicted, len(names)), seed),
         _confusions(texts, truth, [labels[j] for j in predicted]),
-        _slices(texts, right, seed, f"{prefix}accuracy"),
+        _slices(texts, right, known_words, copies, seed, f"{prefix}accuracy"),
         tuple(
             Baseline(name, _single_measures(actual, scores.argmax(1), seed, prefix))
             for name, scores in rivals.items()
@@ -99,22 +105,30 @@ def judge_multi(
     probabilities: NDArray[np.floating],
     *,
     rivals: Mapping[str, NDArray[np.bool_]] = {},
+    known_words: Collection[str] | None = None,
+    copies: Copies | None = None,
     seed: int = 13,
     prefix: str = "",
 ) -> Judged:
     """Macro-F1, micro-F1 and exact match of a classifier that may give several labels, or none.
 
-    truth, predicted, rivals: (n, C) membership; probabilities: (n, C).
+    truth, predicted, rivals: (n, C) membership; probabilities: (n, C); known_words, copies: as
+    above.
     """
     flat, said = probabilities.ravel(), truth.ravel()
     confidence = np.where(flat >= 0.5, flat, 1 - flat)
     right = (flat >= 0.5) == said
     exact = (truth == predicted).all(1)
+    unseen = (
+        _renamed(measure)
+        for rows in _unseen(copies)
+        for measure in _multi_measures(truth[rows], predicted[rows], seed, prefix)
+    )
     return Judged(
-        _multi_measures(truth, predicted, seed, prefix),
-        _label_figures(labels, label_scores(truth, predicted)),
+        (*_multi_measures(truth, predicted, seed, prefix), *unseen),
+        _label_figures(labels, truth, predicted, seed),
         _confusions(texts, _joined(truth, labels), _joined(predicted, labels)),
-        _slices(texts, exact, seed, f"{prefix}exact match"),
+        _slices(texts, exact, known_words, copies, seed, f"{prefix}exact match"),
         tuple(
             Baseline(name, _multi_measures(truth, other, seed, prefix))
             for name, other in rivals.items()
@@ -178,16 +192,43 @@ def _measure(name: str, interval: Interval, n: int) -> Measure:
     return Measure(name, interval.value, interval.low, interval.high, n)
 
 
-def _label_figures(names: Sequence[str], scores: LabelScores) -> tuple[LabelFigures, ...]:
+def _unseen(copies: Copies | None) -> list[NDArray[np.int64]]:
+    """The rows that are no copies, where some are and some are not; else nothing."""
+    if copies is None or not copies.near.any() or copies.near.all():
+        return []
+    return [np.flatnonzero(~copies.near)]
+
+
+def _renamed(measure: Measure) -> Measure:
+    return replace(measure, name=measure.name + UNSEEN)
+
+
+def _label_figures(
+    names: Sequence[str], truth: NDArray[np.bool_], predicted: NDArray[np.bool_], seed: int
+) -> tuple[LabelFigures, ...]:
     """One row for each label; nothing is claimed of a label that no held-out row has."""
+    scores = label_scores(truth, predicted)
+    bounds = bootstrap_many(
+        lambda weights: label_f1(truth, predicted, weights), len(truth), seed=seed
+    )
 
     def known(value: float, n: int) -> float | None:
         return None if n == 0 or np.isnan(value) else float(value)
 
     return tuple(
-        LabelFigures(name, int(n), known(precision, n), known(recall, n), known(f1, n))
-        for name, n, precision, recall, f1 in zip(
-            names, scores.support, scores.precision, scores.recall, scores.f1, strict=True
+        LabelFigures(
+            name,
+            int(n),
+            *(known(value, n) for value in (precision, recall, f1, low, high)),
+        )
+        for name, n, precision, recall, f1, low, high in zip(
+            names,
+            scores.support,
+            scores.precision,
+            scores.recall,
+            scores.f1,
+            *bounds,
+            strict=True,
         )
     )
 
@@ -217,16 +258,17 @@ def _joined(membership: NDArray[np.bool_], labels: Sequence[str]) -> list[str]:
 
 
 def _slices(
-    texts: Sequence[str], right: NDArray[np.bool_], seed: int, name: str
+    texts: Sequence[str],
+    right: NDArray[np.bool_],
+    known_words: Collection[str] | None,
+    copies: Copies | None,
+    seed: int,
+    name: str,
 ) -> tuple[Slice, ...]:
-    """The share right on short and long texts, and on each language."""
-    words = np.array([len(text.split()) for text in texts])
-    languages = np.array([detect_language(text) for text in texts])
-    parts = {
-        f"up to {SHORT_WORDS} words": words <= SHORT_WORDS,
-        f"{LONG_WORDS} words or more": words >= LONG_WORDS,
-        **{f"language {code}": languages == code for code in sorted(set(languages) - {"und"})},
-    }
+    """The share right on each part of the rows that is large enough."""
+    parts = dict(text_parts(texts, known_words))
+    if copies is not None:
+        parts |= {"copies of training rows": copies.near, "no training copies": ~copies.near}
     found = []
     for title, rows in parts.items():
         n = int(rows.sum())

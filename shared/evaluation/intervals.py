@@ -82,6 +82,32 @@ def bootstrap(
     return Interval(value, float(low), float(high))
 
 
+def bootstrap_many(
+    statistic: Statistic,
+    rows: int,
+    *,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+    seed: int = 13,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Percentile bootstrap of C figures at once: (C,) lower and (C,) upper bounds.
+
+    statistic: maps weights (b, rows) to (b, C). NaN figures of a resample do not count; a figure
+    that no resample has gets NaN bounds.
+    """
+    rng = np.random.default_rng(seed)
+    step = max(1, _CELLS // max(rows, 1))
+    found = []
+    for start in range(0, resamples, step):
+        size = min(step, resamples - start)
+        found.append(statistic(_drawn(rng, size, rows).astype(np.float64)))
+    figures = np.concatenate(found)
+    bounds = np.full((2, figures.shape[1]), np.nan)
+    some = ~np.isnan(figures).all(0)
+    bounds[:, some] = np.nanquantile(figures[:, some], [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return bounds[0], bounds[1]
+
+
 def paired_bootstrap(
     first: Statistic,
     second: Statistic,
@@ -142,9 +168,14 @@ def _distribution(
     found = []
     for start in range(0, resamples, step):
         size = min(step, resamples - start)
-        flat = rng.integers(0, units, size=(size, units)) + np.arange(size)[:, None] * units
-        weights = np.bincount(flat.ravel(), minlength=size * units).reshape(size, units)
+        weights = _drawn(rng, size, units)
         spread = weights if inverse is None else weights[:, inverse]
         found.append(statistic(spread.astype(np.float64)))
     figures = np.concatenate(found)
     return figures[~np.isnan(figures)]
+
+
+def _drawn(rng: np.random.Generator, size: int, units: int) -> NDArray[np.int64]:
+    """(size, units) how often each unit is drawn in each resample."""
+    flat = rng.integers(0, units, size=(size, units)) + np.arange(size)[:, None] * units
+    return np.bincount(flat.ravel(), minlength=size * units).reshape(size, units)

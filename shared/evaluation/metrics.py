@@ -111,6 +111,23 @@ def macro_f1(
     return result if weights is not None else float(result[0])
 
 
+def label_f1(
+    truth: NDArray[np.bool_], predicted: NDArray[np.bool_], weights: NDArray[Any]
+) -> Floats:
+    """(b, C) F1 of each label, NaN where no row of a resample has or is given it.
+
+    Truth a a b, predicted a b b, the first row drawn twice and the second not at all:
+
+    >>> label_f1(one_hot([0, 0, 1], 2), one_hot([0, 1, 1], 2), np.array([[2, 0, 1]])).tolist()
+    [[1.0, 1.0]]
+    """
+    hits = _sums(truth & predicted, weights)
+    involved = _sums(truth, weights) + _sums(predicted, weights)
+    return np.asarray(
+        np.divide(2 * hits, involved, out=np.full_like(hits, np.nan), where=involved > 0)
+    )
+
+
 @overload
 def micro_f1(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float: ...
 @overload

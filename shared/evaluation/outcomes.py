@@ -8,7 +8,7 @@ held_out.json   in a model folder: the outcomes on the rows held out in training
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ModelError
+from shared.evaluation.slices import text_parts
 
 FILE = "held_out.json"
 FORMAT = 1
@@ -149,6 +150,36 @@ class Contest:
             for ours, theirs in zip(self.candidate, self.production, strict=True)
             for change in _changes(ours, theirs)
         )
+
+
+def text_outcomes(
+    task: str,
+    texts: Sequence[str],
+    labels: Sequence[Sequence[str]],
+    scores: NDArray[Any],
+    *,
+    groups: NDArray[np.int64],
+    known_words: Collection[str],
+    decisions: Sequence[str],
+    confidence: NDArray[Any] | None = None,
+    right: NDArray[np.bool_] | None = None,
+) -> Outcomes:
+    """Outcomes on texts, with the slices of slices.py. confidence, right: (n,) or (n, k)."""
+    n = len(texts)
+    if confidence is None or right is None:
+        confidence, right = np.empty((n, 0)), np.empty((n, 0), np.bool_)
+    return Outcomes(
+        task=task,
+        keys=row_keys(texts, labels),
+        scores=np.asarray(scores, np.float64),
+        labels=tuple(tuple(row) for row in labels),
+        parts=text_parts(texts, known_words),
+        groups=np.asarray(groups),
+        confidence=np.asarray(confidence, np.float64).reshape(n, -1 if n else 0),
+        right=np.asarray(right).reshape(n, -1 if n else 0),
+        shown=tuple(texts),
+        decisions=tuple(decisions),
+    )
 
 
 def row_keys(shown: Sequence[str], labels: Sequence[Sequence[str]]) -> tuple[str, ...]:

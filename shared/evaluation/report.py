@@ -26,13 +26,18 @@ class Measure:
 
 @dataclass(frozen=True)
 class LabelFigures:
-    """How one label fares; n true rows, 0 where the held-out part has none (then None)."""
+    """How one label fares; n true rows, 0 where the held-out part has none (then None).
+
+    f1_low, f1_high: 95 % interval of f1; None in reports from before it was measured.
+    """
 
     label: str
     n: int
     precision: float | None
     recall: float | None
     f1: float | None
+    f1_low: float | None = None
+    f1_high: float | None = None
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,9 @@ Below the line the model claims too much, above it too little.</p>
 {% for row in rows %}<tr><td>{{ row.label }}</td><td class="n">{{ row.n|whole }}</td>
 <td class="n">{{ row.precision|figure }}</td><td class="n">{{ row.recall|figure }}</td>
 <td class="n{% if row.f1 is not none and row.f1 < 0.8 %} low{% endif %}">
-{{ row.f1|figure }}</td></tr>{% endfor %}</table>
+{{ row.f1|figure }}{% if row.f1_low is not none %}
+<span class="soft">{{ "%.2f to %.2f"|format(row.f1_low, row.f1_high) }}</span>{% endif %}
+</td></tr>{% endfor %}</table>
 {% endmacro %}
 {% if labels %}
 <h2>Label by label, the weakest first</h2>

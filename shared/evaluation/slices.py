@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.inference.lexical import fold, word_grams
+from shared.inference.lexical import Vocabulary, fold, word_grams
 from shared.text import detect_language
 
 Parts = Mapping[str, NDArray[np.bool_]]
@@ -20,6 +20,11 @@ _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\ua
 _WORD = re.compile(r"[^\W_]+")
 # First words of the Unicode names of letters -> what people call the script.
 _SCRIPTS = {"CJK": "Han", "HIRAGANA": "Kana", "KATAKANA": "Kana"}
+
+
+def words_of(vocabulary: Vocabulary) -> frozenset[str]:
+    """The words that training rows had, without the pairs of words."""
+    return frozenset(gram for gram in vocabulary.words if " " not in gram)
 
 
 def text_parts(texts: Sequence[str], known_words: Collection[str] | None = None) -> Parts:

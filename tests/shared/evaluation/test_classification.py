@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from shared.evaluation.classification import calibration_bins, judge_multi, judge_single
+from shared.evaluation.leakage import Copies
 
 TEXTS = ["where is it", "give me my money back", "late late late late late", "gone", "退款"]
 TRUTH = ["track", "refund", "track", "track", "refund"]
@@ -53,7 +54,61 @@ def test_slices_need_enough_rows_and_are_no_copy_of_the_whole() -> None:
     truth = ["track"] * 60
     scores = np.array([[0.9, 0.1]] * 30 + [[0.2, 0.8]] * 30)
     slices = judge_single(texts, truth, ["track", "refund"], scores).slices
-    assert [(s.name, s.n, s.measures[0].value) for s in slices] == [("up to 4 words", 30, 1.0)]
+    found = {s.name: (s.n, s.measures[0].value) for s in slices}
+    assert found["up to 4 words"] == (30, 1.0)
+    assert found["5 to 19 words"] == (30, 0.0)
+    few = judge_single(texts[15:], truth[15:], ["track", "refund"], scores[15:]).slices
+    assert "up to 4 words" not in {s.name for s in few}
+
+
+def test_rows_with_words_that_training_never_had_are_a_slice() -> None:
+    texts = ["track my card"] * 25 + ["track my zzyzx"] * 25
+    scores = np.array([[0.9, 0.1]] * 25 + [[0.9, 0.1], [0.2, 0.8]] * 12 + [[0.9, 0.1]])
+    slices = judge_single(
+        texts, ["track"] * 50, ["track", "refund"], scores, known_words={"track", "my", "card"}
+    ).slices
+    found = {s.name: s.measures[0].value for s in slices}
+    assert found["every word known from training"] == 1.0
+    assert found["one word not seen in training"] == pytest.approx(13 / 25)
+
+
+def test_figures_are_given_with_and_without_copies_of_training_rows() -> None:
+    texts = [f"text {n}" for n in range(60)]
+    near = np.arange(60) < 20
+    scores = np.array([[0.9, 0.1]] * 20 + [[0.9, 0.1], [0.1, 0.9]] * 20)
+    judged = judge_single(
+        texts, ["track"] * 60, ["track", "refund"], scores, copies=Copies(near, near)
+    )
+    values = {m.name: (m.value, m.n) for m in judged.measures}
+    assert values["accuracy"] == (pytest.approx(40 / 60), 60)
+    assert values["accuracy without training copies"] == (pytest.approx(0.5), 40)
+    slices = {s.name: s.measures[0].value for s in judged.slices}
+    assert (slices["copies of training rows"], slices["no training copies"]) == (1.0, 0.5)
+    clean = judge_single(
+        texts,
+        ["track"] * 60,
+        ["track", "refund"],
+        scores,
+        copies=Copies(~near & near, near & ~near),
+    )
+    assert {m.name for m in clean.measures} == {"accuracy", "macro F1", "calibration error"}
+
+
+def test_labels_have_intervals_that_hold_their_f1() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.choice(["a", "b"], 300, p=[0.9, 0.1])
+    right = rng.random(300) < 0.8
+    scores = np.where((truth == "a")[:, None] == right[:, None], [[0.9, 0.1]], [[0.1, 0.9]])
+    often, seldom = judge_single(["x"] * 300, list(truth), ["a", "b"], scores).per_label
+    for label in (often, seldom):
+        assert label.f1_low is not None
+        assert label.f1 is not None
+        assert label.f1_high is not None
+        assert label.f1_low < label.f1 < label.f1_high
+    widths = [(f.f1_high or 0.0) - (f.f1_low or 0.0) for f in (often, seldom)]
+    assert widths[1] > 2 * widths[0]
+    never = judge_single(["x"] * 300, ["a"] * 300, ["a", "c"], scores).per_label[1]
+    assert (never.n, never.f1_low, never.f1_high) == (0, None, None)
 
 
 def test_multi_label_figures_are_those_counted_by_hand() -> None:
