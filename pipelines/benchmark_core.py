@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from shared.evaluation.intervals import bootstrap, mean_of
 from shared.evaluation.metrics import auroc, calibration_error, fpr_at_tpr, macro_f1, one_hot
+from shared.inference.batches import unit_length
 from shared.inference.runtime import Embedder
 from shared.tables import Column, Table, read_table
 from shared.training.examples import Examples, folds, from_table
@@ -113,8 +114,8 @@ def _twitter(
         if not _present([path], say):
             continue
         examples = from_table(_table(path), "single")
-        vectors = encoder.encode(examples.texts)
-        cached = _Cached(encoder, dict(zip(examples.texts, vectors, strict=True)))
+        features = encoder.features(examples.texts)
+        cached = _Cached(encoder, dict(zip(examples.texts, features, strict=True)))
         outcomes = [_cross_validated(examples, cached, seed) for seed in seeds]
         yield from _rows(f"{name}, 5 folds", examples, examples.names, outcomes)
 
@@ -221,8 +222,10 @@ class _Cached:
         self._known = known
 
     def encode(self, texts: Sequence[str], *, normalised: bool = True) -> Floats:
-        if not normalised:
-            raise ValueError("only vectors of length 1 are kept")
+        vectors = self.features(texts)[:, : self.dim]
+        return unit_length(vectors) if normalised else vectors
+
+    def features(self, texts: Sequence[str]) -> Floats:
         return np.stack([self._known[text] for text in texts])
 
 

@@ -16,6 +16,7 @@ from apps.chatbot.phrases import phrases_for, wants_person
 from apps.chatbot.slots import find_slots
 from shared.device import Device
 from shared.errors import ModelError
+from shared.inference.batches import unit_length
 from shared.inference.classifier import FusedClassifier, Prediction
 from shared.inference.model_encoders import open_model_encoders
 from shared.inference.runtime import Embedder
@@ -154,9 +155,9 @@ class Bot:
         if not texts:
             return []
         clean = [normalise(text) for text in texts]
-        vectors = self._embedder.encode(clean)  # (n, dim)
-        predictions = self.classifier.predict(clean, vectors=vectors, alpha=self.config.alpha)
-        matches = self._match(vectors)
+        features = self._embedder.features(clean)  # (n, k * dim)
+        predictions = self.classifier.predict(clean, features=features, alpha=self.config.alpha)
+        matches = self._match(unit_length(features[:, : self._embedder.dim]))
         return [
             self._reply(raw, text, prediction, match, slots or {})
             for raw, text, prediction, match in zip(texts, clean, predictions, matches, strict=True)

@@ -166,15 +166,15 @@ class Labeller:
         self, texts: Sequence[str]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """(n, sentiments), (n, topics): each encoder sees the texts once, both heads share it."""
-        vectors = self.sentiment.embedder.encode(texts)
+        features = self.sentiment.embedder.features(texts)
         tuned = _SharedVectors(self.sentiment.finetuned, texts)
         sentiment = self.sentiment.predict_proba(
-            texts, vectors=vectors, finetuned_vectors=tuned.of(self.sentiment)
+            texts, features=features, finetuned_vectors=tuned.of(self.sentiment)
         )
         if self.topic_classifier is None:
             return sentiment, None
         topics = self.topic_classifier.predict_proba(
-            texts, vectors=vectors, finetuned_vectors=tuned.of(self.topic_classifier)
+            texts, features=features, finetuned_vectors=tuned.of(self.topic_classifier)
         )
         return sentiment, topics
 

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 WINDOW = 16_384
 
 Forward = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
-"""(ids, mask), both (batch, length) -> (batch, dim) pooled, not normalised."""
+"""(ids, mask), both (batch, length) -> (batch, width), pooled."""
 
 
 class TextTokens:
@@ -64,18 +64,17 @@ def encode_texts(
     *,
     tokens: TextTokens,
     forward: Forward,
-    dim: int,
+    width: int,
     batch_size: int,
-    normalised: bool,
     workers: int = 1,
 ) -> NDArray[np.float32]:
-    """(len(texts), dim) in the order of `texts`; no texts give (0, dim).
+    """(len(texts), width) in the order of `texts`; no texts give (0, width).
 
     workers: batches computed at the same time, each in a thread of its own; `forward` must then
     let go of the interpreter's lock. Batches get smaller where there would be less than one for
     each worker.
     """
-    vectors = np.empty((len(texts), dim), dtype=np.float32)
+    vectors = np.empty((len(texts), width), dtype=np.float32)
     for start in range(0, len(texts), WINDOW):
         rows = tokens.ids(texts[start : start + WINDOW])
         size = max(1, min(batch_size, -(-len(rows) // workers)))
@@ -94,7 +93,7 @@ def encode_texts(
             # A pool for this call alone: one kept for longer would be dead in a forked process.
             with ThreadPoolExecutor(workers) as pool:
                 list(pool.map(compute, batches))
-    return unit_length(vectors) if normalised else vectors
+    return vectors
 
 
 def unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from shared.errors import ModelError
 from shared.inference.classifier_files import read_classifier, write_classifier
 from shared.inference.conformal import conformal_members
-from shared.inference.dense import KernelScorer, LinearScorer, in_chunks
+from shared.inference.dense import KernelScorer, LinearScorer, Views, in_chunks
 from shared.inference.lexical import LexicalScorer, Vocabulary
 
 if TYPE_CHECKING:
@@ -123,13 +123,15 @@ def energy(logits: Floats) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class FusedClassifier:
-    """labels: C names in column order. known: (m, dim) training vectors of length 1, of which the
-    dense scorer weighs the first. finetuned and tuned are there together or not at all."""
+    """labels: C names in column order. views: makes vectors of the features. known: (m, k * dim)
+    such vectors of training rows, of which the dense scorer weighs the first. finetuned and tuned
+    are there together or not at all."""
 
     labels: tuple[str, ...]
     kind: Kind
     embedder: "Embedder"
     lexical: LexicalScorer
+    views: Views
     dense: KernelScorer
     known: Floats
     fusion: Fusion
@@ -141,16 +143,16 @@ class FusedClassifier:
         self,
         texts: Sequence[str],
         *,
-        vectors: Floats | None = None,
+        features: Floats | None = None,
         finetuned_vectors: Floats | None = None,
     ) -> Scores:
-        """vectors, finetuned_vectors: (n, dim) where the caller has them already: those of
-        `embedder` of length 1, those of `finetuned` as its scorer reads them."""
+        """features: (n, k * dim) of `embedder`, finetuned_vectors: (n, dim) of `finetuned` as its
+        scorer reads them, where the caller has them already."""
         if not len(texts):
             empty = np.empty((0, len(self.labels)), dtype=np.float32)
             return Scores(empty, dict.fromkeys(self.fusion.weights, empty), empty[:, 0])
         margins, distances = self.margins(
-            texts, vectors=vectors, finetuned_vectors=finetuned_vectors
+            texts, features=features, finetuned_vectors=finetuned_vectors
         )
         logits = self.fusion.logits(margins)
         return Scores(
@@ -163,13 +165,13 @@ class FusedClassifier:
         self,
         texts: Sequence[str],
         *,
-        vectors: Floats | None = None,
+        features: Floats | None = None,
         finetuned_vectors: Floats | None = None,
     ) -> tuple[dict[str, Floats], Floats]:
         """Each scorer's margins (n, C), and the distance to the nearest known vector (n,)."""
-        if vectors is None:
-            vectors = self.embedder.encode(texts)
-        dense, distances = self._dense_margins(vectors)
+        if features is None:
+            features = self.embedder.features(texts)
+        dense, distances = self._dense_margins(self.views(features))
         margins = {LEXICAL: self.lexical.margins(texts), DENSE: dense}
         if self.finetuned is not None and self.tuned is not None:
             if finetuned_vectors is None:
@@ -190,22 +192,24 @@ class FusedClassifier:
         self,
         texts: Sequence[str],
         *,
-        vectors: Floats | None = None,
+        features: Floats | None = None,
         finetuned_vectors: Floats | None = None,
     ) -> Floats:
         """(n, C) calibrated. Rows sum to 1 for "single"; each entry stands alone for "multi"."""
-        return self.score(texts, vectors=vectors, finetuned_vectors=finetuned_vectors).probabilities
+        return self.score(
+            texts, features=features, finetuned_vectors=finetuned_vectors
+        ).probabilities
 
     def predict(
         self,
         texts: Sequence[str],
         *,
-        vectors: Floats | None = None,
+        features: Floats | None = None,
         finetuned_vectors: Floats | None = None,
         alpha: float = 0.05,
     ) -> list[Prediction]:
         """In the order of the texts. alpha: risk that the conformal set misses the true label."""
-        scores = self.score(texts, vectors=vectors, finetuned_vectors=finetuned_vectors)
+        scores = self.score(texts, features=features, finetuned_vectors=finetuned_vectors)
         p = scores.probabilities
         members = conformal_members(p, self.fusion.nonconformity, alpha)
         decided = self.decide(p)
@@ -247,6 +251,7 @@ class FusedClassifier:
         lexical, scope, fusion = self.lexical, self.scope, self.fusion
         arrays = {
             "known": self.known,
+            "dense.centre": self.views.centre,
             "dense.weight": self.dense.weight,
             "lexical.idf": lexical.idf,
             "lexical.weight": lexical.weight,
@@ -295,6 +300,7 @@ class FusedClassifier:
                 kind=head["kind"],
                 embedder=embedder,
                 lexical=LexicalScorer(vocabulary, *lexical),
+                views=Views(arrays["dense.centre"]),
                 dense=KernelScorer(arrays["dense.weight"], **head["dense"]),
                 known=arrays["known"],
                 fusion=_fusion(head["weights"], arrays),

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from shared.errors import ModelError
 
-FORMAT = 1
+FORMAT = 2
 JSON_NAME = "classifier.json"
 ARRAYS_NAME = "classifier.safetensors"
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+TINY = np.float32(1e-6)
 CHUNK = 1024  # rows compared with all known vectors at once
 
 
@@ -21,6 +22,30 @@ class LinearScorer:
     def margins(self, vectors: Floats) -> Floats:
         """(n, dim) -> (n, C)."""
         return np.asarray(vectors @ self.weight.T + self.bias, dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """Makes one vector of length 1 from the features of a text, each view weighing the same.
+
+    centre: (k, dim) the mean of each view over the training rows. Without its mean a view says
+    what sets a text apart: the encoder's states lie in a narrow cone.
+    """
+
+    centre: Floats
+
+    @classmethod
+    def of(cls, features: Floats, dim: int) -> "Views":
+        """features: (n, k * dim) of the training rows."""
+        mean = features.mean(0, dtype=np.float64).reshape(-1, dim)
+        return cls(mean.astype(np.float32))
+
+    def __call__(self, features: Floats) -> Floats:
+        """(n, k * dim) -> (n, k * dim). A view that is its mean is left at zero."""
+        views = features.reshape(-1, *self.centre.shape) - self.centre
+        lengths = np.linalg.norm(views, axis=2, keepdims=True)
+        views /= np.maximum(lengths, TINY) * np.float32(len(self.centre) ** 0.5)
+        return views.reshape(len(features), -1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import onnx
 import torch
+from torch import Tensor, nn
 
 from shared.atomic import write_text
 from shared.errors import DataError
@@ -30,7 +31,7 @@ from shared.inference.runtime import (
 from shared.inference.throughput import Rate, time_rounds
 from shared.inference.token_quantisation import quantise_matmuls
 from shared.inference.torch_runtime import FloatPrecision, TorchEmbedder
-from shared.modeling.encoder import Encoder
+from shared.modeling.encoder import FEATURE_BLOCKS, Encoder
 from shared.modeling.encoder_folder import EncoderFolder, read_encoder_folder
 
 FEWEST_PROBES = 3
@@ -116,6 +117,7 @@ def _write_onnx(found: EncoderFolder, part: Path) -> str | None:
     description = {
         "fingerprint": int8_fingerprint(found),
         "dim": found.dim,
+        "width": FEATURE_BLOCKS * found.dim,
         "prefix": found.prefix,
         "max_length": found.max_length,
         "pad_token_id": int(encoder.tokenizer.pad_token_id or 0),
@@ -127,7 +129,7 @@ def _write_onnx(found: EncoderFolder, part: Path) -> str | None:
 
 def trace_onnx(encoder: Encoder, path: Path) -> None:
     """The encoder in fp32 as ONNX: input_ids and attention_mask, (batch, length) int64 each, to
-    vectors (batch, dim) float32, pooled and not normalised."""
+    features (batch, FEATURE_BLOCKS * dim) float32, the vector first, not normalised."""
     # Plain attention exports to a smaller graph than the fused kind: no tests for empty rows.
     if hasattr(encoder.model, "set_attn_implementation"):
         cast(Any, encoder.model).set_attn_implementation("eager")
@@ -139,15 +141,26 @@ def trace_onnx(encoder: Encoder, path: Path) -> None:
         # The tracer warns of itself (dynamo=True needs onnxscript) and of each Python condition.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            encoder,
+            _Features(encoder).eval(),
             (ids, mask),
             str(path),
             input_names=["input_ids", "attention_mask"],
-            output_names=["vectors"],
-            dynamic_axes={"input_ids": free, "attention_mask": free, "vectors": {0: "batch"}},
+            output_names=["features"],
+            dynamic_axes={"input_ids": free, "attention_mask": free, "features": {0: "batch"}},
             opset_version=_OPSET,
             dynamo=False,
         )
+
+
+class _Features(nn.Module):
+    """Encoder.features as the forward pass, which is what the tracer follows."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.encoder.features(input_ids, attention_mask)
 
 
 def _measure(

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 
 from shared.device import Device, serving_device
 from shared.errors import ModelError, ModelNotFoundError, SettingsError
-from shared.inference.batches import TextTokens, encode_texts
+from shared.inference.batches import TextTokens, encode_texts, unit_length
 from shared.inference.parity import PARITY_FILE, ParityReport
 from shared.inference.vector_cache import CachedEmbedder
 from shared.modeling.encoder_folder import EncoderFolder, read_encoder_folder, read_json_object
@@ -31,7 +31,7 @@ ONNX_FILE = "encoder.int8.onnx"
 TOKENIZER_FILE = "tokenizer.json"
 ONNX_DESCRIPTION_FILE = "encoder.json"
 # Names the way int8 vectors are computed (token_quantisation.py): change it when they change.
-INT8_RECIPE = "int8t1"
+INT8_RECIPE = "int8t2"
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +51,11 @@ class Embedder(Protocol):
 
     def encode(self, texts: Sequence[str], *, normalised: bool = True) -> NDArray[np.float32]:
         """(len(texts), dim), row i for texts[i]; unit length if normalised."""
+        ...
+
+    def features(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(len(texts), k * dim): k views of the text side by side, for classifiers. The first is
+        its vector, not normalised; the others are those of modeling.encoder.Encoder.features."""
         ...
 
 
@@ -74,6 +79,7 @@ class OnnxEmbedder:
             for name in (ONNX_FILE, TOKENIZER_FILE):
                 _check_sha256(_present(folder / name), said["sha256"][name])
             self.dim = int(said["dim"])
+            self._width = int(said["width"])
             self.fingerprint = str(said["fingerprint"])
             self._tokens = TextTokens(
                 Tokenizer.from_file(str(folder / TOKENIZER_FILE)),
@@ -91,19 +97,23 @@ class OnnxEmbedder:
 
     def encode(self, texts: Sequence[str], *, normalised: bool = True) -> NDArray[np.float32]:
         """(len(texts), dim) in the order of `texts`."""
+        vectors = self.features(texts)[:, : self.dim]
+        return unit_length(vectors) if normalised else np.ascontiguousarray(vectors)
+
+    def features(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """See Embedder; in the order of `texts`."""
         return encode_texts(
             texts,
             tokens=self._tokens,
             forward=self._forward,
-            dim=self.dim,
+            width=self._width,
             batch_size=self._batch_size,
-            normalised=normalised,
             workers=self._threads,
         )
 
     def _forward(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        (vectors,) = self._session.run(None, {"input_ids": ids, "attention_mask": mask})
-        result: NDArray[np.float32] = vectors
+        (features,) = self._session.run(None, {"input_ids": ids, "attention_mask": mask})
+        result: NDArray[np.float32] = features
         return result
 
 

@@ -3,16 +3,17 @@
 Apart from runtime.py, which a serving process on ONNX imports without paying for torch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from shared.inference.batches import TextTokens, encode_texts
-from shared.modeling.encoder import Encoder
+from shared.inference.batches import TextTokens, encode_texts, unit_length
+from shared.modeling.encoder import FEATURE_BLOCKS, Encoder
 
 FloatPrecision = Literal["fp32", "bf16"]
 
@@ -47,20 +48,28 @@ class TorchEmbedder:
 
     def encode(self, texts: Sequence[str], *, normalised: bool = True) -> NDArray[np.float32]:
         """(len(texts), dim) in the order of `texts`."""
+        vectors = self._run(texts, self._encoder, self.dim)
+        return unit_length(vectors) if normalised else vectors
+
+    def features(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(len(texts), FEATURE_BLOCKS * dim) in the order of `texts`."""
+        return self._run(texts, self._encoder.features, FEATURE_BLOCKS * self.dim)
+
+    def _run(
+        self, texts: Sequence[str], pooled: Callable[[Tensor, Tensor], Tensor], width: int
+    ) -> NDArray[np.float32]:
+        def forward(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+            tokens, present = (torch.from_numpy(part).to(self._device) for part in (ids, mask))
+            return np.asarray(pooled(tokens, present).float().cpu().numpy(), dtype=np.float32)
+
         with torch.inference_mode(), threads_limited(self._threads):
             return encode_texts(
                 texts,
                 tokens=self._tokens,
-                forward=self._forward,
-                dim=self.dim,
+                forward=forward,
+                width=width,
                 batch_size=self._batch_size,
-                normalised=normalised,
             )
-
-    def _forward(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        tokens, present = (torch.from_numpy(part).to(self._device) for part in (ids, mask))
-        vectors: NDArray[np.float32] = self._encoder(tokens, present).float().cpu().numpy()
-        return vectors
 
 
 @contextmanager

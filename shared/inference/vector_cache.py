@@ -2,8 +2,9 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,26 +52,37 @@ class CachedEmbedder:
 
     def encode(self, texts: Sequence[str], *, normalised: bool = True) -> NDArray[np.float32]:
         """(len(texts), dim) in the order of `texts`; each different text computed at most once."""
-        keys = [self._key(text) for text in texts]
+        vectors = self._cached("", texts, partial(self._embedder.encode, normalised=False))
+        return unit_length(vectors) if normalised else vectors
+
+    def features(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """See Embedder; each different text computed at most once."""
+        return self._cached("features", texts, self._embedder.features)
+
+    def _cached(
+        self,
+        view: str,
+        texts: Sequence[str],
+        compute: Callable[[Sequence[str]], NDArray[np.float32]],
+    ) -> NDArray[np.float32]:
+        if not len(texts):
+            return compute(texts)
+        keys = [self._key(view, text) for text in texts]
         known = self._read(list(dict.fromkeys(keys)))
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:
-            computed = self._embedder.encode(list(missing.values()), normalised=False)
-            fresh = dict(zip(missing, computed, strict=True))
+            fresh = dict(zip(missing, compute(list(missing.values())), strict=True))
             self._write(fresh)
             known.update(fresh)
-        vectors = np.empty((len(texts), self.dim), dtype=np.float32)
-        for row, key in enumerate(keys):
-            vectors[row] = known[key]
-        return unit_length(vectors) if normalised else vectors
+        return np.stack([known[key] for key in keys])
 
     def _connect(self) -> sqlite3.Connection:
         """A connection for one call: none is shared between threads or kept over a fork."""
         return sqlite3.connect(self._path, timeout=_PATIENCE, isolation_level=None)
 
-    def _key(self, text: str) -> bytes:
-        # The fingerprint has no NUL in it, so two pairs never run into one another.
-        content = f"{self.fingerprint}\0{text}".encode("utf-8", "surrogatepass")
+    def _key(self, view: str, text: str) -> bytes:
+        # The names have no NUL in them, so two keys never run into one another.
+        content = f"{view}{self.fingerprint}\0{text}".encode("utf-8", "surrogatepass")
         return hashlib.sha256(content).digest()
 
     def _read(self, keys: list[bytes]) -> dict[bytes, NDArray[np.float32]]:

@@ -24,6 +24,8 @@ from shared.modeling.encoder_folder import (
 # cannot take memory, nor be counted as trainable.
 _HAS_POOLER = {"bert", "mpnet", "roberta", "xlm-roberta", "camembert"}
 
+FEATURE_BLOCKS = 4  # vectors of width dim that features() puts side by side
+
 
 class Encoder(nn.Module):
     """Token ids -> (batch, dim), pooled, not normalised.
@@ -76,6 +78,12 @@ class Encoder(nn.Module):
         """Both (batch, length) -> (batch, dim)."""
         states = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         return pool(states, attention_mask, self.pooling)
+
+    def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Both (batch, length) -> (batch, FEATURE_BLOCKS * dim), what forward() gives first."""
+        given = {"input_ids": input_ids, "attention_mask": attention_mask}
+        found = self.model(**given, output_hidden_states=True)
+        return pooled_layers(found, attention_mask, self.pooling)
 
     def tokens(self, texts: list[str]) -> dict[str, Tensor]:
         """Padded input_ids and attention_mask, (len(texts), longest), prefix included."""
@@ -151,6 +159,33 @@ def pool(states: Tensor, attention_mask: Tensor, pooling: Pooling) -> Tensor:
         return states[:, 0]
     mask = attention_mask.unsqueeze(-1).float()  # (batch, length, 1)
     return (states * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
+
+
+def pooled_layers(output: Any, attention_mask: Tensor, pooling: Pooling) -> Tensor:
+    """(batch, FEATURE_BLOCKS * dim) of a transformer's output with hidden states: the last layer
+    pooled, its largest value of each dimension over the tokens, and the mean and the largest value
+    of the layer two thirds up.
+
+    The last layer is shaped by what the encoder was trained for; lower ones keep more of the
+    wording, sentiment among it. Source: Jawahar, Sagot and Seddah 2019, and what is measured in
+    shared/training/kernel.py.
+    """
+    last, layers = output.last_hidden_state, output.hidden_states
+    middle = layers[round((len(layers) - 1) * 2 / 3)]
+    views = [
+        pool(last, attention_mask, pooling),
+        largest(last, attention_mask),
+        pool(middle, attention_mask, "mean"),
+        largest(middle, attention_mask),
+    ]
+    return torch.cat(views, dim=1)
+
+
+def largest(states: Tensor, attention_mask: Tensor) -> Tensor:
+    """(batch, length, dim) -> (batch, dim), float32: over the unmasked tokens, of which each row
+    must have one."""
+    hidden = attention_mask.unsqueeze(-1) == 0  # (batch, length, 1)
+    return states.float().masked_fill(hidden, torch.finfo(torch.float32).min).amax(1)
 
 
 def _load_transformer(found: EncoderFolder) -> nn.Module:

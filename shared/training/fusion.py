@@ -31,7 +31,7 @@ from shared.inference.classifier import (
     energy,
     squashed,
 )
-from shared.inference.dense import LinearScorer, nearest_distance
+from shared.inference.dense import LinearScorer, Views, nearest_distance
 from shared.inference.runtime import Embedder
 from shared.training.examples import Examples, check
 from shared.training.examples import folds as make_folds
@@ -142,7 +142,9 @@ def fit_fused(
     clock = _Clock(say)
     names = examples.names
     truth = examples.targets(names)
-    vectors = embedder.encode(examples.texts)
+    features = embedder.features(examples.texts)
+    views = Views.of(features, embedder.dim)
+    vectors = views(features)
     clock.done("encoding")
     parts = make_folds(examples, _fold_count(examples, folds), seed) if finetuned is None else ()
     ngrams = Ngrams.of(examples.texts)
@@ -158,6 +160,7 @@ def fit_fused(
         kind=kind,
         embedder=embedder,
         lexical=lexical,
+        views=views,
         dense=dense.scorer,
         known=dense.known,
         fusion=blank,

@@ -3,6 +3,11 @@
 Measured out of fold with all-MiniLM-L6 (near duplicates kept together), this against logistic
 regression on the same vectors: BANKING77 accuracy .926 against .917, Twitter sentiment macro-F1
 .751 against .699. Square loss also bears wrong labels better, of which real data have many.
+
+The vectors are four views of a text (mean and largest states of the last layer and of the one two
+thirds up), each centred. The fusion with them against the fusion with the mean of the last layer
+alone: Twitter sentiment macro-F1 .781 against .769 (two of five folds; all six layers: .782),
+CLINC150 .968 against .964, BANKING77 .949 against .948.
 """
 
 from collections.abc import Sequence
@@ -28,7 +33,7 @@ FLOOR = 0.05
 # choice of rows. Twitter sentiment, 9,500 rows: macro-F1 .751 with all, .734 with 4,096.
 EXACT_ROWS = 10_000
 LANDMARKS = 4096
-KNOWN_ROWS = 50_000  # vectors kept for the distance to the nearest one
+KNOWN_ROWS = 20_000  # vectors kept for the distance to the nearest one: 60 MB in half precision
 JITTER = 1e-3  # keeps the landmarks' matrix invertible when two texts are all but equal
 
 

@@ -22,6 +22,9 @@ class Words:
         length = np.linalg.norm(rows, axis=1, keepdims=True) if normalised else 1
         return np.asarray(rows / length, dtype=np.float32)
 
+    def features(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self.encode(texts, normalised=False)
+
 
 def lines(rows: int, seed: int) -> list[str]:
     rng = np.random.default_rng(seed)

@@ -46,7 +46,7 @@ def made() -> MakeClassifier:
             embedder=Letters(),
             lexical=LexicalScorer(vocabulary, np.ones(len(vocabulary), np.float32), weight, blank),
             views=Views(np.full((1, 4), 0.1, dtype=np.float32)),
-        dense=KernelScorer(np.eye(3, dtype=np.float32), 1.0, 0.05),
+            dense=KernelScorer(np.eye(3, dtype=np.float32), 1.0, 0.05),
             known=np.eye(4, dtype=np.float32),
             fusion=Fusion(
                 dict(zip(names, (0.5, 0.8, 0.3), strict=False)),

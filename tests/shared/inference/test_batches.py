@@ -63,9 +63,8 @@ def test_vectors_come_back_in_the_order_of_the_texts(workers: int, batch_size: i
         [" ".join(map(str, row)) for row in rows],
         tokens=words(),
         forward=sums,
-        dim=2,
+        width=2,
         batch_size=batch_size,
-        normalised=False,
         workers=workers,
     )
     assert found.tolist() == [[sum(row), len(row)] for row in rows]
@@ -80,16 +79,12 @@ def test_workers_compute_at_the_same_time() -> None:
         return sums(ids, mask)
 
     texts = ["1", "2 2", "3"]
-    found = encode_texts(
-        texts, tokens=words(), forward=wait, dim=2, batch_size=32, normalised=False, workers=3
-    )
+    found = encode_texts(texts, tokens=words(), forward=wait, width=2, batch_size=32, workers=3)
     assert found[:, 0].tolist() == [1, 4, 3]
 
 
 def test_no_texts_give_no_rows() -> None:
-    found = encode_texts(
-        [], tokens=words(), forward=sums, dim=2, batch_size=4, normalised=True, workers=2
-    )
+    found = encode_texts([], tokens=words(), forward=sums, width=2, batch_size=4, workers=2)
     assert found.shape == (0, 2)
     assert found.dtype == np.float32
 

@@ -23,7 +23,7 @@ from shared.inference.classifier import (
     energy,
     squashed,
 )
-from shared.inference.dense import KernelScorer, LinearScorer
+from shared.inference.dense import KernelScorer, LinearScorer, Views
 from shared.inference.lexical import LexicalScorer, Vocabulary
 
 F = np.float32
@@ -40,6 +40,9 @@ class Letters:
 
     def __init__(self, fingerprint: str = "letters") -> None:
         self.fingerprint = fingerprint
+
+    def features(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self.encode(texts, normalised=False)
 
     def encode(self, texts: Sequence[str], *, normalised: bool = True) -> NDArray[np.float32]:
         rows = np.array([[t.count(c) + 0.01 for c in "abcd"] for t in texts], dtype=F)
@@ -59,6 +62,7 @@ def made(kind: Kind = "single", *, tuned: bool = False) -> FusedClassifier:
         kind=kind,
         embedder=Letters(),
         lexical=LexicalScorer(vocabulary, np.ones(len(vocabulary), F), weight, np.zeros(3, F)),
+        views=Views(np.full((1, 4), 0.1, dtype=np.float32)),
         dense=KernelScorer(np.eye(3, dtype=F), 1.0, 0.05),
         known=np.eye(4, dtype=F),
         fusion=Fusion(
@@ -108,6 +112,17 @@ def test_one_text_is_answered_as_in_a_batch() -> None:
         np.testing.assert_allclose(classifier.predict_proba([text])[0], batch[row], atol=1e-6)
 
 
+def test_views_are_centred_and_weigh_the_same() -> None:
+    features = floats([[1, 0, 10, 0], [-1, 0, 0, 0], [0, 3, -10, 30]])
+    views = Views.of(features, dim=2)
+    assert views.centre.tolist() == [[0, 1], [0, 10]]
+    found = views(features)
+    # Row 0: (1, -1) and (10, -10), both made (1, -1) / sqrt(2), then the whole / sqrt(2).
+    np.testing.assert_allclose(found[0], [0.5, -0.5, 0.5, -0.5], atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+    assert features[0].tolist() == [1, 0, 10, 0], "what the caller gave is left as it was"
+
+
 def test_no_texts_give_no_predictions() -> None:
     assert made().predict([]) == []
     assert made().predict_proba([]).shape == (0, 3)
@@ -116,7 +131,9 @@ def test_no_texts_give_no_predictions() -> None:
 def test_given_vectors_are_used() -> None:
     classifier = made()
     other = Letters().encode(["cc"] * len(TEXTS))
-    assert (classifier.predict_proba(TEXTS, vectors=other) != classifier.predict_proba(TEXTS)).any()
+    assert (
+        classifier.predict_proba(TEXTS, features=other) != classifier.predict_proba(TEXTS)
+    ).any()
 
 
 def test_a_prediction_holds_what_follows_from_its_probabilities() -> None:
@@ -177,7 +194,7 @@ def test_damaged_folders_are_named(tmp_path: Path) -> None:
     (tmp_path / "classifier.json").write_text(json.dumps(head | {"format": 9}))
     with pytest.raises(ModelError) as caught:
         FusedClassifier.load(tmp_path, embedder=Letters())
-    assert str(caught.value) == f"{tmp_path / 'classifier.json'}: format 9, expected 1"
+    assert str(caught.value) == f"{tmp_path / 'classifier.json'}: format 9, expected 2"
     head.pop("labels")
     (tmp_path / "classifier.json").write_text(json.dumps(head))
     with pytest.raises(ModelError) as caught:

@@ -28,7 +28,7 @@ from shared.inference.runtime import (
     load_embedder,
 )
 from shared.inference.torch_runtime import TorchEmbedder
-from shared.modeling.encoder import Encoder
+from shared.modeling.encoder import FEATURE_BLOCKS, Encoder
 from shared.modeling.encoder_folder import read_encoder_folder
 
 # A random encoder has no neighbours worth the name; its parity is tested by its cosines.
@@ -91,6 +91,14 @@ def test_the_contract_of_every_embedder(
     raw = embedder.encode(TEXTS, normalised=False)
     np.testing.assert_allclose(raw / np.linalg.norm(raw, axis=1, keepdims=True), vectors, atol=1e-6)
     assert embedder.encode([]).shape == (0, embedder.dim)
+    features = embedder.features(TEXTS)
+    assert features.shape == (len(TEXTS), FEATURE_BLOCKS * embedder.dim)
+    np.testing.assert_allclose(features[:, : embedder.dim], raw, atol=1e-5)
+    views = features.reshape(-1, embedder.dim)
+    expected = reference.features(TEXTS).reshape(views.shape)
+    lengths = np.linalg.norm(views, axis=1) * np.linalg.norm(expected, axis=1)
+    assert ((views * expected).sum(1) / lengths).min() > 0.97
+    assert embedder.features([]).shape == (0, FEATURE_BLOCKS * embedder.dim)
     backwards = embedder.encode(TEXTS[::-1])[::-1]
     np.testing.assert_allclose(backwards, vectors, atol=2e-2 if precision == "bf16" else 1e-5)
 

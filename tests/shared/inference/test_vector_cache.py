@@ -25,7 +25,11 @@ class Counting:
     def encode(self, texts: Sequence[str], *, normalised: bool = True) -> NDArray[np.float32]:
         assert not normalised
         self.asked += texts
-        return np.array([[len(text), 1] for text in texts], dtype=np.float32)
+        return np.array([[len(text), 1] for text in texts], dtype=np.float32).reshape(-1, 2)
+
+    def features(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.asked += texts
+        return np.array([[len(text), 1, 2, 3] for text in texts], dtype=np.float32)
 
 
 def test_a_text_is_computed_once_also_after_a_restart(tmp_path: Path) -> None:
@@ -46,6 +50,17 @@ def test_vectors_are_brought_to_unit_length_when_given(tmp_path: Path) -> None:
     for _ in range(2):
         np.testing.assert_allclose(cached.encode(["xxx"]), [[3, 1] / np.sqrt(10)], rtol=1e-6)
         assert cached.encode(["xxx"], normalised=False).tolist() == [[3, 1]]
+
+
+def test_features_are_kept_apart_from_vectors(tmp_path: Path) -> None:
+    cached = CachedEmbedder(first := Counting(), tmp_path / "v.db")
+    cached.encode(["xx"])
+    assert cached.features(["xx", "yyy"]).tolist() == [[2, 1, 2, 3], [3, 1, 2, 3]]
+    assert first.asked == ["xx", "xx", "yyy"]
+    again = CachedEmbedder(second := Counting(), tmp_path / "v.db")
+    assert again.features(["yyy"]).tolist() == [[3, 1, 2, 3]]
+    assert again.encode(["xx"], normalised=False).tolist() == [[2, 1]]
+    assert second.asked == []
 
 
 def test_another_encoder_does_not_get_these_vectors(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoModel, MPNetConfig, MPNetModel, XLMRobertaConfig, XLMRobertaModel
 
 from shared.errors import ModelError
-from shared.modeling.encoder import Encoder, pool
+from shared.modeling.encoder import FEATURE_BLOCKS, Encoder, largest, pool
 
 TEXTS = ["where is my order", "good news", "the bank will pay the money late, please help"]
 SMALL = {
@@ -50,6 +50,39 @@ def test_mean_pooling_counts_each_token_once_and_padding_never() -> None:
     assert pool(states, mask, "mean").tolist() == [[2.0, 4.0]]
     assert pool(states, mask, "cls").tolist() == [[1.0, 2.0]]
     assert pool(states, torch.zeros_like(mask), "mean").tolist() == [[0.0, 0.0]]
+
+
+def test_the_largest_value_is_that_of_a_real_token() -> None:
+    states = torch.tensor([[[-1.0, 2.0], [-3.0, 6.0], [100.0, 100.0]]])
+    assert largest(states, torch.tensor([[1, 1, 0]])).tolist() == [[-1.0, 6.0]]
+
+
+@pytest.mark.parametrize("family", ["bert", "mpnet", "xlm-roberta"])
+def test_features_are_pooled_states_of_two_layers(
+    family: str, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    folder = tiny_encoder
+    if family != "bert":
+        folder = other_family(family, tiny_encoder, tmp_path / "model")
+    encoder = Encoder.from_pretrained(folder).eval()
+    batch = encoder.tokens(TEXTS[:1])  # one text: no padding to leave out
+    with torch.inference_mode():
+        features = encoder.features(**batch)[0]
+        layers = AutoModel.from_pretrained(folder)(**batch, output_hidden_states=True)
+    middle = layers.hidden_states[round((len(layers.hidden_states) - 1) * 2 / 3)][0]
+    last = layers.last_hidden_state[0]
+    expected = [last.mean(0), last.amax(0), middle.mean(0), middle.amax(0)]
+    assert features.shape == (FEATURE_BLOCKS * encoder.dim,)
+    torch.testing.assert_close(features, torch.cat(expected), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(features[: encoder.dim], vectors(encoder, TEXTS[:1])[0])
+
+
+def test_features_do_not_depend_on_padding(tiny_encoder: Path) -> None:
+    encoder = Encoder.from_pretrained(tiny_encoder).eval()
+    with torch.inference_mode():
+        together = encoder.features(**encoder.tokens(TEXTS))
+        alone = torch.cat([encoder.features(**encoder.tokens([text])) for text in TEXTS])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
 
 
 def test_pooling_adds_in_float32_where_the_states_are_bf16() -> None:

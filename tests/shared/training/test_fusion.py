@@ -41,6 +41,9 @@ class BagOfWords:
             rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
         return rows.astype(np.float32)
 
+    def features(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self.encode(texts, normalised=False)
+
     def _word(self, word: str) -> NDArray[np.float64]:
         if word in self._blind:
             return np.zeros(24)
