@@ -6,12 +6,10 @@ from typing import Annotated
 import typer
 
 from pipelines.options import (
-    DeviceOption,
     HomeOption,
     JsonOption,
     SeedOption,
     ThreadsOption,
-    device_of,
     open_home,
     print_json,
     speaker,
@@ -72,7 +70,6 @@ def serve(
         int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")
     ] = 5005,
     threads: ThreadsOption = None,
-    device: DeviceOption = None,
 ) -> None:
     """REST: Rasa-compatible chat, labels for news, recommendations; OpenAPI at /docs."""
     use_threads(threads)
@@ -84,7 +81,6 @@ def serve(
         host=host,
         port=port,
         threads=threads,
-        device=device_of(device),
     )
 
 
