@@ -23,7 +23,7 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,postgres]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,distributed,postgres]"
 	@touch $@
 
 demo: $(VENV)/.installed

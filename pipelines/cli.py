@@ -10,7 +10,17 @@ import sys
 
 import typer
 
-from pipelines.commands import chatbot, data, house, models, news, quality, recommender, training
+from pipelines.commands import (
+    bulk,
+    chatbot,
+    data,
+    house,
+    models,
+    news,
+    quality,
+    recommender,
+    training,
+)
 from shared.errors import TriptychError
 
 app = typer.Typer(
@@ -23,7 +33,8 @@ app = typer.Typer(
 )
 house.register(app)
 app.add_typer(training.app, name="train", help="Train a model from your own data.")
-app.add_typer(training.predict, name="predict", help="Label a table with a released model.")
+app.add_typer(bulk.predict, name="predict", help="Label a table with a released model.")
+app.command("embed")(bulk.embed)
 app.command("recommend")(recommender.recommend)
 quality.register(app)
 app.add_typer(chatbot.app, name="chatbot", help="Ask the released chatbot.")

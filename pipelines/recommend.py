@@ -6,20 +6,25 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+from shared.device import Device
 from shared.registry import Registry
 from shared.settings import Home
+from shared.shards import Engine, LocalEngine
 from shared.tables import Column, read_table
 
 
 @dataclass(frozen=True)
 class Recommended:
-    """What the job wrote."""
+    """What the job wrote. resumed: users that an earlier run had done. computing: seconds spent
+    on lists, see shards.ShardsDone."""
 
     model: str
     users: int
     rows: int
     output: str
     seconds: float
+    resumed: int
+    computing: float
 
     @property
     def line(self) -> str:
@@ -49,21 +54,29 @@ def recommend_to_file(
     output: Path,
     home: Home,
     threads: int | None,
+    device: Device = "auto",
+    engine: Engine | None = None,
     clock: Callable[[], datetime],
     say: Callable[[str], None],
 ) -> Recommended:
     """Write `k` rows for each user to `output`, in shards that a killed run keeps.
 
+    threads: of each worker. engine: where lists are made, by default in this process.
+
     Raises:
         ModelError: no such model. DataError: the users' file cannot be read.
+        SettingsError: the device is not there. ServiceError: the engine gave up on a shard.
     """
-    from apps.recommender.batch import run_batch
+    from apps.recommender.batch import ListsOfRelease, run_batch
     from apps.recommender.recommender import Recommender
 
     started = time.monotonic()
     version = Registry(home.models, clock).resolve(model, app="recommender")
     wanted = users_in(users, mapping) if users else None
-    recommender = Recommender.load(version.path, home=home, threads=threads)
+    recommender = Recommender.load(version.path, home=home, threads=threads, device=device)
+    elsewhere = ListsOfRelease(
+        version.path, home, recommender.rules, k, include_seen, threads, device
+    )
     done = run_batch(
         recommender,
         wanted,
@@ -71,6 +84,9 @@ def recommend_to_file(
         include_seen=include_seen,
         output=output,
         say=say,
+        engine=engine,
+        # In this process the recommender at hand serves: it need not be loaded twice.
+        job=None if engine is None or isinstance(engine, LocalEngine) else elsewhere,
     )
     return Recommended(
         f"{version.name}@{version.version}",
@@ -78,4 +94,6 @@ def recommend_to_file(
         done.rows,
         str(output),
         time.monotonic() - started,
+        done.resumed,
+        done.computing,
     )

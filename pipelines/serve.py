@@ -16,6 +16,7 @@ from apps.chatbot.rest import chat_router
 from apps.chatbot.service import open_conversations
 from apps.news_monitor.labelling import Labeller
 from apps.recommender.recommender import Recommender
+from shared.device import Device
 from shared.errors import ModelNotFoundError, SettingsError, TriptychError
 from shared.registry import Registry
 from shared.settings import Home
@@ -39,12 +40,19 @@ class Wish(BaseModel):
 
 
 def serve_forever(
-    home: Home, *, models: Mapping[str, str], host: str, port: int, threads: int | None
+    home: Home,
+    *,
+    models: Mapping[str, str],
+    host: str,
+    port: int,
+    threads: int | None,
+    device: Device = "auto",
 ) -> None:
     """Serve until interrupted. Beyond this machine a token is required.
 
     Raises:
-        SettingsError: `host` is reachable from outside and TRIPTYCH_TOKEN is not set.
+        SettingsError: `host` is reachable from outside and TRIPTYCH_TOKEN is not set, or the
+            device is not there.
         ModelError: no model at all, or a broken one.
     """
     token = os.environ.get(TOKEN_VARIABLE) or None
@@ -53,7 +61,7 @@ def serve_forever(
             f"--host {host} can be reached from other machines: set {TOKEN_VARIABLE} to a secret "
             "that clients send as `Authorization: Bearer …`, or listen on 127.0.0.1"
         )
-    app = build_service(home, models=models, threads=threads, token=token)
+    app = build_service(home, models=models, threads=threads, device=device, token=token)
     uvicorn.run(app, host=host, port=port, log_level="info")
 
 
@@ -62,6 +70,7 @@ def build_service(
     *,
     models: Mapping[str, str],
     threads: int | None = None,
+    device: Device = "auto",
     token: str | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> FastAPI:
@@ -77,10 +86,12 @@ def build_service(
     )
     serving: dict[str, str] = {}
     openers: dict[str, Callable[[str], Any]] = {
-        "chatbot": lambda ref: _add_chatbot(service, ref, home, threads, clock),
-        "news": lambda ref: _add_news(service, registry.resolve(ref, app="news"), home, threads),
+        "chatbot": lambda ref: _add_chatbot(service, ref, home, threads, device, clock),
+        "news": lambda ref: _add_news(
+            service, registry.resolve(ref, app="news"), home, threads, device
+        ),
         "recommender": lambda ref: _add_recommender(
-            service, registry.resolve(ref, app="recommender"), home, threads
+            service, registry.resolve(ref, app="recommender"), home, threads, device
         ),
     }
     for name, opener in openers.items():
@@ -127,14 +138,19 @@ def _add_chatbot(
     reference: str,
     home: Home,
     threads: int | None,
+    device: Device,
     clock: Callable[[], datetime],
 ) -> None:
-    conversations = open_conversations(reference, home=home, clock=clock, threads=threads)
+    conversations = open_conversations(
+        reference, home=home, clock=clock, threads=threads, device=device
+    )
     service.include_router(chat_router(conversations.bot, conversations))
 
 
-def _add_news(service: FastAPI, version: Any, home: Home, threads: int | None) -> None:
-    labeller = Labeller.load(version.path, home=home, threads=threads)
+def _add_news(
+    service: FastAPI, version: Any, home: Home, threads: int | None, device: Device
+) -> None:
+    labeller = Labeller.load(version.path, home=home, threads=threads, device=device)
 
     @service.post("/v1/news/label", tags=["news"])
     def label(headlines: Headlines) -> list[dict[str, Any]]:
@@ -142,8 +158,10 @@ def _add_news(service: FastAPI, version: Any, home: Home, threads: int | None) -
         return _records(labeller.predict_frame(headlines.texts))
 
 
-def _add_recommender(service: FastAPI, version: Any, home: Home, threads: int | None) -> None:
-    recommender = Recommender.load(version.path, home=home, threads=threads)
+def _add_recommender(
+    service: FastAPI, version: Any, home: Home, threads: int | None, device: Device
+) -> None:
+    recommender = Recommender.load(version.path, home=home, threads=threads, device=device)
 
     @service.post("/v1/recommend", tags=["recommender"])
     def recommend(wish: Wish) -> list[dict[str, Any]]:

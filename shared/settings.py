@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -110,6 +110,7 @@ class CoreSettings(Section):
     seed: int = Field(default=13, ge=0, lt=2**32)
     threads: int | None = Field(default=None, ge=1)
     log_dir: Path | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
 def load_section(

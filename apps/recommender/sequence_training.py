@@ -54,8 +54,8 @@ def train_sequence(
     seconds: float | None = None,
     say: Callable[[str], None],
 ) -> SequenceFit:
-    """Train in place, where the model is, on the sequences of `known`: at each position the next item, for at most
-    `epochs` epochs or `seconds`.
+    """Train in place on the sequences of `known`: at each position the next item, for at most
+    `epochs` epochs or `seconds`, on the device where the model is.
 
     stop_after: end after this many epochs of a learning rate planned for `epochs`, as a run that
     watched its quality has found best.

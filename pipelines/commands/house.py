@@ -6,10 +6,12 @@ from typing import Annotated
 import typer
 
 from pipelines.options import (
+    DeviceOption,
     HomeOption,
     JsonOption,
     SeedOption,
     ThreadsOption,
+    device_of,
     open_home,
     print_json,
     speaker,
@@ -70,6 +72,7 @@ def serve(
         int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")
     ] = 5005,
     threads: ThreadsOption = None,
+    device: DeviceOption = None,
 ) -> None:
     """REST: Rasa-compatible chat, labels for news, recommendations; OpenAPI at /docs."""
     use_threads(threads)
@@ -81,6 +84,7 @@ def serve(
         host=host,
         port=port,
         threads=threads,
+        device=device_of(device),
     )
 
 

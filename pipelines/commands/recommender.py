@@ -6,21 +6,21 @@ from typing import Annotated
 
 import typer
 
+from pipelines.commands.bulk import Bulk
 from pipelines.options import (
-    HomeOption,
-    JsonOption,
     ModelOption,
     OutputOption,
-    ThreadsOption,
     UserColumn,
+    device_of,
     mapping_of,
     open_home,
     print_json,
-    speaker,
+    spelled_out,
     use_threads,
 )
 
 
+@spelled_out
 def recommend(
     output: OutputOption,
     model: ModelOption = "recommender",
@@ -33,15 +33,13 @@ def recommend(
         bool, typer.Option("--include-seen", help="Also items the user has already acted on.")
     ] = False,
     user_column: UserColumn = None,
-    home: HomeOption = None,
-    threads: ThreadsOption = None,
-    as_json: JsonOption = False,
+    bulk: Bulk = Bulk(),
 ) -> None:
     """Recommend items to every user, with a reason for each, into a Parquet file."""
-    use_threads(threads)
+    use_threads(bulk.threads)
+    engine = bulk.opened()
     from pipelines.recommend import recommend_to_file
 
-    house = open_home(home)
     done = recommend_to_file(
         model=model,
         users=users,
@@ -49,9 +47,11 @@ def recommend(
         k=k,
         include_seen=include_seen,
         output=output,
-        home=house,
-        threads=threads,
+        home=open_home(bulk.home),
+        threads=bulk.threads_each,
+        device=device_of(bulk.device),
+        engine=engine,
         clock=lambda: datetime.now(UTC),
-        say=speaker(as_json),
+        say=bulk.say,
     )
-    print_json(done.as_dict()) if as_json else typer.echo(done.line)
+    print_json(done.as_dict()) if bulk.as_json else typer.echo(done.line)

@@ -1,4 +1,4 @@
-"""`triptych train APP` and `triptych predict APP`."""
+"""`triptych train APP`."""
 
 import os
 from dataclasses import dataclass
@@ -10,14 +10,12 @@ import typer
 
 from pipelines.options import (
     AnswerColumn,
+    DeviceOption,
     EventColumn,
     HomeOption,
-    InputOption,
     ItemColumn,
     JsonOption,
     LabelColumn,
-    ModelOption,
-    OutputOption,
     QuestionColumn,
     SeedOption,
     TextColumn,
@@ -26,6 +24,7 @@ from pipelines.options import (
     TitleColumn,
     UserColumn,
     ValueColumn,
+    device_of,
     mapping_of,
     measured,
     open_home,
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from pipelines.train import Recipe, Trained
 
 app = typer.Typer(no_args_is_help=True)
-predict = typer.Typer(no_args_is_help=True)
 
 
 NameOption = Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the model.")]
@@ -74,6 +72,7 @@ class Run:
     home: HomeOption = None
     seed: SeedOption = 13
     threads: ThreadsOption = None
+    device: DeviceOption = None
     logdir: Annotated[
         Path | None, typer.Option("--logdir", metavar="DIR", help="TensorBoard logs go here.")
     ] = None
@@ -94,6 +93,7 @@ def run_training(recipe: "Recipe", name: str, learning: Learning, run: Run) -> N
             epochs=learning.epochs,
             seed=run.seed,
             threads=run.threads,
+            device=device_of(run.device),
             logdir=run.logdir,
         ),
         home=open_home(run.home),
@@ -270,41 +270,3 @@ def train_recommender(
         ),
     )
     run_training(recipe, name, learning, run)
-
-
-@predict.command("chatbot")
-def predict_chatbot(
-    model: ModelOption,
-    input_file: InputOption,
-    output: OutputOption,
-    text_column: TextColumn = None,
-    home: HomeOption = None,
-    threads: ThreadsOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Intent, decision and answer for each row, in the order of the input."""
-    use_threads(threads)
-    from pipelines.predict import predict_table
-
-    mapping = mapping_of(text=text_column)
-    done = predict_table("chatbot", model, input_file, output, mapping, open_home(home), threads)
-    print_json(done.as_dict()) if as_json else typer.echo(done.line)
-
-
-@predict.command("news")
-def predict_news(
-    model: ModelOption,
-    input_file: InputOption,
-    output: OutputOption,
-    text_column: TextColumn = None,
-    home: HomeOption = None,
-    threads: ThreadsOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Sentiment and topics for each row, in the order of the input."""
-    use_threads(threads)
-    from pipelines.predict import predict_table
-
-    mapping = mapping_of(text=text_column)
-    done = predict_table("news", model, input_file, output, mapping, open_home(home), threads)
-    print_json(done.as_dict()) if as_json else typer.echo(done.line)

@@ -126,9 +126,7 @@ def _with_finetuning(
     probes = [text for task in tasks for text in task.validation.texts][:PROBES]
     if len(probes) >= FEWEST_PROBES:
         export_int8(run.folder, run.folder / ONNX_FOLDER, probes, threads=options.threads)
-    tuned_embedder = load_embedder(
-        run.folder, threads=options.threads, device=options.device
-    )
+    tuned_embedder = load_embedder(run.folder, threads=options.threads, device=options.device)
     chosen: dict[str, FusedFit] = {}
     notes = [f"method {run.method}: {run.reason}; {run.stopped_because}"]
     for head in heads:
