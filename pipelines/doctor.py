@@ -167,7 +167,7 @@ def _settings(folder: Path) -> Finding:
     try:
         if file is not None:
             check_sections(file, SECTIONS)
-        for section, model in _models_of_settings().items():
+        for section, model in models_of_settings().items():
             load_section(model, section, file=file, environ=os.environ)
     except TriptychError as error:
         return Finding("!", "settings", str(error))
@@ -176,7 +176,8 @@ def _settings(folder: Path) -> Finding:
     )
 
 
-def _models_of_settings() -> dict[str, type[Section]]:
+def models_of_settings() -> dict[str, type[Section]]:
+    """section of triptych.toml -> what it may hold."""
     # Deferred: the monitor's load pandas, which only this command needs.
     from apps.chatbot.settings import ChatbotSettings
     from apps.news_monitor.settings import NewsSettings
