@@ -80,6 +80,7 @@ def show_alert(row: AlertRow) -> None:
             {
                 "story": line.title,
                 "publishers": ", ".join(line.publishers),
+                "because of": ", ".join(line.words),
                 "negative": line.p_negative,
                 "at": line.at,
                 "link": web_link(line.url) or None,
@@ -92,6 +93,10 @@ def show_alert(row: AlertRow) -> None:
         hide_index=True,
         width="stretch",
         column_config={
+            "because of": st.column_config.TextColumn(
+                help="The words without which the model would be less sure that it is bad news; "
+                "told for the first ten stories."
+            ),
             "negative": st.column_config.ProgressColumn(min_value=0.0, max_value=1.0),
             "link": st.column_config.LinkColumn(display_text="open"),
         },

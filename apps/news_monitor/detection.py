@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from sqlalchemy import Connection, Engine, insert, select, update
 
-from apps.news_monitor.alerts import Moment, follow_alert, gather, open_alert
+from apps.news_monitor.alerts import Moment, follow_alert, gather, open_alert, with_words
 from apps.news_monitor.bucket_counts import (
     at_hour,
     first_bucket_hour,
@@ -212,6 +212,7 @@ class Detector:
 
     def _open(self, connection: Connection, moment: Moment, topic: int, now: datetime) -> Opened:
         evidence, items = gather(connection, moment, topic)
+        evidence = with_words(evidence, self._model.labeller)
         alert_id = open_alert(
             connection,
             evidence,

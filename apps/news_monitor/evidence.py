@@ -10,13 +10,15 @@ from apps.news_monitor.thresholds import Severity
 
 @dataclass(frozen=True)
 class StoryLine:
-    """A story that carries the surge. p_negative in [0, 1]; publishers: all who ran it."""
+    """A story that carries the surge. p_negative in [0, 1]; publishers: all who ran it. words: of
+    the title, those that speak most for its being negative, the strongest first."""
 
     title: str
     url: str
     publishers: tuple[str, ...]
     p_negative: float
     at: datetime
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,8 @@ class Evidence:
                     **line,
                     "publishers": tuple(line["publishers"]),
                     "at": datetime.fromisoformat(line["at"]),
+                    # Alerts of before have none.
+                    "words": tuple(line.get("words", ())),
                 }
             )
             for line in raw["headlines"]

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from apps.news_monitor.labels import SENTIMENTS, Labels
+from apps.news_monitor.labels import NEGATIVE, SENTIMENTS, Labels
 from shared.device import Device
 from shared.errors import ModelError
+from shared.evaluation.explain import explain
 from shared.inference.classifier import FusedClassifier
 from shared.inference.model_encoders import open_model_encoders
 from shared.inference.runtime import Embedder
@@ -142,6 +143,15 @@ class Labeller:
                 else {n: float(p) for n, p in zip(names, topics[row], strict=True)},
             )
             for row in range(len(texts))
+        ]
+
+    def words_for_negative(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
+        """See LabelTexts. By occlusion: about ten encodings for a headline."""
+        if NEGATIVE not in self.sentiment.labels:
+            return [() for _ in texts]
+        return [
+            explain(self.sentiment, headline(text), label=NEGATIVE, method="occlusion").strongest()
+            for text in texts
         ]
 
     def predict_frame(self, texts: Sequence[str]) -> pd.DataFrame:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-SENTIMENTS = ("negative", "neutral", "positive")
+NEGATIVE = "negative"
+SENTIMENTS = (NEGATIVE, "neutral", "positive")
 ALL_NEWS = "All news"
 """The topic of everything where a model knows no topics."""
 
@@ -41,3 +42,7 @@ class LabelTexts(Protocol):
 
     def label(self, texts: Sequence[str]) -> list[Labels]:
         """One for each text, in order."""
+
+    def words_for_negative(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
+        """For each text the words that speak most for its being negative, the strongest first;
+        none where the labels came without a model."""

@@ -39,6 +39,9 @@ class WordLabeller:
         self.asked += len(texts)
         return [self._one(text.lower()) for text in texts]
 
+    def words_for_negative(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
+        return [("crash",) if "crash" in text else () for text in texts]
+
     def _one(self, text: str) -> Labels:
         bad = "crash" in text
         scores = {name: 0.9 if name.lower().rstrip("s") in text else 0.1 for name in self.topics}
@@ -116,7 +119,9 @@ def evidence() -> Evidence:
                 0.97,
                 AT - timedelta(hours=5),
             ),
-            StoryLine("Shares slide", "javascript:alert(1)", (), 0.91, AT - timedelta(hours=2)),
+            StoryLine(
+                "Shares slide", "javascript:alert(1)", (), 0.91, AT - timedelta(hours=2), ("slide",)
+            ),
         ),
         moving=(MovingTopic("Insurance", 6, 14, 0.12),),
         health=DataHealth(11, 12, 214, 38),

@@ -1,6 +1,7 @@
 """The mail as a person and a mail program meet it."""
 
 import email
+import json
 import re
 import struct
 from dataclasses import replace
@@ -163,6 +164,13 @@ def test_evidence_survives_its_storage(evidence: Evidence) -> None:
     assert Evidence.from_json(evidence.to_json()) == evidence
     later = replace(evidence, opened_at=evidence.opened_at + timedelta(hours=1))
     assert Evidence.from_json(later.to_json()) != evidence
+
+
+def test_evidence_of_before_the_words_were_kept_is_read(evidence: Evidence) -> None:
+    stored = json.loads(evidence.to_json())
+    for line in stored["headlines"]:
+        del line["words"]
+    assert all(not line.words for line in Evidence.from_json(json.dumps(stored)).headlines)
 
 
 def test_no_line_of_the_mail_is_too_long_for_smtp(evidence: Evidence) -> None:

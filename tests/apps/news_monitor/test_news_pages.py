@@ -92,6 +92,7 @@ def test_the_alert_is_shown_with_its_stories(home: Home, monkeypatch: pytest.Mon
     listing, stories = page.dataframe
     assert listing.value["topic"].tolist() == ["Oil"]
     assert stories.value["story"].str.startswith("oil crash 5").any()
+    assert stories.value["because of"].tolist()[:10] == ["crash"] * 10
 
 
 @pytest.mark.parametrize(
