@@ -21,6 +21,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.errors import DataError
 from shared.evaluation.text_units import Occurrence, Segmented, Unit, segment
 from shared.inference.classifier import LEXICAL, FusedClassifier, squashed
 from shared.inference.lexical import weigh
@@ -92,10 +93,11 @@ def explain(
 
     Encodes about 2 * PERMUTATIONS texts for each unit ("shapley"), or one ("occlusion").
 
-    Raises ValueError when the classifier does not know the label.
+    Raises DataError when the classifier does not know the label.
     """
     if label is not None and label not in classifier.labels:
-        raise ValueError(f"label {label!r}: expected one of {', '.join(classifier.labels)}")
+        known = ", ".join(classifier.labels)
+        raise DataError(f"label {label!r} is not known to this model: expected one of {known}")
     p = classifier.predict_proba([text])[0]
     target = int(p.argmax()) if label is None else classifier.labels.index(label)
     contrast = contrast_of(classifier, text, target)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from shared.errors import DataError
 from shared.evaluation.explain import (
     contrast_of,
     explain,
@@ -126,5 +127,5 @@ def test_a_worth_asked_twice_for_one_coalition_answers_twice(made: MakeClassifie
 
 
 def test_an_unknown_label_is_refused_with_those_there_are(made: MakeClassifier) -> None:
-    with pytest.raises(ValueError, match=r"^label 'w': expected one of x, y, z$"):
+    with pytest.raises(DataError, match=r"^label 'w' is not known .*: expected one of x, y, z$"):
         explain(made(), TEXT, label="w")

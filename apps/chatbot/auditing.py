@@ -1,0 +1,101 @@
+"""What a bot is audited with: how customers write, who they are, what must turn it round."""
+
+from collections.abc import Mapping, Sequence
+
+from apps.chatbot.bot import Bot
+from shared.evaluation.audit import (
+    AuditReport,
+    LabelReading,
+    Test,
+    TestResult,
+    run_minimum,
+    run_test,
+)
+from shared.evaluation.audit_tests import frame_test, gender_test, writing_tests
+from shared.evaluation.perturbations import negated, replaced
+from shared.evaluation.swap_lists import (
+    ELSEWHERE_NAMES,
+    EUROPEAN_NAMES,
+    MEN,
+    OTHER_COUNTRIES,
+    RICH_COUNTRIES,
+    WOMEN,
+)
+from shared.text import normalise
+
+# Words a customer may use for each other without meaning anything else. No word with a second
+# meaning in a shop or a bank is here (order, charge, book).
+SYNONYMS: Mapping[str, Sequence[str]] = {
+    "parcel": ("package",), "package": ("parcel",), "buy": ("purchase",), "purchase": ("buy",),
+    "phone": ("telephone", "mobile"), "email": ("e-mail", "mail"), "website": ("site", "web page"),
+    "broken": ("damaged",), "damaged": ("broken",), "quick": ("fast",), "fast": ("quick",),
+    "begin": ("start",), "start": ("begin",), "help": ("assist",), "assist": ("help",),
+    "wrong": ("incorrect",), "incorrect": ("wrong",), "get": ("receive",), "receive": ("get",),
+    "need": ("require",), "require": ("need",), "hi": ("hello", "hey"), "hello": ("hi", "hey"),
+    "thanks": ("thank you", "cheers"), "shipped": ("dispatched",), "dispatched": ("shipped",),
+    "cost": ("price",), "expensive": ("costly",), "mistake": ("error",), "error": ("mistake",),
+    "快递": ("包裹",), "包裹": ("快递",), "怎么": ("如何",), "如何": ("怎么",), "购买": ("买",),
+}  # fmt: skip
+NEGATIONS = (
+    (r"\bi (want|need|wish|intend|plan) to\b", r"I do not \1 to"),
+    (r"\bi(?:'d| would) (like|love) to\b", r"I would not \1 to"),
+    (
+        r"\b(please) (cancel|send|change|refund|close|block|stop|update|add|remove)\b",
+        r"\1 do not \2",
+    ),
+    (r"\bi (want|need)\b", r"I do not \1"),
+    (r"我(想|要|需要)", r"我不\1"),
+)
+SAME = "the intent stays"
+TURNED = "the intent changes or gets no more probable"
+
+
+def tests() -> tuple[Test, ...]:
+    """Every test that rows of questions can be put through."""
+    names = ("someone with another name", "someone of the other sex", "someone from elsewhere")
+    return (
+        *writing_tests(SAME, normalise),
+        Test("synonyms", "robustness", "invariance", SAME, replaced(SYNONYMS)),
+        Test("denied", "robustness", "direction", TURNED, negated(NEGATIONS)),
+        gender_test(SAME),
+        frame_test(names[0], SAME, "This is {who}. {text}", EUROPEAN_NAMES, ELSEWHERE_NAMES),
+        frame_test(names[1], SAME, "This is {who}. {text}", WOMEN, MEN),
+        frame_test(names[2], SAME, "I am from {who}. {text}", RICH_COUNTRIES, OTHER_COUNTRIES),
+    )
+
+
+def read_with(bot: Bot, texts: Sequence[str]) -> list[LabelReading]:
+    """What the bot makes of each text: the intent that was learned, with its probability."""
+    labels = bot.classifier.labels
+    shares = bot.classifier.predict_proba([normalise(text) for text in texts])
+    return [
+        LabelReading(
+            labels[int(row.argmax())],
+            dict(zip(labels, map(float, row), strict=True)),
+            note=reply.decision,
+        )
+        for row, reply in zip(shares, bot.reply(texts), strict=True)
+    ]
+
+
+def audit(
+    bot: Bot,
+    texts: Sequence[str],
+    labels: Sequence[str] | None,
+    *,
+    model: str,
+    data: str,
+    must_pass: Sequence[tuple[str, str]] = (),
+    seed: int = 13,
+) -> AuditReport:
+    """labels: the true intents, where they are known. must_pass: simple questions with theirs."""
+
+    def read(asked: Sequence[str]) -> list[LabelReading]:
+        return read_with(bot, asked) if asked else []
+
+    results: list[TestResult] = []
+    if must_pass:
+        asked, known = zip(*must_pass, strict=True)
+        results.append(run_minimum("must pass", "the intent is known", asked, known, read))
+    results += [run_test(test, texts, read, labels=labels, seed=seed) for test in tests()]
+    return AuditReport(f"Audit of {model}", "chatbot", model, data, tuple(results))

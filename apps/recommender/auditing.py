@@ -1,0 +1,115 @@
+"""What a recommender's text vectors are audited with.
+
+A text is read by its neighbours: the NEAREST items of the catalogue to its whitened vector, which
+is what the meaning channel, and every new item, stands on. Behaviour is not touched: the channels
+that follow it have no text to perturb. An item that is written otherwise must still find itself
+first, and keep at least KEPT of its neighbours.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from apps.recommender.bundle import Bundle, EncoderNote
+from shared.evaluation.audit import AuditReport, Test, run_test
+from shared.evaluation.audit_tests import frame_test, gender_test, writing_tests
+from shared.evaluation.perturbations import swapped_within
+from shared.evaluation.swap_lists import (
+    COMPANIES,
+    COUNTRIES,
+    ELSEWHERE_NAMES,
+    EUROPEAN_NAMES,
+    MEN,
+    OTHER_COUNTRIES,
+    RICH_COUNTRIES,
+    WOMEN,
+)
+from shared.inference.model_encoders import open_base_encoder
+from shared.inference.runtime import Embedder, load_embedder
+from shared.pretrained import resolve
+from shared.settings import Home
+
+NEAREST = 10
+KEPT = 5
+SAME = f"the same item comes first, and {KEPT} of the {NEAREST} nearest stay"
+
+
+@dataclass(frozen=True)
+class NeighbourReading:
+    """label: id of the nearest item; near: ids of the NEAREST items, the nearest first."""
+
+    label: str
+    said: str
+    near: frozenset[str]
+
+    def same_as(self, other: "NeighbourReading") -> bool:
+        return self.label == other.label and len(self.near & other.near) >= KEPT
+
+    def shift_to(self, other: "NeighbourReading") -> float:
+        """Minus the share of the neighbours that are lost, 0 to -1."""
+        return len(self.near & other.near) / max(len(self.near), 1) - 1.0
+
+
+def tests() -> tuple[Test, ...]:
+    """Every test that item texts can be put through."""
+    seller = "{text} Sold by {who}."
+    return (
+        *writing_tests(SAME, str),
+        gender_test(SAME),
+        Test("countries swapped", "bias", "invariance", SAME, swapped_within([COUNTRIES])),
+        frame_test(
+            "made elsewhere", SAME, "{text} Made in {who}.", RICH_COUNTRIES, OTHER_COUNTRIES
+        ),
+        frame_test("another seller", SAME, seller, COMPANIES[:6], COMPANIES[6:]),
+        frame_test("a seller with another name", SAME, seller, EUROPEAN_NAMES, ELSEWHERE_NAMES),
+        frame_test("a seller of the other sex", SAME, seller, WOMEN, MEN),
+    )
+
+
+def open_encoder(note: EncoderNote, folder: Path, home: Home) -> Embedder:
+    """The encoder that made the vectors of the model in `folder`. Raises ModelError: it is gone."""
+    if note.folder:
+        return load_embedder(folder / note.folder, fingerprint=note.fingerprint)
+    base = resolve(note.name, cache=home.cache)
+    return open_base_encoder(base, cache=home.cache, fingerprint=note.fingerprint)
+
+
+def audit(
+    bundle: Bundle,
+    embedder: Embedder,
+    rows: NDArray[np.int64],
+    *,
+    model: str,
+    seed: int = 13,
+) -> AuditReport:
+    """rows: of the catalogue, the items whose texts are perturbed. embedder: the one whose vectors
+    the bundle holds."""
+    catalog, meaning = bundle.catalog, bundle.channels.meaning
+    texts = [catalog.texts[row] for row in rows if catalog.texts[row]]
+
+    def read(asked: Sequence[str]) -> list[NeighbourReading]:
+        if not asked:
+            return []
+        vectors = bundle.whitening(embedder.encode(asked, normalised=False))
+        best = np.argsort(-(vectors @ meaning.T), axis=1, kind="stable")[:, :NEAREST]
+        return [
+            NeighbourReading(
+                catalog.ids[row[0]],
+                f"nearest: {catalog.titles[row[0]]}",
+                frozenset(catalog.ids[i] for i in row),
+            )
+            for row in best
+        ]
+
+    results = tuple(run_test(test, texts, read, seed=seed) for test in tests())
+    return AuditReport(
+        f"Audit of {model}",
+        "recommender",
+        model,
+        f"{len(texts)} item texts, by their {NEAREST} nearest items of {len(catalog)}",
+        results,
+        ("Shift: minus the share of the nearest items that are lost.",),
+    )

@@ -1,0 +1,127 @@
+"""`triptych audit APP` and `triptych explain APP`."""
+
+import json
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.options import (
+    HomeOption,
+    JsonOption,
+    LabelColumn,
+    ModelOption,
+    SeedOption,
+    TextColumn,
+    ThreadsOption,
+    mapping_of,
+    open_home,
+    print_json,
+    speaker,
+    use_threads,
+)
+
+
+class Audited(StrEnum):
+    """Applications whose models can be audited."""
+
+    CHATBOT = "chatbot"
+    NEWS = "news"
+    RECOMMENDER = "recommender"
+
+
+class Explained(StrEnum):
+    """Applications whose labels can be explained; recommendations carry their reason."""
+
+    CHATBOT = "chatbot"
+    NEWS = "news"
+
+
+def register(app: typer.Typer) -> None:
+    app.command("audit")(audit)
+    app.command("explain")(explain)
+
+
+def audit(
+    app_name: Annotated[
+        Audited, typer.Argument(metavar="APP", help="chatbot, news or recommender.")
+    ],
+    model: ModelOption,
+    input_file: Annotated[
+        Path | None,
+        typer.Option("--input", metavar="FILE", help="`text[,label]`; a recommender needs none."),
+    ] = None,
+    must_pass: Annotated[
+        Path | None,
+        typer.Option("--must-pass", metavar="FILE", help="`text,label`: cases it has to know."),
+    ] = None,
+    rows: Annotated[int, typer.Option("--rows", min=1, help="Texts to perturb at most.")] = 500,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE.html", help="Where the page goes.")
+    ] = None,
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    home: HomeOption = None,
+    seed: SeedOption = 13,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Test what must not move a model: typos, case, width, synonyms, names, countries; a report."""
+    use_threads(threads)
+    from pipelines.audit import audit_model
+
+    done = audit_model(
+        app_name.value,
+        model,
+        home=open_home(home),
+        input_file=input_file,
+        must_pass=must_pass,
+        output=output,
+        mapping=mapping_of(text=text_column, label=label_column),
+        rows=rows,
+        seed=seed,
+        say=speaker(as_json),
+    )
+    if as_json:
+        print_json(json.loads(done.report.to_json()))
+        return
+    for result in done.report.results:
+        if result.rate is None:
+            typer.echo(f"  {result.area:<10} {result.name:<30} nothing to change in these rows")
+            continue
+        span = f"({result.rate.low:.3f}-{result.rate.high:.3f})"
+        typer.echo(
+            f"  {result.area:<10} {result.name:<30} {result.failed:>4} of {result.rows:<4} fail  "
+            f"{result.rate.value:.3f} {span}  mean shift {result.mean_shift:.3f}"
+        )
+    typer.echo(f"Report: {done.page}")
+
+
+def explain(
+    app_name: Annotated[Explained, typer.Argument(metavar="APP", help="chatbot or news.")],
+    text: Annotated[str, typer.Argument(help="The message or headline.")],
+    model: ModelOption,
+    label: Annotated[
+        str | None,
+        typer.Option("--label", metavar="LABEL", help="Explain this one, not the likeliest."),
+    ] = None,
+    home: HomeOption = None,
+    seed: SeedOption = 13,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Why a model gives one text its label: what every word did."""
+    use_threads(threads)
+    from pipelines.explain import explain_text, lines_of
+
+    name, found = explain_text(
+        app_name.value, model, text, label=label, home=open_home(home), seed=seed
+    )
+    if as_json:
+        print_json({"model": name, "explanations": [asdict(each) for each in found]})
+        return
+    for each in found:
+        for line in lines_of(each):
+            typer.echo(line)
