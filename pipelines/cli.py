@@ -20,6 +20,7 @@ from pipelines.commands import (
     quality,
     recommender,
     training,
+    why,
 )
 from shared.errors import TriptychError
 
@@ -37,6 +38,7 @@ app.add_typer(bulk.predict, name="predict", help="Label a table with a released 
 app.command("embed")(bulk.embed)
 app.command("recommend")(recommender.recommend)
 quality.register(app)
+why.register(app)
 app.add_typer(chatbot.app, name="chatbot", help="Ask the released chatbot.")
 app.add_typer(news.app, name="news", help="Run, replay and test the news monitor.")
 app.add_typer(models.app, name="models", help="Released models and base encoders.")
