@@ -31,22 +31,22 @@ BEHAVIOUR_ONLY = ("popular, all time", "popular, last 30 days", "popular, last 7
 
 def judged_report(
     held: HeldOut,
+    targets: Targets,
+    lists: Rows,
     texts: Given,
     raw: Scores,
     *,
     model: str,
     note: str,
     seed: int,
-    threads: int | None,
     rivals: tuple[str, ...] = QUICK,
 ) -> Report:
     """The held-out models for the users who chose nothing, beside rivals for the same users.
 
-    raw: (items, width) vectors as the encoder gives them. note: a line on the encoder.
+    targets, lists: of `judging_targets` and `held_out_lists`. raw: (items, width) vectors as the
+    encoder gives them. note: a line on the encoder.
     """
     split = held.parts.split
-    targets = judging_targets(held)
-    lists = held_out_lists(held, texts, targets.users, threads)
     ours = judge(lists, targets)
     others = judged_rivals(held, targets, texts, raw, seed, rivals)
     against = compared(ours, others, seed)
@@ -123,7 +123,7 @@ def later_report(recommender: Recommender, later: ReadLog, *, seed: int) -> Repo
             "give events that came after its training"
         )
     targets = Targets(users, wanted[users])
-    lists = _lists(recommender, [new.users[row] for row in users])
+    lists = lists_of(recommender, [new.users[row] for row in users])
     ours = judge(lists, targets)
     warm = rows[users] >= 0
     old = Targets(rows[users][warm], targets.wanted[np.flatnonzero(warm)])
@@ -151,7 +151,7 @@ def _known_to(log: Interactions, rows: Rows) -> sp.csr_matrix:
     return (sp.diags((rows >= 0).astype(np.float32)) @ chosen).tocsr()
 
 
-def _lists(recommender: Recommender, names: list[str]) -> Rows:
+def lists_of(recommender: Recommender, names: list[str]) -> Rows:
     """(u, DEPTH) as users would get them."""
     frame = recommender.recommend(names, DEPTH)
     lists = np.full((len(names), DEPTH), -1, np.int64)

@@ -12,14 +12,21 @@ import torch
 from apps.recommender.behaviour import tuned_encoder
 from apps.recommender.bundle import ENCODER, Bundle, EncoderNote, save_bundle
 from apps.recommender.catalog import Catalog, read_catalog
+from apps.recommender.comparison import held_out_outcomes
 from apps.recommender.fitting import Given, Parts, fit_all, fit_held_out, given, part
 from apps.recommender.interactions import Interactions, read_interactions
-from apps.recommender.judging import judged_report, later_report
+from apps.recommender.judging import (
+    held_out_lists,
+    judged_report,
+    judging_targets,
+    later_report,
+)
 from apps.recommender.recommender import Recommender
 from apps.recommender.retrieval import Scores
 from apps.recommender.rivals import QUICK
 from apps.recommender.settings import RecommenderSettings, read_settings
 from apps.recommender.vectors import Whitening, fit_whitening
+from shared.evaluation.outcomes import save_outcomes
 from shared.evaluation.report import Report
 from shared.inference.model_encoders import open_base_encoder
 from shared.pretrained import resolve
@@ -76,14 +83,17 @@ class RecommenderRecipe:
             budget=None if budget is None else max(10.0, 0.4 * budget),
             say=say,
         )
+        targets = judging_targets(held)
+        lists = held_out_lists(held, texts.given, targets.users, options.threads)
         report = judged_report(
             held,
+            targets,
+            lists,
             texts.given,
             texts.raw,
             model=texts.encoder.name,
             note=texts.note,
             seed=options.seed,
-            threads=options.threads,
             rivals=self.rivals,
         )
         for line in report.notes[:1]:
@@ -94,6 +104,7 @@ class RecommenderRecipe:
             texts.given, log, settings, held, seed=options.seed, device=device, say=say
         )
         save_bundle(Bundle(catalog, channels, held.ranking, texts.whitening, texts.encoder), folder)
+        save_outcomes([held_out_outcomes(held.parts.split, targets, lists, catalog)], folder)
         seconds = {"reading": read - started, "encoding": encoded - read} | held.seconds
         seconds["whole log"] = time.monotonic() - again
         return replace(report, seconds=seconds)

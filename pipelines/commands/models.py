@@ -1,19 +1,46 @@
 """`triptych models …`: released versions and base encoders."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.options import HomeOption, JsonOption, open_home, print_json
+from pipelines.options import (
+    HomeOption,
+    InputOption,
+    JsonOption,
+    LabelColumn,
+    TextColumn,
+    ThreadsOption,
+    mapping_of,
+    open_home,
+    print_json,
+    speaker,
+    use_threads,
+)
 
 if TYPE_CHECKING:
+    from shared.evaluation.gate import GateLimits
     from shared.registry import ModelVersion, Registry
 
 app = typer.Typer(no_args_is_help=True)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME")]
+MustPassOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--must-pass",
+        metavar="FILE",
+        help="`text,label` (recommender: `user_id,item_id`): cases the candidate must get right; "
+        "by default the file that [gate.must_pass] names for the model.",
+    ),
+]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="What cannot be decided blocks as well.")
+]
+CHANGES_TOLD = 10
 
 
 def open_registry(home: Path | None) -> "Registry":
@@ -70,16 +97,114 @@ def show(
     typer.echo(f"Files verified: {version.path}")
 
 
+def gate_limits(strict: bool) -> "GateLimits":
+    """[gate] of the triptych.toml in use."""
+    from shared.evaluation.gate import SECTION, GateLimits
+    from shared.settings import load_section, settings_file
+
+    limits = load_section(GateLimits, SECTION, file=settings_file(os.environ), environ=os.environ)
+    return limits.model_copy(update={"strict": True}) if strict else limits
+
+
 @app.command("promote")
 def promote(
     name: NameArgument,
     version: Annotated[int, typer.Argument(metavar="VERSION")],
+    input_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--input",
+            metavar="FILE",
+            help="Labelled rows neither version was trained on, as `evaluate` takes them; "
+            "without it the held-out rows that both reports have.",
+        ),
+    ] = None,
+    must_pass: MustPassOption = None,
     reason: Annotated[str, typer.Option("--reason", help="Kept in the history.")] = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote whatever the gate says; needs --reason.")
+    ] = False,
+    strict: StrictOption = False,
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
     home: HomeOption = None,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Make a version the one that `--model NAME` means."""
-    live = open_registry(home).promote(name, version, reason=reason)
-    typer.echo(f"{live.name}@{live.version} is in production")
+    """Make a version the one that `--model NAME` means, if it is not worse than the live one."""
+    if force and not reason:
+        raise typer.BadParameter("say why with --reason", param_hint="--force")
+    use_threads(threads)
+    from pipelines.release import release
+
+    done = release(
+        open_registry(home),
+        name,
+        version,
+        input_file=input_file,
+        must_pass=must_pass,
+        mapping=mapping_of(text=text_column, label=label_column),
+        limits=gate_limits(strict),
+        reason=reason,
+        force=force,
+        home=open_home(home),
+        say=speaker(as_json),
+    )
+    if as_json:
+        print_json(done.as_dict())
+    else:
+        for line in done.lines:
+            typer.echo(line)
+    if done.refusal:
+        typer.echo(f"triptych: {done.refusal}", err=True)
+        raise typer.Exit(1)
+
+
+@app.command("compare")
+def compare(
+    candidate: Annotated[str, typer.Argument(metavar="NAME@CANDIDATE")],
+    production: Annotated[str, typer.Argument(metavar="NAME[@PRODUCTION]")],
+    input_file: InputOption,
+    must_pass: MustPassOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="DIR", help="A page, a verdict and changes.csv go here."),
+    ] = None,
+    strict: StrictOption = False,
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    home: HomeOption = None,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Shadow run: what the gate would say of two versions, and which rows would change."""
+    use_threads(threads)
+    from pipelines.compare import compare_on
+
+    registry = open_registry(home)
+    old = registry.resolve(production)
+    done = compare_on(
+        registry.resolve(candidate, app=old.app),
+        old,
+        input_file,
+        must_pass=must_pass,
+        mapping=mapping_of(text=text_column, label=label_column),
+        limits=gate_limits(strict),
+        home=open_home(home),
+        say=speaker(as_json),
+    )
+    page = done.write(output) if output else None
+    if as_json:
+        print_json(done.as_dict())
+        return
+    for line in (*done.notes, *done.verdict.lines):
+        typer.echo(line)
+    typer.echo(f"{len(done.changes):,} rows would be decided otherwise")
+    for change in done.changes[:CHANGES_TOLD] if page is None else ():
+        typer.echo(f"  {change.row}: {change.production} -> {change.candidate}")
+    typer.echo(f"{done.title}: {'passes' if done.verdict.passed else 'does not pass'} the gate")
+    if page is not None:
+        typer.echo(f"Comparison: {page}")
 
 
 @app.command("rollback")

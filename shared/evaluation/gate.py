@@ -69,6 +69,11 @@ class Check:
     loss: Loss | None = None
     corrected: float | None = None
 
+    @property
+    def is_part(self) -> bool:
+        """True of a slice or label, false of what concerns all rows."""
+        return self.loss is not None and ", " in self.name
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -92,7 +97,7 @@ class Verdict:
         """One for a failed check or one about the whole; the other parts are counted."""
         told, small, fine = [], [], []
         for check in self.checks:
-            if check.status == "failed" or not _is_part(check):
+            if check.status == "failed" or not check.is_part:
                 told.append(f"{check.status:<9}  {check.name}: {check.reason}")
             else:
                 (small if check.status == "undecided" else fine).append(check.name)
@@ -255,10 +260,6 @@ def _latency(latency: Latency | None, limits: GateLimits) -> Check:
         f"{ratio:.2f} times (allowed: {limits.latency_ratio:g} times, or "
         f"{limits.latency_milliseconds:g} ms)",
     )
-
-
-def _is_part(check: Check) -> bool:
-    return check.loss is not None and ", " in check.name
 
 
 def _listed(names: Sequence[str], most: int = 6) -> str:

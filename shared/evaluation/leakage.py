@@ -120,6 +120,23 @@ class TrainingRows:
         return found
 
 
+def seen_by_either(
+    texts: Sequence[str], candidate: Path, production: Path
+) -> tuple[NDArray[np.bool_], str]:
+    """(n,) texts that are copies or near copies of what either model was trained on, and a line
+    for a person. A folder without signatures has seen nothing as far as is known."""
+    seen = np.zeros(len(texts), dtype=np.bool_)
+    unknown = False
+    for folder in (candidate, production):
+        rows = TrainingRows.load(folder)
+        unknown |= rows is None
+        if rows is not None:
+            seen |= rows.copies(texts).near
+    note = f"{int(seen.sum()):,} of {len(texts):,} rows are copies or near copies of rows that a "
+    note += "version was trained on: not judged on them"
+    return seen, f"{note}; {UNKNOWN}" if unknown else note
+
+
 def _keys(normal: Sequence[str]) -> NDArray[np.uint64]:
     """(n,) 64 bits of blake2b of each key."""
     digests = [hashlib.blake2b(key.encode(), digest_size=8).digest() for key in normal]

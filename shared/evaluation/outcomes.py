@@ -123,8 +123,7 @@ class Contest:
 
     candidate, production: task by task in one order, on the same rows. seen: for each task, (n,)
     rows that one of the two was trained on. serve: candidate's and production's way of serving
-    some rows, to be timed; asked: rows to time them on. passes: the cases of a must-pass file, as
-    the candidate answers them. notes: for a person.
+    some rows, to be timed; asked: rows to time them on. notes: for a person.
     """
 
     candidate: tuple[Outcomes, ...]
@@ -132,7 +131,6 @@ class Contest:
     seen: tuple[NDArray[np.bool_], ...]
     serve: tuple[Serve, Serve]
     asked: tuple[str, ...]
-    passes: Callable[[Path], tuple[Case, ...]]
     notes: tuple[str, ...]
 
     def pairs(self) -> tuple[Pair, ...]:

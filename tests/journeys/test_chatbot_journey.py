@@ -76,7 +76,22 @@ def test_a_second_version_waits_until_it_is_promoted_and_can_be_rolled_back(
         return version
 
     assert live() == 1
-    assert triptych("models", "promote", "chatbot", "2", home=copy).returncode == 0
+    shadow = triptych(
+        "models", "compare", "chatbot@2", "chatbot@1", "--input", inputs / "questions.csv",
+        "--output", tmp_path / "shadow", home=copy,
+    )  # fmt: skip
+    assert shadow.returncode == 0, shadow.stderr
+    assert "does not pass the gate" in shadow.stdout  # both learned from these very rows
+    assert (tmp_path / "shadow" / "comparison.html").is_file()
+    refused = triptych(
+        "models", "promote", "chatbot", "2", "--input", inputs / "questions.csv", home=copy
+    )
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1].startswith("triptych: chatbot@2 stays out: intent")
+    assert live() == 1
+    promoted = triptych("models", "promote", "chatbot", "2", home=copy)
+    assert promoted.returncode == 0, promoted.stderr
+    assert "compared on the held-out rows that both reports have" in promoted.stdout
     assert live() == 2
     assert triptych("models", "rollback", "chatbot", home=copy).returncode == 0
     assert live() == 1

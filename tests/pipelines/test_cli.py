@@ -16,8 +16,8 @@ CONTRACT = {
     "demo", "dashboard", "serve", "doctor", "recommend", "evaluate", "benchmark",
     "train chatbot", "train news", "train recommender", "predict chatbot", "predict news",
     "chatbot ask", "news run", "news once", "news replay", "news test-mail",
-    "models list", "models show", "models promote", "models rollback", "models export",
-    "models fetch", "data list", "data fetch",
+    "models list", "models show", "models promote", "models compare", "models rollback",
+    "models export", "models fetch", "data list", "data fetch",
 }  # fmt: skip
 
 

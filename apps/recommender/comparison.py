@@ -1,0 +1,150 @@
+"""Two versions of a recommender for the same users, and what a promotion may depend on."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from apps.recommender.catalog import Catalog
+from apps.recommender.interactions import Interactions, read_interactions
+from apps.recommender.judging import lists_of
+from apps.recommender.quality import DEPTH, USER_SLICES, Targets, judge
+from apps.recommender.recommender import Recommender
+from apps.recommender.retrieval import Rows
+from apps.recommender.splits import Split
+from shared.errors import DataError
+from shared.evaluation.outcomes import Case, Contest, Outcomes, row_keys
+from shared.settings import Home
+from shared.tables import Column, read_table
+
+TASK = f"NDCG@{DEPTH}"
+SEED = 13
+Say = Callable[[str], None]
+
+
+def held_out_outcomes(split: Split, targets: Targets, lists: Rows, catalog: Catalog) -> Outcomes:
+    """NDCG of the lists of users whose targets were held out; lists: (u, DEPTH) of `targets`."""
+    known = np.diff(split.known.starts)[targets.users]
+    users = [split.known.users[row] for row in targets.users]
+    return _outcomes(users, targets, lists, catalog.ids, known)
+
+
+def compare(
+    candidate: Path,
+    production: Path,
+    path: Path,
+    mapping: Mapping[str, str],
+    home: Home,
+    *,
+    say: Say,
+) -> Contest:
+    """Both on the events of a file: what either knows already is no target and left out.
+
+    An item that only one of them has can be listed by that one alone, and counts.
+    Raises: DataError when no new event is left. ModelError: a folder.
+    """
+    new, old = Recommender.load(candidate, home=home), Recommender.load(production, home=home)
+    ids = tuple(dict.fromkeys([*old.bundle.catalog.ids, *new.bundle.catalog.ids]))
+    settings = old.bundle.settings.events
+    later = read_interactions(path, ids, mapping=mapping, settings=settings, seed=SEED)
+    for line in later.report.lines:
+        say(f"events: {line}")
+    place = {name: row for row, name in enumerate(ids)}
+    log = later.interactions
+    wanted = log.matrix.astype(bool).astype(np.float32).tocsr()
+    for model in (old, new):
+        wanted = _without(wanted, _known(model, log, place))
+    rows = np.flatnonzero(np.diff(wanted.indptr))
+    if not len(rows):
+        raise DataError(
+            f"{path}: all {len(log):,} events are already in a log that one of the two versions "
+            "was trained on: give events that came after both trainings"
+        )
+    users = [log.users[row] for row in rows]
+    targets = Targets(rows, wanted[rows])
+    starts, index = old.bundle.log.starts, old.user_rows
+    known = np.array(
+        [starts[index[u] + 1] - starts[index[u]] if u in index else 0 for u in users], np.int64
+    )
+    both = [_outcomes(users, targets, _joint(m, users, place), ids, known) for m in (new, old)]
+    return Contest(
+        candidate=(both[0],),
+        production=(both[1],),
+        seen=(np.zeros(len(users), np.bool_),),
+        serve=(
+            lambda asked: new.recommend(asked, DEPTH),
+            lambda asked: old.recommend(asked, DEPTH),
+        ),
+        asked=tuple(users),
+        notes=(f"{int(wanted.nnz):,} new pairs of {len(users):,} users",),
+    )
+
+
+def cases(folder: Path, path: Path, home: Home, *, say: Say) -> tuple[Case, ...]:  # noqa: ARG001
+    """A must-pass file `user_id,item_id`: the item must be among the user's first ten."""
+    table = read_table(path, [Column("user_id"), Column("item_id")], mapping={})
+    recommender = Recommender.load(folder, home=home)
+    users = [str(user) for user in table.frame["user_id"]]
+    wanted = [str(item) for item in table.frame["item_id"]]
+    listed = recommender.recommend(list(dict.fromkeys(users)), DEPTH)
+    lists = {user: part["item_id"].tolist() for user, part in listed.groupby("user_id")}
+    return tuple(
+        Case(user, item, " ".join(lists.get(user, [])), item in lists.get(user, []))
+        for user, item in zip(users, wanted, strict=True)
+    )
+
+
+def _outcomes(
+    users: Sequence[str],
+    targets: Targets,
+    lists: Rows,
+    ids: Sequence[str],
+    known: NDArray[np.int64],
+) -> Outcomes:
+    """known: (u,) how many items production knows of each user."""
+    names = np.array(ids, dtype=object)
+    wanted = [names[targets.wanted[row].indices].tolist() for row in range(len(targets))]
+    parts = {"users without a history": known == 0}
+    parts |= {
+        name: (known >= least) & (known <= (np.inf if most is None else most))
+        for name, least, most in USER_SLICES
+    }
+    n = len(users)
+    return Outcomes(
+        task=TASK,
+        keys=row_keys(users, wanted),
+        scores=judge(lists, targets).ndcg,
+        labels=((),) * n,
+        parts={name: rows for name, rows in parts.items() if rows.any() and not rows.all()},
+        groups=np.arange(n),
+        confidence=np.empty((n, 0)),
+        right=np.empty((n, 0), np.bool_),
+        shown=tuple(users),
+        decisions=tuple(" ".join(names[row[row >= 0]]) for row in lists),
+    )
+
+
+def _known(model: Recommender, log: Interactions, place: Mapping[str, int]) -> sp.csr_matrix:
+    """(users of log, all items) the pairs in the model's own log."""
+    own = model.bundle.log
+    row = pd.Index(log.users).get_indexer(pd.Index(own.users))[own.user]
+    column = np.array([place[name] for name in model.bundle.catalog.ids], np.int64)[own.item]
+    met = row >= 0
+    shape = (log.n_users, len(place))
+    return sp.csr_matrix((np.ones(int(met.sum()), np.float32), (row[met], column[met])), shape)
+
+
+def _without(wanted: sp.csr_matrix, known: sp.csr_matrix) -> sp.csr_matrix:
+    left = (wanted - wanted.multiply(known > 0)).tocsr()
+    left.eliminate_zeros()
+    return left
+
+
+def _joint(model: Recommender, users: list[str], place: Mapping[str, int]) -> Rows:
+    """(u, DEPTH) the model's lists in the numbers of both catalogues together."""
+    own = lists_of(model, users)
+    number = np.array([place[name] for name in model.bundle.catalog.ids], np.int64)
+    return np.where(own >= 0, number[np.maximum(own, 0)], -1)

@@ -1,0 +1,213 @@
+"""A worse version stays out and the report says why; an equal one goes live; force is on record."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from apps.chatbot.recipe import ChatbotRecipe
+from pipelines.compare import compare_on, latency_of
+from pipelines.release import Released, release
+from pipelines.train import train
+from shared.errors import DataError
+from shared.evaluation.gate import GateLimits
+from shared.registry import Registry
+from shared.settings import Home
+from shared.training.options import TrainOptions
+
+INTENTS = {
+    "cancel": ("cancel", "order"),
+    "refund": ("money", "refund"),
+    "arrive": ("when", "arrive"),
+    "pay": ("pay", "card"),
+}
+FILLER = "the a my is was please help hello how will it red blue tea cup shoe bank news".split()
+
+
+def questions(rows: int, seed: int) -> pd.DataFrame:
+    """Each question holds a word of its intent among random ones; no two alike."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, str] = {}
+    while len(found) < rows:
+        label = list(INTENTS)[len(found) % len(INTENTS)]
+        words = [*rng.choice(FILLER, 5, replace=False), *INTENTS[label]]
+        rng.shuffle(words)
+        found.setdefault(" ".join(words), label)
+    return pd.DataFrame(found.items(), columns=["text", "label"])
+
+
+def now() -> datetime:
+    return datetime(2026, 3, 2, tzinfo=UTC)
+
+
+def silent(_: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Shop:
+    """desk@1 and desk@2 learned the same rows; desk@3 from rows whose refunds are called pay."""
+
+    home: Home
+    folder: Path
+
+    @property
+    def registry(self) -> Registry:
+        return Registry(self.home.models, now)
+
+
+@pytest.fixture(scope="module")
+def shop(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    folder = tmp_path_factory.mktemp("desk")
+    home = Home(folder / "home")
+    good = questions(400, seed=1)
+    bad = good.assign(label=good["label"].where(np.arange(400) % 4 != 1, "pay"))
+    bad.loc[1:20, "label"] = good.loc[1:20, "label"]
+    questions(400, seed=2).to_csv(folder / "fresh.csv", index=False)
+    for number, table in enumerate((good, good, bad), start=1):
+        path = folder / f"examples{number}.csv"
+        table.to_csv(path, index=False)
+        train(
+            ChatbotRecipe([path]),
+            name="desk",
+            options=TrainOptions(method="frozen", base=str(tiny_encoder), threads=1),
+            home=home,
+            clock=now,
+            say=silent,
+        )
+    return Shop(home, folder)
+
+
+@pytest.fixture
+def promote(shop: Shop) -> Callable[..., Released]:
+    """Promotes a version; production is desk@1 before and after each test."""
+
+    def run(
+        version: int,
+        *,
+        input_file: Path | None = None,
+        must_pass: Path | None = None,
+        reason: str = "",
+        force: bool = False,
+        limits: GateLimits = GateLimits(),
+    ) -> Released:
+        registry = shop.registry
+        if not registry.resolve("desk@1").production:
+            registry.promote("desk", 1)
+        return release(
+            registry, "desk", version, input_file=input_file, must_pass=must_pass, mapping={},
+            limits=limits, reason=reason, force=force, home=Home(shop.home.root), say=silent,
+        )  # fmt: skip
+
+    return run
+
+
+def test_an_equal_version_goes_live_by_the_held_out_rows_of_both_reports(
+    shop: Shop, promote: Callable[..., Released]
+) -> None:
+    done = promote(2)
+    assert done.version.production
+    assert done.compared is not None
+    assert done.compared.notes[0].startswith("compared on the held-out rows that both reports")
+    last = shop.registry.history("desk")[-1]
+    assert (last["version"], last["reason"]) == (2, "passed the gate")
+
+
+def test_a_version_worse_on_one_label_stays_out_and_the_report_names_it(
+    shop: Shop, promote: Callable[..., Released]
+) -> None:
+    done = promote(3, input_file=shop.folder / "fresh.csv")
+    assert not done.version.production
+    assert done.refusal.startswith("desk@3 stays out: ")
+    assert done.compared is not None
+    failed = {c.name for c in done.compared.verdict.checks if c.status == "failed"}
+    assert {"intent", "intent, label refund"} <= failed
+    assert not failed & {"intent, label cancel", "intent, label arrive"}
+    assert shop.registry.resolve("desk").version == 1
+    folder = shop.home.reports / "promotion-desk-3"
+    page = (folder / "comparison.html").read_text()
+    assert "Must not go live." in page
+    changes = pd.read_csv(folder / "changes.csv", keep_default_na=False)
+    worse = changes[(changes["task"] == "intent") & (changes["better"] == "False")]
+    assert set(worse["truth"]) == {"refund"}
+    assert set(worse["production"]) == {"refund"}
+    verdict = json.loads((folder / "verdict.json").read_text())
+    assert verdict["passed"] is False
+
+
+def test_versions_without_common_held_out_rows_are_not_promoted_unjudged(
+    shop: Shop, promote: Callable[..., Released]
+) -> None:
+    limits = GateLimits(least_rows=1000)
+    with pytest.raises(DataError, match=r"share \d+ held-out rows and 1000 are needed; give"):
+        promote(2, limits=limits)
+    assert shop.registry.resolve("desk").version == 1
+
+
+def test_rows_that_a_version_was_trained_on_judge_nothing(
+    shop: Shop, promote: Callable[..., Released]
+) -> None:
+    done = promote(2, input_file=shop.folder / "examples1.csv")
+    assert "intent (failed)" in done.refusal
+    assert done.compared is not None
+    assert done.compared.notes[1].startswith("400 of 400 rows are copies or near copies of rows")
+
+
+def test_force_is_on_record_with_what_the_gate_said(
+    shop: Shop, promote: Callable[..., Released]
+) -> None:
+    done = promote(3, input_file=shop.folder / "fresh.csv", force=True, reason="a new tariff")
+    assert done.version.production
+    reason = shop.registry.history("desk")[-1]["reason"]
+    assert reason.startswith("forced: a new tariff; the gate blocked it: intent (failed)")
+    assert shop.registry.rollback("desk").version == 1
+    promote(3, force=True, reason="in a hurry")
+    assert shop.registry.history("desk")[-1]["reason"] == "forced: in a hurry"
+    shop.registry.rollback("desk")
+
+
+def test_a_must_pass_case_blocks(promote: Callable[..., Released], tmp_path: Path) -> None:
+    table = tmp_path / "must.csv"
+    table.write_text("text,label\ncancel my order please,cancel\nmoney refund help,arrive\n")
+    done = promote(2, must_pass=table)
+    assert "must-pass cases (failed)" in done.refusal
+    named = promote(2, limits=GateLimits(must_pass={"desk": table}))
+    assert "must-pass cases (failed)" in named.refusal
+    table.write_text("text,label\ncancel my order please,cancel\n")
+    assert promote(2, must_pass=table).version.production
+
+
+def test_a_shadow_run_changes_nothing(shop: Shop) -> None:
+    registry = shop.registry
+    before = registry.history("desk")
+    done = compare_on(
+        registry.resolve("desk@3"), registry.resolve("desk@1"), shop.folder / "fresh.csv",
+        must_pass=None, mapping={}, limits=GateLimits(), home=shop.home, say=silent,
+    )  # fmt: skip
+    assert not done.verdict.passed
+    assert done.changes
+    assert registry.history("desk") == before
+    alike = compare_on(
+        registry.resolve("desk@2"), registry.resolve("desk@1"), shop.folder / "fresh.csv",
+        must_pass=None, mapping={}, limits=GateLimits(), home=shop.home, say=silent,
+    )  # fmt: skip
+    assert alike.changes == ()
+    assert alike.verdict.passed
+
+
+def test_latency_is_that_of_each_model() -> None:
+    def slow(rows: Sequence[str]) -> None:
+        sum(range(400_000 * len(rows)))
+
+    def quick(rows: Sequence[str]) -> None:
+        sum(range(4_000 * len(rows)))
+
+    latency = latency_of((slow, quick), [str(n) for n in range(10)])
+    assert latency is not None
+    assert latency.candidate > 10 * latency.production
+    assert latency_of((slow, quick), []) is None
