@@ -1,21 +1,39 @@
 """`triptych explain`: why a released model says what it says of one text."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from shared.evaluation.explain import Explanation, explain
+from shared.evaluation.explain import Explanation
 from shared.registry import Registry
 from shared.settings import Home
-from shared.text import normalise
 
 BAR = 24  # characters of the longest bar
 
 
+@dataclass(frozen=True)
+class Explained:
+    """model: name@version. precedents: lines on the training questions behind a chatbot's intent,
+    where the model keeps them."""
+
+    model: str
+    explanations: tuple[Explanation, ...]
+    precedents: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> Iterator[str]:
+        """Everything, for a terminal."""
+        for each in self.explanations:
+            yield from lines_of(each)
+        if self.precedents:
+            yield "Training questions it rests on:"
+        yield from (f"  {line}" for line in self.precedents)
+
+
 def explain_text(
     app: str, reference: str, text: str, *, label: str | None, home: Home, seed: int
-) -> tuple[str, list[Explanation]]:
-    """The model's name and version, and one explanation: of the intent, or of the sentiment; for
-    news followed by one for every topic given. label: explain this one instead.
+) -> Explained:
+    """Of the intent; of the sentiment and every topic given. label: explain this one instead.
 
     Raises:
         ModelError: no such model. DataError: no such label.
@@ -24,13 +42,19 @@ def explain_text(
     name = f"{version.name}@{version.version}"
     if app == "chatbot":
         from apps.chatbot.bot import Bot
+        from apps.chatbot.explaining import explain_message
 
-        classifier = Bot.load(version.path, home=home).classifier
-        return name, [explain(classifier, normalise(text), label=label, seed=seed)]
+        why = explain_message(Bot.load(version.path, home=home), text, label, seed)
+        behind = tuple(
+            f"{p.text!r} ({p.label}), similarity {p.similarity:.2f}, pull {p.pull:+.3f}"
+            for p in why.precedents
+        )
+        return Explained(name, (why.explanation,), behind)
     from apps.news_monitor.explaining import explain_headline
     from apps.news_monitor.labelling import Labeller
 
-    return name, explain_headline(Labeller.load(version.path, home=home), text, label, seed)
+    found = explain_headline(Labeller.load(version.path, home=home), text, label, seed)
+    return Explained(name, tuple(found))
 
 
 def lines_of(explanation: Explanation) -> Iterator[str]:

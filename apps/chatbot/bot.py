@@ -13,6 +13,7 @@ from apps.chatbot.answers import AnswerBook, say
 from apps.chatbot.decision import Decided, Decision, Policy, decide
 from apps.chatbot.matching import AnswerMatcher, Match
 from apps.chatbot.phrases import phrases_for, wants_person
+from apps.chatbot.precedents import Precedents
 from apps.chatbot.slots import find_slots
 from shared.device import Device
 from shared.errors import ModelError
@@ -113,11 +114,14 @@ class Bot:
         answers: AnswerBook,
         matcher: AnswerMatcher | None,
         embedder: Embedder,
+        precedents: Precedents | None = None,
     ) -> None:
+        """precedents: the training questions, where they are kept."""
         self.config = config
         self.classifier = classifier
         self.answers = answers
         self.matcher = matcher
+        self.precedents = precedents
         self._beyond = {a.label for a in answers.beyond(classifier.labels)}
         self._embedder = embedder
 
@@ -148,7 +152,8 @@ class Bot:
                 encoders.base.dim,
             )
         answers = AnswerBook.load(folder / ANSWERS_FILE)
-        return cls(config, classifier, answers, matcher, encoders.base)
+        precedents = Precedents.load(folder, classifier)
+        return cls(config, classifier, answers, matcher, encoders.base, precedents)
 
     def reply(self, texts: Sequence[str], slots: Mapping[str, str] | None = None) -> list[Reply]:
         """One reply for each text, in order. slots: values already known of this customer."""

@@ -8,9 +8,12 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
+from apps.chatbot.bot import Reply
 from apps.chatbot.conversation import Conversations, Turn
+from apps.chatbot.explaining import Why, explain_message
 from apps.chatbot.service import open_conversations
 from shared.errors import TriptychError
+from shared.evaluation.highlight import marked_html
 from shared.registry import Registry
 from shared.settings import default_home
 
@@ -65,7 +68,41 @@ def show_reason(turn: Turn) -> None:
     st.caption(f"Each scorer's own probability of this intent: {parts}.")
 
 
-def show_history(history: list[tuple[str, Turn | None]]) -> None:
+@st.cache_data(show_spinner="Looking for the reason …", max_entries=500)
+def why_of(reference: str, text: str, intent: str) -> Why:
+    return explain_message(conversations_of(reference).bot, text, intent)
+
+
+def show_words(reference: str, reply: Reply) -> None:
+    """The message with the words that made its intent, and the training questions behind it."""
+    if reply.intent not in conversations_of(reference).bot.classifier.labels:
+        st.caption("This answer was found by its own text: no example question asks for it.")
+        return
+    if not reply.text.strip():
+        return
+    why = why_of(reference, reply.text, reply.intent)
+    st.caption(f"What spoke for `{reply.intent}` (green) and against it (red):")
+    st.html(marked_html(why.explanation))
+    if not why.precedents:
+        return
+    st.caption("Training questions it rests on, personal data masked:")
+    st.dataframe(
+        pd.DataFrame(
+            [(p.text, p.label, p.similarity, p.pull) for p in why.precedents],
+            columns=["question", "intent", "similarity", "pull"],
+        ),
+        hide_index=True,
+        column_config={
+            "similarity": st.column_config.NumberColumn(format="%.2f"),
+            "pull": st.column_config.NumberColumn(
+                format="%+.3f",
+                help="Its part in the estimate by meaning of the intent's probability.",
+            ),
+        },
+    )
+
+
+def show_history(reference: str, history: list[tuple[str, Turn | None]]) -> None:
     for number, (text, turn) in enumerate(history):
         with st.chat_message("assistant" if turn else "user"):
             st.text(text)
@@ -79,6 +116,8 @@ def show_history(history: list[tuple[str, Turn | None]]) -> None:
                     st.rerun()
             with st.expander("Why this?"):
                 show_reason(turn)
+                if turn.reply is not None:
+                    show_words(reference, turn.reply)
 
 
 def main() -> None:
@@ -111,7 +150,7 @@ def main() -> None:
         history.append((title, None))
         turn = conversations.handle(sender, payload)
         history.append((turn.text, turn))
-    show_history(history)
+    show_history(chosen.removesuffix(" (live)"), history)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from apps.chatbot.bot import (
 )
 from apps.chatbot.judgement import judge, outcomes_of
 from apps.chatbot.matching import AnswerMatcher
+from apps.chatbot.precedents import Precedents
 from apps.chatbot.settings import ChatbotSettings
 from shared.errors import DataError
 from shared.evaluation.calibration import fit_platt
@@ -311,8 +312,9 @@ def _assemble(
 ) -> Bot:
     """A bot in memory; answers no example asks for get a matcher calibrated on those that have."""
     beyond = book.beyond(classifier.labels)
+    precedents = Precedents.of(classifier, train.texts, train.single)
     if not beyond:
-        return Bot(config, classifier, book, None, embedder)
+        return Bot(config, classifier, book, None, embedder, precedents)
     labels = tuple(answer.label for answer in book.answers)
     matcher = AnswerMatcher.from_answers(
         labels, [answer.template() for answer in book.answers], embedder
@@ -324,6 +326,7 @@ def _assemble(
         book,
         matcher.with_curve(slope, intercept),
         embedder,
+        precedents,
     )
 
 
@@ -359,3 +362,5 @@ def _write(bot: Bot, folder: Path, *, keep_encoder: bool) -> None:
     bot.classifier.save(folder / CLASSIFIER_FOLDER)
     if bot.matcher is not None:
         bot.matcher.save(folder)
+    if bot.precedents is not None:
+        bot.precedents.save(folder)

@@ -114,14 +114,11 @@ def explain(
 ) -> None:
     """Why a model gives one text its label: what every word did."""
     use_threads(threads)
-    from pipelines.explain import explain_text, lines_of
+    from pipelines.explain import explain_text
 
-    name, found = explain_text(
-        app_name.value, model, text, label=label, home=open_home(home), seed=seed
-    )
+    found = explain_text(app_name.value, model, text, label=label, home=open_home(home), seed=seed)
     if as_json:
-        print_json({"model": name, "explanations": [asdict(each) for each in found]})
+        print_json(asdict(found))
         return
-    for each in found:
-        for line in lines_of(each):
-            typer.echo(line)
+    for line in found.lines:
+        typer.echo(line)
