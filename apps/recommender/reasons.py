@@ -11,7 +11,8 @@ For the sequence channel that is its mean term; what the residual adds has no si
 """
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,9 +129,17 @@ def shortened(title: str) -> str:
     return f"{head.rsplit(' ', 1)[0] if ' ' in head[20:] else head}…"
 
 
-def shared_words(left: str, right: str, most: int = 3) -> tuple[str, ...]:
-    """The first words of `left` that `right` has too, in lower case, each once."""
+def word_counts(texts: Sequence[str]) -> Counter[str]:
+    """In how many of the texts each word stands, in lower case."""
+    return Counter(word for text in texts for word in set(WORD.findall(text.casefold())))
+
+
+def shared_words(
+    left: str, right: str, counts: Mapping[str, int], most: int = 3
+) -> tuple[str, ...]:
+    """The rarest words that both texts have, in lower case, each once: they weigh most in the
+    cosine of the words, and a word that every item has is no reason."""
     there = set(WORD.findall(right.casefold()))
     found = (word for word in WORD.findall(left.casefold()) if word in there)
     telling = [word for word in dict.fromkeys(found) if word not in DULL_WORDS]
-    return tuple(telling[:most])
+    return tuple(sorted(telling, key=lambda word: counts.get(word, 0))[:most])

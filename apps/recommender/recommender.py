@@ -1,6 +1,7 @@
 """Recommendations from a model folder: for users it knows, for new ones, and for one item."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from apps.recommender.bundle import Bundle, folder_fingerprint, load_bundle
 from apps.recommender.features import ItemFacts, item_facts
 from apps.recommender.listing import SPARE, Lists, capped, list_users, with_rules
-from apps.recommender.reasons import blame, reason, shared_words
+from apps.recommender.reasons import blame, reason, shared_words, word_counts
 from apps.recommender.retrieval import CHANNELS, Rows
 from apps.recommender.settings import RuleSettings, read_settings
 from shared.device import Device, serving_device
@@ -67,6 +68,10 @@ class Recommender:
     @cached_property
     def facts(self) -> ItemFacts:
         return item_facts(self.bundle.catalog)
+
+    @cached_property
+    def word_counts(self) -> Counter[str]:
+        return word_counts(self.bundle.catalog.texts)
 
     @cached_property
     def user_rows(self) -> dict[str, int]:
@@ -241,7 +246,8 @@ class Recommender:
             shared: tuple[str, ...] = ()
             name = CHANNELS[found.channel[user, place]]
             if origin is not None and name in ("words", "meaning"):
-                shared = shared_words(catalog.texts[origin], catalog.texts[lists.item[user, place]])
+                listed = catalog.texts[lists.item[user, place]]
+                shared = shared_words(catalog.texts[origin], listed, self.word_counts)
             title = None if origin is None else catalog.titles[origin]
             texts[user, place] = reason(title, name, shared, self._popular_reason)
         return texts

@@ -14,7 +14,7 @@ from apps.recommender.ranking import (
     load_ranking,
     save_ranking,
 )
-from apps.recommender.reasons import reason, removal_losses, shared_words, shortened
+from apps.recommender.reasons import reason, removal_losses, shared_words, shortened, word_counts
 from apps.recommender.retrieval import CHANNELS
 from apps.recommender.settings import RankingSettings
 from shared.errors import ModelError
@@ -132,6 +132,11 @@ def test_long_titles_are_cut_at_a_blank() -> None:
 
 
 def test_shared_words_are_those_of_both_texts() -> None:
-    assert shared_words("Green Tea with the Pot", "a pot for GREEN tea, with lid") == (
-        "green", "tea", "pot",
+    left, right = "Green Tea with the old Pot", "a pot for GREEN tea, old, with lid"
+    assert shared_words(left, right, {"green": 2, "tea": 9, "pot": 1, "old": 5}) == (
+        "pot", "green", "old",
     )  # fmt: skip
+
+
+def test_a_word_is_counted_once_a_text() -> None:
+    assert word_counts(["Tea tea pot", "TEA"]) == {"tea": 2, "pot": 1}
