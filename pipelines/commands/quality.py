@@ -1,9 +1,10 @@
 """`triptych evaluate` and `triptych benchmark`."""
 
 import json
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,6 +25,9 @@ from pipelines.options import (
     use_threads,
 )
 
+if TYPE_CHECKING:
+    from shared.settings import Home
+
 
 class App(StrEnum):
     """The three applications."""
@@ -40,6 +44,7 @@ class Bench(StrEnum):
     CHATBOT = "chatbot"
     NEWS = "news"
     RECOMMENDER = "recommender"
+    EXPLAIN = "explain"
 
 
 DatasetsOption = Annotated[
@@ -83,7 +88,7 @@ def evaluate(
 
 def benchmark(
     what: Annotated[
-        Bench, typer.Argument(metavar="WHAT", help="core, chatbot, news, recommender.")
+        Bench, typer.Argument(metavar="WHAT", help="core, chatbot, news, recommender, explain.")
     ],
     datasets: DatasetsOption = None,
     items: Annotated[
@@ -100,6 +105,9 @@ def benchmark(
 ) -> None:
     """Measure against named rivals in the same run."""
     use_threads(threads)
+    if what is Bench.EXPLAIN:
+        benchmark_explanations(open_home(home), seed, as_json)
+        return
     from pipelines.benchmark import run_benchmark
 
     rows = run_benchmark(
@@ -113,3 +121,14 @@ def benchmark(
     )
     if as_json:
         print_json(rows)
+
+
+def benchmark_explanations(home: "Home", seed: int, as_json: bool) -> None:
+    from pipelines.benchmark_explain import benchmark_explain, truth_lines
+
+    say = speaker(as_json)
+    truths = benchmark_explain(home=home, seed=seed, say=say)
+    for line in truth_lines(truths):
+        say(line)
+    if as_json:
+        print_json([asdict(row) for row in truths])
