@@ -50,7 +50,7 @@ SAME = "the intent stays"
 TURNED = "the intent changes or gets no more probable"
 
 
-def tests() -> tuple[Test, ...]:
+def battery() -> tuple[Test, ...]:
     """Every test that rows of questions can be put through."""
     names = ("someone with another name", "someone of the other sex", "someone from elsewhere")
     return (
@@ -97,5 +97,5 @@ def audit(
     if must_pass:
         asked, known = zip(*must_pass, strict=True)
         results.append(run_minimum("must pass", "the intent is known", asked, known, read))
-    results += [run_test(test, texts, read, labels=labels, seed=seed) for test in tests()]
+    results += [run_test(test, texts, read, labels=labels, seed=seed) for test in battery()]
     return AuditReport(f"Audit of {model}", "chatbot", model, data, tuple(results))

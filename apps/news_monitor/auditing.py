@@ -72,7 +72,7 @@ def as_written(text: str) -> str:
     return text
 
 
-def tests() -> tuple[Test, ...]:
+def battery() -> tuple[Test, ...]:
     """Every test that headlines can be put through."""
     others = (ELSEWHERE_NAMES, EUROPEAN_NAMES)
     return (
@@ -127,5 +127,5 @@ def audit(
     ]
     plain, sentiments = zip(*cases, strict=True)
     results.append(run_minimum("plain headlines", KNOWN, plain, sentiments, read))
-    results += [run_test(test, texts, read, labels=labels, seed=seed) for test in tests()]
+    results += [run_test(test, texts, read, labels=labels, seed=seed) for test in battery()]
     return AuditReport(f"Audit of {model}", "news", model, data, tuple(results))

@@ -53,7 +53,7 @@ class NeighbourReading:
         return len(self.near & other.near) / max(len(self.near), 1) - 1.0
 
 
-def tests() -> tuple[Test, ...]:
+def battery() -> tuple[Test, ...]:
     """Every test that item texts can be put through."""
     seller = "{text} Sold by {who}."
     return (
@@ -104,7 +104,7 @@ def audit(
             for row in best
         ]
 
-    results = tuple(run_test(test, texts, read, seed=seed) for test in tests())
+    results = tuple(run_test(test, texts, read, seed=seed) for test in battery())
     return AuditReport(
         f"Audit of {model}",
         "recommender",
