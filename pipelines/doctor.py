@@ -30,9 +30,14 @@ PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 WANTED_DISK_GB = 2.0
 # Encoders that `triptych models fetch` brings, and what for.
 FETCHED = {"mpnet": "better quality in English", "e5": "Chinese and 100 other languages"}
-SECTIONS = (CORE_SECTION, "chatbot", "news", "recommender")
+SECTIONS = (CORE_SECTION, "chatbot", "news", "recommender", "training", "gate")
 # module -> (what it is for, the extra that installs it)
-EXTRAS = {"psycopg": ("PostgreSQL", "postgres"), "ray": ("clusters", "distributed")}
+EXTRAS = {
+    "psycopg": ("PostgreSQL", "postgres"),
+    "ray": ("clusters", "distributed"),
+    "mlflow": ("tracking runs in MLflow", "mlflow"),
+    "wandb": ("tracking runs in W&B", "wandb"),
+}
 
 
 @dataclass(frozen=True)

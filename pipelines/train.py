@@ -7,16 +7,19 @@ it leaves nothing but a folder that the next run sweeps.
 import shutil
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from shared.atomic import write_text
 from shared.evaluation.report import Report
-from shared.registry import ModelVersion, Registry
+from shared.registry import MANIFEST, ModelVersion, Registry
+from shared.run_journal import CHECKPOINTS, REPORT, open_run
 from shared.settings import Home
 from shared.training.options import TrainOptions
+from shared.training.tracking import TrackedRun, TrainingSettings, tensorboard_folder, tracked
 
 # A work folder older than this belongs to a run that was killed.
 STALE_AFTER_SECONDS = 24 * 3600
@@ -66,31 +69,73 @@ def train(
     home: Home,
     clock: Callable[[], datetime],
     say: Callable[[str], None],
+    tracking: TrainingSettings = TrainingSettings(),
+    notes: Sequence[str] = (),
 ) -> Trained:
     """Fit `recipe`, write its report beside the weights, publish both as a new version of `name`.
 
+    notes: for the report, beside the recipe's own.
+
     Raises:
         DataError: the data cannot be trained on.
-        ModelError: `name` belongs to another application, or the base encoder is broken.
+        ModelError: `name` belongs to another application or is being trained by another process,
+            or the base encoder is broken.
+        SettingsError, ServiceError: the tracker is not installed, or does not answer.
     """
-    started = time.monotonic()
+    Registry(home.models, clock).check_name(name, recipe.app)
     work = home.root / "work"
     work.mkdir(parents=True, exist_ok=True)
     sweep(work, now=time.time())
-    folder = work / f"{name}-{uuid.uuid4().hex[:8]}"
-    folder.mkdir()
-    try:
-        if options.checkpoints is None:
-            # By name, so that the same command goes on where a killed one stopped.
-            options = replace(options, checkpoints=home.runs / name)
-        report = recipe.fit(folder, options=options, home=home, say=say)
-        report.write(folder)
-        version = Registry(home.models, clock).publish(
-            name,
-            folder,
-            app=recipe.app,
-            metrics=report.metrics,
+    asked = asdict(options)
+    with open_run(home.runs / name, app=recipe.app, options=asked, clock=clock) as run:
+        own = run.path.parent
+        known = TrackedRun(tracking.project, name, own.name, own, home.root, asked)
+        with tracked(tracking.tracking, known) as tracker:
+            options = replace(
+                options,
+                # By name, so that the same command goes on where a killed one stopped.
+                checkpoints=options.checkpoints or home.runs / name / CHECKPOINTS,
+                journal=run.path,
+                tracking=tracking.tracking,
+                logdir=options.logdir
+                or (tensorboard_folder(own) if tracking.tracking == "tensorboard" else None),
+            )
+            folder = work / f"{name}-{uuid.uuid4().hex[:8]}"
+            folder.mkdir()
+            try:
+                trained = _released(recipe, name, folder, options, home, clock, say, notes)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+            write_text(own / REPORT, trained.report.to_json())
+            tracker.finish(trained.report.metrics, [own / REPORT, trained.version.path / MANIFEST])
+        run.write(
+            "finished",
+            at=clock().isoformat(),
+            model=trained.version.reference,
+            figures=trained.report.metrics,
+            seconds=trained.seconds,
         )
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    return trained
+
+
+def _released(
+    recipe: Recipe,
+    name: str,
+    folder: Path,
+    options: TrainOptions,
+    home: Home,
+    clock: Callable[[], datetime],
+    say: Callable[[str], None],
+    notes: Sequence[str],
+) -> Trained:
+    started = time.monotonic()
+    report = recipe.fit(folder, options=options, home=home, say=say)
+    report = replace(report, notes=(*report.notes, *notes))
+    report.write(folder)
+    version = Registry(home.models, clock).publish(
+        name,
+        folder,
+        app=recipe.app,
+        metrics=report.metrics,
+    )
     return Trained(version, report, time.monotonic() - started)

@@ -59,6 +59,11 @@ class Registry:
         self._root = root
         self._clock = clock
 
+    def check_name(self, name: str, app: str) -> None:
+        """Raises ModelError, before anything is trained, where `publish` would refuse the name."""
+        _check_name(name)
+        self._check_app(name, app)
+
     def publish(
         self,
         name: str,

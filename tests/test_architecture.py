@@ -30,6 +30,9 @@ HOMES = {
     "peft": ("shared/training/methods.py",),
     "lightgbm": ("apps/recommender/ranking.py",),
     "feedparser": ("apps/news_monitor/parsing.py",),
+    "mlflow": ("shared/training/tracking.py",),
+    "wandb": ("shared/training/tracking.py",),
+    "optuna": ("shared/training/search.py",),
 }
 # Folders and names that say nothing about what is inside.
 EMPTY_NAMES = {"utils", "helpers", "common", "misc", "manager", "base", "core"}

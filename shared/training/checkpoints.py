@@ -52,20 +52,25 @@ class Checkpoint:
 def seal(folder: Path, *, seconds: float, run: str, stopped: str = "") -> Checkpoint:
     """Flush every file of a finished checkpoint to disk, then write its manifest, atomically."""
     draft = folder / f"{MANIFEST}.draft"  # one may be left from a kill in this very function
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in _OWN_FILES)
-    for path in files:
-        _flush(path)
     manifest = {
         "run": run,
         "seconds": seconds,
         "stopped": stopped,
-        "sha256": {str(path.relative_to(folder)): _sha256(path) for path in files},
+        "sha256": flush_and_hash(folder),
     }
     draft.write_text(json.dumps(manifest, indent=2))
     _flush(draft)
     draft.replace(folder / MANIFEST)
     _flush(folder)
     return _described(folder, manifest)
+
+
+def flush_and_hash(folder: Path) -> dict[str, str]:
+    """Force every file of a checkpoint to disk; its path in the folder -> sha256."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in _OWN_FILES)
+    for path in files:
+        _flush(path)
+    return {str(path.relative_to(folder)): _sha256(path) for path in files}
 
 
 def read(folder: Path) -> Checkpoint:

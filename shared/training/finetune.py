@@ -10,7 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import EvalPrediction, Trainer, TrainingArguments, set_seed
+from transformers import (
+    EvalPrediction,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
 
 from shared.errors import DataError
 from shared.modeling.encoder import Encoder
@@ -73,12 +79,14 @@ def finetune_classifier(
     folder: Path,
     say: Callable[[str], None] = _silent,
     clock: Callable[[], float] = time.monotonic,
+    watchers: Sequence[TrainerCallback] = (),
 ) -> FineTuned:
     """Train one encoder with a head for each task; write the best TextModel into `folder`.
 
     The weights kept are those of the evaluation with the best `options.metric` on the tasks'
     validation parts. A run that was cut off goes on from its last whole checkpoint when it is
     called again with the same tasks, options and folder, and ends with the same weights.
+    watchers: told of every step and evaluation, unless the method is frozen and has none.
 
     Raises:
         DataError: no task, two heads of one name, an empty part, a label without training rows
@@ -108,6 +116,7 @@ def finetune_classifier(
                 steps_per_epoch=math.ceil(len(lesson.train) / trainer.args.train_batch_size),
                 begin=lambda: start_heads(lesson, options),
                 say=say,
+                watchers=watchers,
             )
         merge_adapter(model.encoder)
         model.to("cpu").save(folder)

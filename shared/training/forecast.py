@@ -2,28 +2,33 @@
 
 import math
 import random
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import Trainer
 
+from shared.training.checkpoints import WEIGHTS, flush_and_hash, learned_state
 from shared.training.machine import peak_memory_mb
 
 # Batches looked at for their sizes, of which the probe times a few from the smallest to the
-# largest: the time of a step is close to linear in the tokens of its batch.
-SAMPLED_BATCHES = 64
+# largest: the time of a step is close to linear in the tokens of its batch. So many that the mean
+# of their sizes is within a few per cent of the epoch's.
+SAMPLED_BATCHES = 256
 MOST_STEPS, FEWEST_STEPS = 30, 4
 WARM_UP_STEPS = 2  # the first steps compile kernels and make the optimiser's state
-PROBED_SHARE = 0.05  # of the run, at most
-# A checkpoint's share of an evaluation's time is small; a budget is met rather than just missed.
-BUDGET_MARGIN = 0.93
+PROBED_SHARE = 0.08  # of the run, at most
+EVALUATION_BATCHES = 3  # timed of one evaluation, the first of them twice
+BUDGET_MARGIN = 0.93  # a budget is met rather than just missed
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,8 @@ class Forecast:
     """steps: of the whole run. evaluation_seconds: one pass over the validation part.
 
     peak_memory_mb: MiB this process holds at most while it trains, on the device that trains.
-    probed: steps that were timed.
+    probed: steps that were timed. checkpoint_seconds: one, written, flushed and hashed; there is
+    one after each evaluation. spent_seconds: of the run before its first step, probe included.
     """
 
     steps: int
@@ -40,6 +46,8 @@ class Forecast:
     evaluation_seconds: float
     peak_memory_mb: float
     probed: int
+    checkpoint_seconds: float = 0.0
+    spent_seconds: float = 0.0
 
     @property
     def evaluations(self) -> int:
@@ -47,18 +55,21 @@ class Forecast:
 
     @property
     def seconds(self) -> float:
-        return self.steps * self.seconds_per_step + self.evaluations * self.evaluation_seconds
+        """Of the whole run, from the call to the model it hands back."""
+        stops = self.evaluations * (self.evaluation_seconds + self.checkpoint_seconds)
+        return self.spent_seconds + self.steps * self.seconds_per_step + stops
 
     @property
     def minutes(self) -> float:
         return self.seconds / 60
 
     def within(self, seconds: float) -> "Forecast":
-        """The same run with as many steps as fit into `seconds`, at least one."""
+        """The same run with as many steps as fit into `seconds` in all, at least one."""
         if self.seconds <= seconds:
             return self
-        each = self.seconds_per_step + self.evaluation_seconds / self.steps_per_epoch
-        fit = int((seconds * BUDGET_MARGIN - self.evaluation_seconds) / each)
+        stop = self.evaluation_seconds + self.checkpoint_seconds
+        each = self.seconds_per_step + stop / self.steps_per_epoch
+        fit = int(((seconds - self.spent_seconds) * BUDGET_MARGIN - stop) / each)
         return replace(self, steps=min(self.steps, max(1, fit)))
 
     def line(self) -> str:
@@ -69,30 +80,78 @@ class Forecast:
         )
 
 
-def forecast(trainer: Trainer, *, steps: int, steps_per_epoch: int) -> Forecast:
-    """Time a few training steps and an evaluation batch of `trainer`; the model is as before.
+def forecast(
+    trainer: Trainer,
+    *,
+    steps: int,
+    steps_per_epoch: int,
+    spent: Callable[[], float] = lambda: 0.0,
+) -> Forecast:
+    """Time steps, evaluation batches and a checkpoint of `trainer`; the model is as before.
 
     The trainer must not have begun to train. Weights, random generators and the trainer's
     optimiser are put back, so that the run is the same with a forecast and without.
+    spent: seconds since the run began.
     """
     probed = min(MOST_STEPS, max(FEWEST_STEPS, int(steps * PROBED_SHARE)))
-    device = trainer.args.device
     with _undone(trainer):
         batches = sorted(islice(trainer.get_train_dataloader(), SAMPLED_BATCHES), key=_tokens)
         mean = float(np.mean([_tokens(batch) for batch in batches]))
-        # The largest first: it warms up, and shows the memory that the run will need.
-        chosen = [batches[i] for i in np.linspace(len(batches) - 1, 0, probed).round().astype(int)]
+        # One of each part of the sizes, the middle one: together they are as large as all are.
+        chosen = [batches[int((at + 0.5) / probed * len(batches))] for at in range(probed)]
         trainer.create_optimizer()
-        timed = [timed_step(trainer, batch) for batch in [batches[-1]] * WARM_UP_STEPS + chosen]
-        memory = peak_memory_mb(device)
+        # The largest first, which warms up, and again in what the others leave of the heap: that
+        # is the memory which the run will need.
+        for batch in [batches[-1]] * WARM_UP_STEPS:
+            timed_step(trainer, batch)
+        timed = [timed_step(trainer, batch) for batch in chosen]
+        timed_step(trainer, batches[-1])
+        evaluation = _evaluation_seconds(trainer, batches)
+        checkpoint = _checkpoint_seconds(trainer)
+        memory = peak_memory_mb(trainer.args.device)
+    per_step = float(np.mean(timed)) * mean / float(np.mean([_tokens(b) for b in chosen]))
+    return Forecast(
+        steps=steps,
+        steps_per_epoch=steps_per_epoch,
+        seconds_per_step=per_step,
+        evaluation_seconds=evaluation,
+        peak_memory_mb=memory,
+        probed=probed,
+        checkpoint_seconds=checkpoint,
+        spent_seconds=spent(),
+    )
+
+
+def _evaluation_seconds(trainer: Trainer, batches: list[dict[str, Any]]) -> float:
+    """One evaluation, from the time a token takes in a few of its batches.
+
+    batches: of training; one of them is timed where an evaluator encodes texts in its own way.
+    """
+    rows = getattr(trainer, "evaluation_rows", None)
+    if rows is not None:
+        chosen = batches[len(batches) // 2]
+        mean = float(np.mean([_tokens(batch) for batch in batches]))
+        passes = int(rows) / _texts(chosen)
+        return _timed_evaluation(trainer, chosen) * mean / _tokens(chosen) * passes
+    loader = trainer.get_eval_dataloader()
+    held = list(islice(loader, SAMPLED_BATCHES))
+    places = np.linspace(len(held) - 1, 0, min(EVALUATION_BATCHES, len(held))).round().astype(int)
+    _timed_evaluation(trainer, held[places[0]])  # warms up
+    seconds = sum(_timed_evaluation(trainer, held[place]) for place in places)
+    tokens = sum(_tokens(held[place]) for place in places)
+    whole = float(np.mean([_tokens(batch) for batch in held])) * len(loader)
+    return seconds / tokens * whole
+
+
+def _checkpoint_seconds(trainer: Trainer) -> float:
+    """One checkpoint: learned weights and the optimiser's state to disk, flushed and hashed."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
         started = perf_counter()
-        _evaluate_batch(trainer, chosen[len(chosen) // 2])
-        evaluation = perf_counter() - started
-    share = _tokens(chosen[len(chosen) // 2]) / mean
-    per_step = _at_mean([_tokens(b) for b in chosen], timed[WARM_UP_STEPS:], mean)
-    rows = trainer.args.per_device_train_batch_size
-    passes = _evaluation_rows(trainer) / rows
-    return Forecast(steps, steps_per_epoch, per_step, evaluation / share * passes, memory, probed)
+        save_file(learned_state(trainer.model), root / WEIGHTS)
+        torch.save(trainer.optimizer.state_dict(), root / "optimizer.pt")
+        flush_and_hash(root)
+        return perf_counter() - started
 
 
 def timed_step(trainer: Trainer, batch: dict[str, Any]) -> float:
@@ -113,7 +172,9 @@ def timed_step(trainer: Trainer, batch: dict[str, Any]) -> float:
     return perf_counter() - started
 
 
-def _evaluate_batch(trainer: Trainer, batch: dict[str, Any]) -> None:
+def _timed_evaluation(trainer: Trainer, batch: dict[str, Any]) -> float:
+    """Seconds of one batch without gradients."""
+    started = perf_counter()
     trainer.model.eval()
     inputs = trainer._prepare_inputs(dict(batch))
     with (
@@ -122,15 +183,7 @@ def _evaluate_batch(trainer: Trainer, batch: dict[str, Any]) -> None:
     ):
         trainer.compute_loss(trainer.model, inputs)
     _wait_for(trainer.args.device)
-
-
-def _at_mean(tokens: list[int], seconds: list[float], mean: float) -> float:
-    """Seconds of a step with the mean number of tokens, from a line through the timed steps."""
-    level = float(np.mean(seconds))
-    if len(set(tokens)) < 2:
-        return level
-    slope = max(0.0, float(np.polyfit(tokens, seconds, 1)[0]))
-    return max(min(seconds), level + slope * (mean - float(np.mean(tokens))))
+    return perf_counter() - started
 
 
 def _tokens(batch: dict[str, Any]) -> int:
@@ -139,10 +192,9 @@ def _tokens(batch: dict[str, Any]) -> int:
     return sum(ids) or max(len(v) for v in batch.values() if isinstance(v, Tensor))
 
 
-def _evaluation_rows(trainer: Trainer) -> int:
-    """Rows of one evaluation: of the validation part, or as many texts as an evaluator encodes."""
-    rows = getattr(trainer, "evaluation_rows", None)
-    return int(rows) if rows is not None else len(trainer.eval_dataset or ())
+def _texts(batch: dict[str, Any]) -> int:
+    """Texts of a batch, over all its columns."""
+    return sum(len(value) for name, value in batch.items() if name.endswith("input_ids"))
 
 
 def _wait_for(device: torch.device) -> None:

@@ -12,6 +12,7 @@ from shared.errors import SettingsError
 ClassWeights = Literal["none", "sqrt", "balanced"]
 Metric = Literal["macro_f1", "accuracy"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+Tracking = Literal["none", "tensorboard", "mlflow", "wandb"]
 
 
 class Method(StrEnum):
@@ -44,6 +45,8 @@ class TrainOptions:
     max_length: word pieces a text is cut to. freeze_embeddings: the token table does not learn
     (1.2 times as fast at the same accuracy). adapter_rank, adapter_alpha: of LoRA and its kin.
     bf16: autocast; None means where the machine has it in hardware. logdir: TensorBoard logs.
+    journal: where what happens is written down, line by line (shared/run_journal.py). tracking:
+    where the curves go besides, into a run that tracking.tracked has opened.
     checkpoints: where a run that is cut off leaves its state, and from where the same call goes
     on; None means beside the result's folder. checkpoint_minutes: how much work may be lost at
     most between two epochs. progress: a bar; None means on a terminal only.
@@ -75,6 +78,8 @@ class TrainOptions:
     bf16: bool | None = None
     device: Device = "auto"
     logdir: Path | None = None
+    journal: Path | None = None
+    tracking: Tracking = "none"
     checkpoints: Path | None = None
     checkpoint_minutes: float = 3.0
     resume: bool = True
@@ -122,8 +127,9 @@ class FineTuned:
     """A finished run. folder: what was trained, ready to load.
 
     best_metric: of the validation part, at best_step, whose weights are the ones saved; name in
-    `metric`. seconds: wall clock, an interrupted attempt's included. forecast_minutes: what was
-    said before the start, None where the run was too short to ask. stopped_because: one phrase.
+    `metric`. seconds: wall clock, an interrupted attempt's included. forecast_minutes,
+    forecast_memory_mb: what was said before the start, None where the run was too short to ask;
+    peak_memory_mb: MiB the process held at most by its end. stopped_because: one phrase.
     """
 
     folder: Path
@@ -139,6 +145,8 @@ class FineTuned:
     parameters: int
     history: tuple[Evaluation, ...]
     forecast_minutes: float | None = None
+    forecast_memory_mb: float | None = None
+    peak_memory_mb: float | None = None
     resumed_at_step: int | None = None
     notes: tuple[str, ...] = field(default=())
 

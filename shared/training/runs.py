@@ -21,6 +21,7 @@ from transformers import (
 )
 from transformers.integrations import TensorBoardCallback
 
+from shared.run_journal import Journal
 from shared.training.checkpoints import (
     PREFIX,
     STATE,
@@ -32,10 +33,18 @@ from shared.training.checkpoints import (
     load_learned_state,
 )
 from shared.training.forecast import Forecast, forecast
-from shared.training.machine import machine_of, on_terminal
+from shared.training.machine import machine_of, on_terminal, peak_memory_mb
 from shared.training.methods import Choice, MethodRecipe, adapter_callbacks
 from shared.training.options import Evaluation, FineTuned, TrainOptions
-from shared.training.progress import Bar, EpochLines, Stopwatch, TimeBudget
+from shared.training.progress import (
+    Bar,
+    EpochLines,
+    JournalLines,
+    Logging,
+    MeanLoss,
+    Stopwatch,
+    TimeBudget,
+)
 
 Arguments = TypeVar("Arguments", bound=TrainingArguments)
 
@@ -45,7 +54,10 @@ RESULT_FILE = "training.json"
 FORECAST_FROM_STEPS = 60
 EVALUATION_BATCH = 128
 # Options that do not change what is learned; every other one is part of a run's fingerprint.
-_IMMATERIAL = {"logdir", "checkpoints", "checkpoint_minutes", "resume", "progress", "threads"}
+_IMMATERIAL = {
+    "logdir", "journal", "tracking", "checkpoints", "checkpoint_minutes", "resume", "progress",
+    "threads",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -90,7 +102,8 @@ def training_arguments(
         "greater_is_better": True,
         "restore_callback_states_from_checkpoint": True,
         "seed": options.seed,
-        "report_to": "none",
+        # TensorBoard's writer is ours, for its folder (_tensorboard).
+        "report_to": options.tracking if options.tracking in ("mlflow", "wandb") else "none",
         "disable_tqdm": True,  # our own bar is added where there is a terminal
         "dataloader_pin_memory": machine.device.type == "cuda",
         "optim": "adamw_torch_fused",
@@ -138,12 +151,14 @@ def run(
     steps_per_epoch: int,
     begin: Callable[[], None],
     say: Callable[[str], None],
+    watchers: Sequence[TrainerCallback] = (),
 ) -> Outcome:
     """Train to the end, or go on where an attempt of the same name was cut off.
 
     name: fingerprint of the run. begin: what is done to the model before the first step, and
-    not when an attempt goes on. The checkpoints' folder is left to the caller, who removes it once
-    the model is safe.
+    not when an attempt goes on. watchers: told of every step and evaluation; what one of them
+    raises ends the run. The checkpoints' folder is left to the caller, who removes it once the
+    model is safe.
     """
     root = Path(str(trainer.args.output_dir))
     start = _opened(root, name, options.resume, say)
@@ -154,7 +169,18 @@ def run(
         begin()
     expected = _planned(trainer, root, start, options, watch, steps_per_epoch, say)
     budget = TimeBudget(options.minutes, watch, expected)
+    if options.journal is not None:
+        Journal(options.journal).write(
+            "training",
+            from_step=0 if start is None else start.step,
+            steps=trainer.args.max_steps,
+            metric=trainer.args.metric_for_best_model,
+            forecast_minutes=None if expected is None else expected.minutes,
+            forecast_memory_mb=None if expected is None else expected.peak_memory_mb,
+        )
     _watched(trainer, name, options, watch, budget, say)
+    for watcher in watchers:
+        trainer.add_callback(watcher)
     if start is not None and start.stopped:
         _restore(trainer, start)
     else:
@@ -195,10 +221,12 @@ def _planned(
     steps = steps_per_epoch * int(trainer.args.num_train_epochs)
     expected = None
     if options.minutes is not None or steps >= FORECAST_FROM_STEPS:
-        expected = forecast(trainer, steps=steps, steps_per_epoch=steps_per_epoch)
+        expected = forecast(
+            trainer, steps=steps, steps_per_epoch=steps_per_epoch, spent=watch.spent
+        )
         say(expected.line())
         if options.minutes is not None:
-            fitted = expected.within(options.minutes * 60 - watch.spent())
+            fitted = expected.within(options.minutes * 60)
             if fitted.steps < steps:
                 say(f"Only {fitted.steps} steps fit into the budget of {options.minutes:g} minutes")
             expected, steps = fitted, fitted.steps
@@ -233,7 +261,10 @@ def _watched(
             stopped=budget.stopped,
         )
     )
+    trainer.add_callback(Logging())
     trainer.add_callback(EpochLines(str(trainer.args.metric_for_best_model), watch, say))
+    if options.journal is not None:
+        trainer.add_callback(JournalLines(Journal(options.journal), watch))
     if options.progress if options.progress is not None else on_terminal():
         trainer.add_callback(Bar())
     if options.logdir is not None:
@@ -273,14 +304,15 @@ _ENDED = TrainerControl(should_training_stop=True)
 
 
 def _history(log: Sequence[dict[str, float]]) -> tuple[Evaluation, ...]:
-    """The evaluations of a run, each with the training loss logged before it."""
+    """The evaluations of a run, each with the mean loss of the training steps before it."""
     found: list[Evaluation] = []
-    loss: float | None = None
+    losses = MeanLoss()
     for entry in log:
-        loss = entry.get("loss", loss)
+        losses.add(entry, int(entry["step"]))
         metrics = {key[len("eval_") :]: v for key, v in entry.items() if key.startswith("eval_")}
         if metrics:
-            found.append(Evaluation(int(entry["step"]), float(entry["epoch"]), loss, metrics))
+            step, epoch = int(entry["step"]), float(entry["epoch"])
+            found.append(Evaluation(step, epoch, losses.take(), metrics))
     return tuple(found)
 
 
@@ -322,8 +354,14 @@ def conclude(
         parameters=counts[1],
         history=outcome.history,
         forecast_minutes=None if outcome.forecast is None else outcome.forecast.minutes,
+        forecast_memory_mb=None if outcome.forecast is None else outcome.forecast.peak_memory_mb,
+        peak_memory_mb=peak_memory_mb(machine_of(options).device),
         resumed_at_step=outcome.resumed_at_step,
     )
     (folder / RESULT_FILE).write_text(result.to_json(), encoding="utf-8")
+    if options.journal is not None:
+        values = json.loads(result.to_json())
+        del values["history"]
+        Journal(options.journal).write("trained", **values)
     shutil.rmtree(checkpoints_of(folder, options), ignore_errors=True)
     return result

@@ -206,3 +206,15 @@ def test_publishers_at_the_same_time_get_versions_of_their_own(tmp_path: Path) -
     assert [process.wait() for process in both] == [0, 0]
     versions = Registry(tmp_path / "models", lambda: NOW).versions("shop")
     assert [v.version for v in versions] == list(range(1, 11))
+
+
+def test_a_name_that_could_not_be_published_is_refused_before_training(
+    registry: Registry, publish: Publish
+) -> None:
+    publish("shop", "chatbot")
+    registry.check_name("shop", "chatbot")
+    registry.check_name("new", "news")
+    with pytest.raises(ModelError, match="shop is already the name of a model for chatbot"):
+        registry.check_name("shop", "news")
+    with pytest.raises(ModelError, match=r"'\.\./x' is no model name"):
+        registry.check_name("../x", "chatbot")

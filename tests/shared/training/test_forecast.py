@@ -1,15 +1,19 @@
 """The forecast: arithmetic by hand, the model untouched, and the measured run near it."""
 
 import random
+import time
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from transformers import TrainerCallback, TrainerControl
 
 from shared.modeling.heads import HeadSpec
 from shared.pretrained import PretrainedEncoder
+from shared.run_journal import open_run, read_run
 from shared.training.checkpoints import learned_state
 from shared.training.examples import Examples
 from shared.training.finetune import (
@@ -23,6 +27,7 @@ from shared.training.finetune import (
 )
 from shared.training.forecast import Forecast, forecast
 from shared.training.options import Method
+from shared.training.progress import Stopwatch, TimeBudget
 
 OPTIONS = TrainOptions(
     method="full", epochs=8, batch_size=16, patience=99, bf16=False, progress=False, threads=1
@@ -76,6 +81,14 @@ def test_the_line_says_minutes_steps_epochs_and_memory() -> None:
     )
 
 
+def test_minutes_count_what_came_before_the_first_step_and_the_checkpoints() -> None:
+    whole = replace(known(31), checkpoint_seconds=1.5, spent_seconds=20.0)
+    assert whole.seconds == 20 + 31 * 2 + 4 * (5 + 1.5)
+    fitted = whole.within(60)
+    assert fitted.steps == int(((60 - 20) * 0.93 - 6.5) / (2 + 6.5 / 10))
+    assert fitted.seconds <= 60
+
+
 @pytest.mark.parametrize("seconds", [20, 40, 60, 74, 75, 500])
 def test_what_is_fitted_into_a_budget_stays_inside_it(seconds: float) -> None:
     fitted = known(30).within(seconds)
@@ -85,6 +98,20 @@ def test_what_is_fitted_into_a_budget_stays_inside_it(seconds: float) -> None:
 
 def test_a_hopeless_budget_leaves_one_step() -> None:
     assert known(30).within(0.1).steps == 1
+
+
+def test_an_evaluation_is_forecast_from_all_its_batches(
+    trainer: HeadsTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a clock that counts a second a token, the seconds are the tokens of all batches."""
+    batches = list(trainer.get_eval_dataloader())
+    tokens = sum(batch["input_ids"].numel() for batch in batches)
+    monkeypatch.setattr(
+        "shared.training.forecast._timed_evaluation",
+        lambda _, batch: float(batch["input_ids"].numel()),
+    )
+    found = forecast(trainer, steps=80, steps_per_epoch=10)
+    assert found.evaluation_seconds == pytest.approx(tokens)
 
 
 def test_a_forecast_leaves_the_model_and_the_generators_as_they_were(
@@ -108,9 +135,10 @@ def test_a_forecast_leaves_the_model_and_the_generators_as_they_were(
 
 def test_a_forecast_measures_steps_and_memory(trainer: HeadsTrainer) -> None:
     found = forecast(trainer, steps=80, steps_per_epoch=10)
-    assert found.probed == 4  # 5 % of the steps, and never fewer than four
+    assert found.probed == 6  # 8 % of the steps, and never fewer than four
     assert 0 < found.seconds_per_step < 1
     assert 0 < found.evaluation_seconds < 1
+    assert 0 < found.checkpoint_seconds < 1
     assert found.peak_memory_mb > 50
 
 
@@ -148,3 +176,69 @@ def test_a_budget_shortens_the_schedule_before_the_start(
     assert done.steps == fit
     assert done.stopped_because == f"all {fit} steps are done"
     assert f"Only {fit} steps fit into the budget of 3 minutes" in said
+
+
+class Slow(TrainerCallback):  # type: ignore[misc]
+    """A machine that becomes slower than its probe was, as when another job begins."""
+
+    def on_step_end(self, *_: object, **__: object) -> None:
+        time.sleep(0.05)
+
+
+def test_a_budget_below_one_epoch_still_measures_and_keeps_what_was_learned(
+    tiny: PretrainedEncoder, tmp_path: Path
+) -> None:
+    """On the true clock: 200 steps are an epoch and take ten seconds, of which five are given."""
+    done = finetune_classifier(
+        [task(3200)],
+        encoder=tiny,
+        options=replace(OPTIONS, minutes=5 / 60, batch_size=16, warm_start=False),
+        folder=tmp_path / "m",
+        watchers=[Slow()],
+    )
+    assert 1 <= done.steps < 200
+    assert done.stopped_because == "the budget of 0.0833333 minutes is used up"
+    assert [e.step for e in done.history] == [done.steps]
+    assert done.best_step == done.steps
+    assert (tmp_path / "m" / "heads.safetensors").is_file()
+    assert done.seconds < 5 * 1.1  # evaluated and saved in time
+
+
+def test_the_budget_holds_back_the_time_of_an_evaluation() -> None:
+    now = [0.0]
+    watch = Stopwatch(lambda: now[0])
+    expected = replace(known(100), checkpoint_seconds=1.0)  # evaluation: 5 s
+    budget = TimeBudget(1.0, watch, expected)
+    for second in range(61):
+        now[0] = float(second)
+        control = TrainerControl()
+        budget.on_step_end(None, None, control)  # type: ignore[arg-type]
+        assert control.should_training_stop == (second >= 60 - 5 - 1)
+
+
+def test_the_journal_holds_the_curves_and_the_result(
+    tiny: PretrainedEncoder, tmp_path: Path
+) -> None:
+    run = tmp_path / "runs" / "tone"
+    with open_run(run, app="chatbot", options={}, clock=lambda: datetime(2026, 3, 1)) as journal:
+        done = finetune_classifier(
+            [task(160)],
+            encoder=tiny,
+            options=replace(OPTIONS, journal=journal.path),
+            folder=tmp_path / "m",
+        )
+    record = read_run(journal.path.parent)
+    assert record is not None
+    assert record.steps == done.steps == 80
+    assert [(e.step, e.metrics["macro_f1"]) for e in record.evaluations] == [
+        (e.step, e.metrics["macro_f1"]) for e in done.history
+    ]
+    assert [point.step for point in record.losses] == list(range(1, 81))
+    # The loss of an evaluation is the mean of the steps since the one before.
+    for at, evaluation in enumerate(done.history):
+        mean = np.mean([p.loss for p in record.losses[at * 10 : at * 10 + 10]])
+        assert evaluation.loss == pytest.approx(mean)
+    assert record.forecast_minutes == done.forecast_minutes
+    assert record.fine_tuning["best_metric"] == done.best_metric
+    assert record.fine_tuning["peak_memory_mb"] == done.peak_memory_mb
+    assert record.metric == "macro_f1"
