@@ -19,6 +19,7 @@ from pipelines.commands import (
     news,
     quality,
     recommender,
+    runs,
     training,
     why,
 )
@@ -42,6 +43,7 @@ why.register(app)
 app.add_typer(chatbot.app, name="chatbot", help="Ask the released chatbot.")
 app.add_typer(news.app, name="news", help="Run, replay and test the news monitor.")
 app.add_typer(models.app, name="models", help="Released models and base encoders.")
+app.add_typer(runs.app, name="runs", help="Training runs, under way and past.")
 app.add_typer(data.app, name="data", help="Public data sets to train and measure on.")
 
 

@@ -13,7 +13,10 @@ def main() -> None:
     chatbot, news, shop = apps / "chatbot", apps / "news_monitor", apps / "recommender"
     st.navigation(
         {
-            "": [st.Page(ROOT / "pipelines" / "models_page.py", title="Models", default=True)],
+            "": [
+                st.Page(ROOT / "pipelines" / "models_page.py", title="Models", default=True),
+                st.Page(ROOT / "pipelines" / "runs_page.py", title="Runs"),
+            ],
             "Chatbot": [st.Page(chatbot / "chat_page.py", title="Chat")],
             "News monitor": [
                 st.Page(news / "overview_page.py", title="Overview"),
