@@ -10,7 +10,6 @@ import typer
 from pipelines.options import (
     HomeOption,
     JsonOption,
-    OutputOption,
     SourceColumn,
     SummaryColumn,
     ThreadsOption,
@@ -78,7 +77,9 @@ def replay(
         Path,
         typer.Option("--items", metavar="FILE", help="`published_at,title[,summary,source,url]`."),
     ],
-    output: OutputOption,
+    output: Annotated[
+        Path, typer.Option("--output", metavar="DIR", help="Folder for alerts, mails and trend.")
+    ],
     model: Annotated[
         str | None,
         typer.Option(
