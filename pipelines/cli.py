@@ -20,6 +20,7 @@ from pipelines.commands import (
     quality,
     recommender,
     runs,
+    search,
     training,
     why,
 )
@@ -43,6 +44,7 @@ why.register(app)
 app.add_typer(chatbot.app, name="chatbot", help="Ask the released chatbot.")
 app.add_typer(news.app, name="news", help="Run, replay and test the news monitor.")
 app.add_typer(models.app, name="models", help="Released models and base encoders.")
+app.add_typer(search.app, name="search", help="Find how to fine-tune on your own data.")
 app.add_typer(runs.app, name="runs", help="Training runs, under way and past.")
 app.add_typer(data.app, name="data", help="Public data sets to train and measure on.")
 

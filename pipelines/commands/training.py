@@ -44,6 +44,37 @@ app = typer.Typer(no_args_is_help=True)
 NameOption = Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the model.")]
 
 
+ExamplesOption = Annotated[
+    list[Path],
+    typer.Option(
+        "--examples", metavar="FILE", help="`text,label`, or `question,answer`; repeatable."
+    ),
+]
+ValidationOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--validation", metavar="FILE", help="Same columns; cut off when absent; repeatable."
+    ),
+]
+SentimentOption = Annotated[
+    list[Path], typer.Option("--sentiment", metavar="FILE", help="`text,label`; may be repeated.")
+]
+TopicsOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--topics", metavar="FILE", help="`text,label`, several topics joined by |; repeatable."
+    ),
+]
+SentimentLabelOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--sentiment-label",
+        metavar="THEIRS=OURS",
+        help="Maps a label to negative, neutral or positive, as in 0=negative; repeatable.",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class Learning:
     """How a model learns: options of every training command."""
@@ -63,6 +94,10 @@ class Learning:
     epochs: Annotated[
         int | None, typer.Option("--epochs", min=1, help="Passes over the data at most.")
     ] = None
+    recipe: Annotated[
+        Path | None,
+        typer.Option("--recipe", metavar="FILE", help="Fine-tune as `triptych search` found best."),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -79,26 +114,46 @@ class Run:
     as_json: JsonOption = False
 
 
-def run_training(recipe: "Recipe", name: str, learning: Learning, run: Run) -> None:
-    """Train, then print what was measured and where the report is."""
-    from pipelines.train import train
+def run_training(
+    recipe: "Recipe", name: str, learning: Learning, run: Run, *, judged_apart: bool = False
+) -> None:
+    """Train, then print what was measured and where the report is.
 
+    judged_apart: the report is written on rows of a file of their own.
+    """
+    from pipelines.train import train
+    from shared.settings import load_section, settings_file
+    from shared.training.tracking import SECTION, TrainingSettings
+
+    home = open_home(run.home)
+    options = TrainOptions(
+        method=learning.method.value,
+        minutes=learning.minutes,
+        base=learning.base,
+        epochs=learning.epochs,
+        seed=run.seed,
+        threads=run.threads,
+        device=device_of(run.device),
+        logdir=run.logdir,
+    )
+    notes: tuple[str, ...] = ()
+    if learning.recipe is not None:
+        from pipelines.search import follow
+
+        options, notes = follow(
+            learning.recipe, recipe, options, judged_apart=judged_apart, home=home
+        )
     trained = train(
         recipe,
         name=name,
-        options=TrainOptions(
-            method=learning.method.value,
-            minutes=learning.minutes,
-            base=learning.base,
-            epochs=learning.epochs,
-            seed=run.seed,
-            threads=run.threads,
-            device=device_of(run.device),
-            logdir=run.logdir,
-        ),
-        home=open_home(run.home),
+        options=options,
+        home=home,
         clock=lambda: datetime.now(UTC),
         say=speaker(run.as_json),
+        tracking=load_section(
+            TrainingSettings, SECTION, file=settings_file(os.environ), environ=os.environ
+        ),
+        notes=notes,
     )
     if run.as_json:
         print_json(summary_of(trained))
@@ -134,19 +189,9 @@ def say_trained(trained: "Trained") -> None:
 @app.command("chatbot")
 @spelled_out
 def train_chatbot(
-    examples: Annotated[
-        list[Path],
-        typer.Option(
-            "--examples", metavar="FILE", help="`text,label`, or `question,answer`; repeatable."
-        ),
-    ],
+    examples: ExamplesOption,
     name: NameOption,
-    validation: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--validation", metavar="FILE", help="Same columns; cut off when absent; repeatable."
-        ),
-    ] = None,
+    validation: ValidationOption = None,
     out_of_scope: Annotated[
         Path | None,
         typer.Option("--out-of-scope", metavar="FILE", help="`text`: what must be refused."),
@@ -180,34 +225,19 @@ def train_chatbot(
             ChatbotSettings, "chatbot", file=settings_file(os.environ), environ=os.environ
         ),
     )
-    run_training(recipe, name, learning, run)
+    run_training(recipe, name, learning, run, judged_apart=bool(validation))
 
 
 @app.command("news")
 @spelled_out
 def train_news(
-    sentiment: Annotated[
-        list[Path],
-        typer.Option("--sentiment", metavar="FILE", help="`text,label`; may be repeated."),
-    ],
+    sentiment: SentimentOption,
     name: NameOption,
-    topics: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--topics", metavar="FILE", help="`text,label`, several topics joined by |; repeatable."
-        ),
-    ] = None,
+    topics: TopicsOption = None,
     learning: Learning = Learning(),
     text_column: TextColumn = None,
     label_column: LabelColumn = None,
-    sentiment_label: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--sentiment-label",
-            metavar="THEIRS=OURS",
-            help="Maps a label to negative, neutral or positive, as in 0=negative; repeatable.",
-        ),
-    ] = None,
+    sentiment_label: SentimentLabelOption = None,
     run: Run = Run(),
 ) -> None:
     """Train topic and sentiment labels for financial news."""

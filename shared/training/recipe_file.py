@@ -1,0 +1,136 @@
+"""A recipe of fine-tuning as a file: what a search found, for people to read and keep.
+
+TOML with two sections: `[recipe]` holds values of TrainOptions, `[search]` where they come from.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from shared.atomic import write_text
+from shared.errors import SettingsError
+from shared.settings import Section, check_sections, load_section
+from shared.training.examples import Examples
+from shared.training.options import Method, TrainOptions
+
+RECIPE, SEARCH = "recipe", "search"
+
+
+class RecipeSection(Section):
+    """[recipe]: what TrainOptions calls by the same name; what is absent stays as it was."""
+
+    method: Literal["frozen", "full", "lora", "adalora", "ia3", "prompt"]
+    learning_rate: float | None = Field(default=None, gt=0)
+    epochs: int | None = Field(default=None, ge=1)
+    batch_size: int | None = Field(default=None, ge=1)
+    label_smoothing: float | None = Field(default=None, ge=0, lt=1)
+    layer_decay: float | None = Field(default=None, gt=0, le=1)
+    freeze_embeddings: bool | None = None
+    adapter_rank: int | None = Field(default=None, ge=1)
+    adapter_alpha: int | None = Field(default=None, ge=1)
+    minutes: float | None = Field(default=None, gt=0)
+
+
+class SearchSection(Section):
+    """[search]: how the recipe was found.
+
+    data: of the rows the search saw (`content_of`). value: of the metric, on `rows` rows of the
+    development part.
+    """
+
+    app: Literal["chatbot", "news"]
+    base: str
+    data: str
+    metric: str
+    value: float
+    rows: int
+    trials: int
+    minutes: float
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """recipe: what to do. search: why it is believed in."""
+
+    recipe: RecipeSection
+    search: SearchSection
+
+    @classmethod
+    def read(cls, path: Path) -> "RecipeFile":
+        """Raises SettingsError: file, key, value and what is allowed."""
+        check_sections(path, (RECIPE, SEARCH))
+        return cls(
+            load_section(RecipeSection, RECIPE, file=path, environ={}),
+            load_section(SearchSection, SEARCH, file=path, environ={}),
+        )
+
+    def write(self, path: Path) -> None:
+        """Replace the file."""
+        found = self.search
+        lines = [
+            f"# The best of {found.trials} trials in {found.minutes:g} minutes: {found.metric} "
+            f"{found.value:.4f}",
+            f"# on {found.rows} rows that no trial learned from, and that chose it: a new model's "
+            "report",
+            "# stands on other rows.",
+        ]
+        for name, section in ((RECIPE, self.recipe), (SEARCH, self.search)):
+            lines += ["", f"[{name}]"]
+            values = section.model_dump(exclude_none=True)
+            lines += [f"{key} = {_toml(value)}" for key, value in values.items()]
+        write_text(path, "\n".join(lines) + "\n")
+
+    def applied(self, options: TrainOptions) -> TrainOptions:
+        """The options with the recipe's values; epochs and minutes asked for by name stand.
+
+        Raises SettingsError where the call asks for another method or base encoder.
+        """
+        if options.method not in (Method.AUTO, self.recipe.method):
+            raise SettingsError(
+                f"--method {options.method} beside a recipe for {self.recipe.method}: leave one out"
+            )
+        if options.base != self.search.base:
+            raise SettingsError(
+                f"the recipe was searched with the base encoder {self.search.base!r}, this "
+                f"training has {options.base!r}: add --base {self.search.base}"
+            )
+        values = self.recipe.model_dump(exclude_none=True)
+        for name in ("epochs", "minutes"):
+            if getattr(options, name) is not None:
+                values.pop(name, None)
+        return replace(options, **values)
+
+    def notes(self, *, data: str | None) -> tuple[str, ...]:
+        """What the report must say. data: of the rows this training would let a search see; None
+        where the report's rows come from a file of their own."""
+        found = self.search
+        origin = (
+            f"Recipe: the best of {found.trials} trials, {found.metric} {found.value:.3f} on "
+            f"{found.rows} rows cut from the training rows."
+        )
+        if data is None or data == found.data:
+            return (origin,)
+        leak = (
+            "The recipe was searched on other rows than this model learned from: rows of this "
+            "report may have helped to choose it. Search again, or give a validation file."
+        )
+        return (origin, leak)
+
+
+def content_of(parts: Mapping[str, Examples]) -> str:
+    """sha256 of texts and labels, head by head, in their order."""
+    digest = hashlib.sha256()
+    for name, part in sorted(parts.items()):
+        rows: Sequence[object] = [name, part.texts, part.labels]
+        digest.update(json.dumps(rows, ensure_ascii=False).encode())
+    return digest.hexdigest()
+
+
+def _toml(value: object) -> str:
+    """Text, numbers and truth values: the same in JSON."""
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,133 @@
+"""A search through the pipeline: which rows it may see, the file it writes, and who may use it."""
+
+import csv
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from apps.chatbot.recipe import HELD_OUT_SHARE, ChatbotRecipe
+from apps.recommender.recipe import RecommenderRecipe
+from pipelines.cli import app
+from pipelines.search import follow, run_search, tasks_of
+from shared.errors import SettingsError
+from shared.settings import Home
+from shared.training.examples import from_rows, split
+from shared.training.options import Method, TrainOptions
+from shared.training.recipe_file import RecipeFile
+from shared.training.search import Budget
+
+WORDS = {"card": ["card", "lost"], "refund": ["refund", "money"], "order": ["order", "late"]}
+OPTIONS = TrainOptions(batch_size=16, threads=1, progress=False)
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    """150 questions, each fifth with a near duplicate."""
+    rng = random.Random(3)
+    path = tmp_path / "questions.csv"
+    fillers = "the a my is was where how when will it help please hello tea cup shoe bad".split()
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        for row in range(150):
+            label = sorted(WORDS)[row % 3]
+            text = " ".join([*rng.sample(fillers, 6), rng.choice(WORDS[label])])
+            writer.writerow([text, label])
+            if row % 5 == 0:
+                writer.writerow([f"{text}!", label])
+    return path
+
+
+@pytest.fixture
+def recipe(questions: Path) -> ChatbotRecipe:
+    return ChatbotRecipe(examples=(questions,))
+
+
+def rows_of(path: Path) -> list[tuple[str, str]]:
+    with path.open() as file:
+        return [(row["text"], row["label"]) for row in csv.DictReader(file)]
+
+
+def test_a_search_sees_no_row_that_the_report_is_written_on(
+    recipe: ChatbotRecipe, questions: Path, tmp_path: Path
+) -> None:
+    rows = rows_of(questions)
+    whole = from_rows([text for text, _ in rows], [(label,) for _, label in rows], "single")
+    judged = split(whole, fraction=HELD_OUT_SHARE, seed=OPTIONS.seed).validation
+    heads = recipe.heads(OPTIONS, home=Home(tmp_path), say=lambda _: None)
+    (task,) = tasks_of(heads, seed=OPTIONS.seed)
+    seen = {*task.train.texts, *task.validation.texts}
+    assert judged.texts
+    assert not seen & set(judged.texts)
+    assert len(seen) + len(set(judged.texts)) == len({text for text, _ in rows})
+    # Nor does a near duplicate of a row that is learned from judge a trial.
+    assert not {t.rstrip("!") for t in task.train.texts} & {
+        t.rstrip("!") for t in (*task.validation.texts, *judged.texts)
+    }
+
+
+def test_with_a_validation_file_all_examples_may_be_searched_on(
+    recipe: ChatbotRecipe, questions: Path, tmp_path: Path
+) -> None:
+    apart = replace(recipe, validation=(questions,))
+    (head,) = apart.heads(OPTIONS, home=Home(tmp_path), say=lambda _: None)
+    assert len(head.examples) == len(rows_of(questions))
+
+
+def test_the_recipe_is_written_and_followed(
+    recipe: ChatbotRecipe, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    home = Home(tmp_path / "home")
+    options = replace(OPTIONS, base=str(tiny_encoder))
+    found = run_search(
+        recipe,
+        name="support",
+        options=options,
+        budget=Budget(minutes=0.1, trial_minutes=0.1),
+        methods=(Method.FROZEN, Method.FULL),
+        home=home,
+        output=None,
+        say=lambda _: None,
+    )
+    assert found.path == home.runs / "support" / "recipe.toml"
+    written = RecipeFile.read(found.path)
+    assert written.recipe.method == found.searched.best.recipe["method"]
+    assert written.search.rows == found.searched.rows
+    told, notes = follow(found.path, recipe, options, judged_apart=False, home=home)
+    for name, value in found.searched.best.recipe.items():
+        assert getattr(told, name) == value
+    assert len(notes) == 1
+
+    other = replace(options, seed=99)  # cuts off other rows for its report
+    _, notes = follow(found.path, recipe, other, judged_apart=False, home=home)
+    assert notes[1].startswith("The recipe was searched on other rows")
+    _, notes = follow(found.path, recipe, other, judged_apart=True, home=home)
+    assert len(notes) == 1
+
+    shop = RecommenderRecipe(items=found.path, events=found.path)
+    with pytest.raises(SettingsError) as caught:
+        follow(found.path, shop, options, judged_apart=False, home=home)
+    assert str(caught.value) == f"{found.path}: a recipe for chatbot, this is recommender"
+
+
+def test_the_command_prints_the_trials_and_the_recipe(
+    questions: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    arguments = ["search", "chatbot", "--examples", str(questions), "--name", "support"]
+    arguments += ["--minutes", "0.05", "--method", "frozen", "--base", str(tiny_encoder)]
+    arguments += ["--home", str(tmp_path / "home"), "--output", str(tmp_path / "support.toml")]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert "* trial 0: macro_f1 " in done.stdout
+    assert "1 trials, judged on " in done.stdout
+    assert (tmp_path / "support.toml").read_text().count('method = "frozen"') == 1
+
+
+def test_auto_is_no_method_to_try(questions: Path, tmp_path: Path) -> None:
+    arguments = ["search", "chatbot", "--examples", str(questions), "--name", "support"]
+    done = CliRunner().invoke(app, [*arguments, "--method", "auto", "--home", str(tmp_path)])
+    assert isinstance(done.exception, SettingsError)
+    assert str(done.exception).startswith("--method auto: a search tries methods by name")
