@@ -4,7 +4,7 @@ Each case runs in a process of its own: the most memory a process has held is th
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -17,6 +17,7 @@ import pandas as pd
 from shared.errors import DataError
 from shared.modeling.heads import HeadSpec
 from shared.pretrained import resolve
+from shared.settings import Home
 from shared.tables import Column, read_table
 from shared.training.batches import HeadTask
 from shared.training.examples import Examples, from_table, split
@@ -60,7 +61,15 @@ class ForecastRow:
 
     @property
     def memory_error(self) -> float:
+        """Of the memory, in the same way."""
         return self.said_memory_mb / self.held_memory_mb - 1
+
+    def line(self) -> str:
+        return (
+            f"{self.case}: said {self.said_minutes:.2f} minutes, took {self.took_minutes:.2f} "
+            f"({self.error:+.0%}); said {self.said_memory_mb:.0f} MiB, held "
+            f"{self.held_memory_mb:.0f} ({self.memory_error:+.0%}); {self.steps} steps"
+        )
 
 
 def _options(method: str, epochs: int) -> TrainOptions:
@@ -81,30 +90,31 @@ CASES = (
 )
 
 
-def measure_forecasts(
-    sets: Path,
-    *,
-    seed: int,
-    threads: int | None,
-    cache: Path,
-    say: Say,
-    cases: tuple[Case, ...] = CASES,
-) -> Iterator[ForecastRow]:
-    """Run every case whose table is there; a missing one is skipped with a line."""
-    for case in cases:
+def benchmark_forecast(
+    datasets: Path | None, *, home: Home, seed: int, threads: int | None, say: Say
+) -> list[ForecastRow]:
+    """Run every case whose table is there; a missing one is skipped with a line.
+
+    datasets: folder of public sets, the home's where none is named.
+    Raises DataError when no table is there.
+    """
+    sets = datasets or home.datasets
+    rows: list[ForecastRow] = []
+    for case in CASES:
         table = sets / case.table
         if not table.exists():
             say(f"skipped {case.name}: {table} is not there")
             continue
-        case = replace(case, options=replace(case.options, seed=seed, threads=threads))
+        own = replace(case, options=replace(case.options, seed=seed, threads=threads))
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            row = pool.submit(run_case, case, table, cache).result()
-        say(
-            f"{row.case}: said {row.said_minutes:.2f} minutes, took {row.took_minutes:.2f} "
-            f"({row.error:+.0%}); said {row.said_memory_mb:.0f} MiB, held "
-            f"{row.held_memory_mb:.0f} ({row.memory_error:+.0%}); {row.steps} steps"
+            rows.append(pool.submit(run_case, own, table, home.cache).result())
+        say(rows[-1].line())
+    if not rows:
+        raise DataError(
+            f"nothing to measure in {sets}: fetch a set with `triptych data fetch NAME`, or name a "
+            "folder with --datasets"
         )
-        yield row
+    return rows
 
 
 def run_case(case: Case, table: Path, cache: Path) -> ForecastRow:

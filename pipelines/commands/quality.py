@@ -45,6 +45,7 @@ class Bench(StrEnum):
     NEWS = "news"
     RECOMMENDER = "recommender"
     EXPLAIN = "explain"
+    FORECAST = "forecast"
 
 
 DatasetsOption = Annotated[
@@ -88,7 +89,8 @@ def evaluate(
 
 def benchmark(
     what: Annotated[
-        Bench, typer.Argument(metavar="WHAT", help="core, chatbot, news, recommender, explain.")
+        Bench,
+        typer.Argument(metavar="WHAT", help="core, chatbot, news, recommender, explain, forecast."),
     ],
     datasets: DatasetsOption = None,
     items: Annotated[
@@ -107,6 +109,15 @@ def benchmark(
     use_threads(threads)
     if what is Bench.EXPLAIN:
         benchmark_explanations(open_home(home), seed, as_json)
+        return
+    if what is Bench.FORECAST:
+        from pipelines.benchmark_forecast import benchmark_forecast
+
+        measured_runs = benchmark_forecast(
+            datasets, home=open_home(home), seed=seed, threads=threads, say=speaker(as_json)
+        )
+        if as_json:
+            print_json([asdict(row) for row in measured_runs])
         return
     from pipelines.benchmark import run_benchmark
 
