@@ -1,13 +1,17 @@
 """What a bot is audited with: how customers write, who they are, what must turn it round."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from apps.chatbot.bot import Bot
+from apps.chatbot.decision import decide
+from apps.chatbot.phrases import wants_person
 from shared.evaluation.audit import (
     AuditReport,
     LabelReading,
     Test,
     TestResult,
+    remembered,
     run_minimum,
     run_test,
 )
@@ -65,16 +69,19 @@ def battery() -> tuple[Test, ...]:
 
 
 def read_with(bot: Bot, texts: Sequence[str]) -> list[LabelReading]:
-    """What the bot makes of each text: the intent that was learned, with its probability."""
-    labels = bot.classifier.labels
-    shares = bot.classifier.predict_proba([normalise(text) for text in texts])
+    """What the bot makes of each text: the learned intent, and what it would do beside it."""
+    classifier, policy = bot.classifier, bot.config.policy
+    clean = [normalise(text) for text in texts]
+    features = classifier.embedder.features(clean)
+    shares = classifier.predict_proba(clean, features=features)
+    said = classifier.predict(clean, features=features, alpha=bot.config.alpha)
     return [
         LabelReading(
-            labels[int(row.argmax())],
-            dict(zip(labels, map(float, row), strict=True)),
-            note=reply.decision,
+            prediction.label,
+            dict(zip(classifier.labels, map(float, row), strict=True)),
+            note=decide(prediction, policy, wants_person=wants_person(text)).decision,
         )
-        for row, reply in zip(shares, bot.reply(texts), strict=True)
+        for text, row, prediction in zip(clean, shares, said, strict=True)
     ]
 
 
@@ -90,9 +97,7 @@ def audit(
 ) -> AuditReport:
     """labels: the true intents, where they are known. must_pass: simple questions with theirs."""
 
-    def read(asked: Sequence[str]) -> list[LabelReading]:
-        return read_with(bot, asked) if asked else []
-
+    read = remembered(partial(read_with, bot))
     results: list[TestResult] = []
     if must_pass:
         asked, known = zip(*must_pass, strict=True)

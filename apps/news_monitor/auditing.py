@@ -2,6 +2,7 @@
 turn a sentiment round."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import product
 
 from apps.news_monitor.labelling import Labeller
@@ -11,6 +12,7 @@ from shared.evaluation.audit import (
     LabelReading,
     Test,
     TestResult,
+    remembered,
     run_minimum,
     run_test,
 )
@@ -115,9 +117,7 @@ def audit(
 ) -> AuditReport:
     """labels: the true sentiments, where they are known. must_pass: headlines with theirs."""
 
-    def read(asked: Sequence[str]) -> list[LabelReading]:
-        return read_with(labeller, asked)
-
+    read = remembered(partial(read_with, labeller))
     results: list[TestResult] = []
     if must_pass:
         asked, known = zip(*must_pass, strict=True)

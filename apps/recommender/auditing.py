@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.recommender.bundle import Bundle, EncoderNote
-from shared.evaluation.audit import AuditReport, Test, run_test
+from shared.evaluation.audit import AuditReport, Test, remembered, run_test
 from shared.evaluation.audit_tests import frame_test, gender_test, writing_tests
 from shared.evaluation.perturbations import swapped_within
 from shared.evaluation.swap_lists import (
@@ -91,8 +91,6 @@ def audit(
     texts = [catalog.texts[row] for row in rows if catalog.texts[row]]
 
     def read(asked: Sequence[str]) -> list[NeighbourReading]:
-        if not asked:
-            return []
         vectors = bundle.whitening(embedder.encode(asked, normalised=False))
         best = np.argsort(-(vectors @ meaning.T), axis=1, kind="stable")[:, :NEAREST]
         return [
@@ -104,7 +102,8 @@ def audit(
             for row in best
         ]
 
-    results = tuple(run_test(test, texts, read, seed=seed) for test in battery())
+    reading = remembered(read)
+    results = tuple(run_test(test, texts, reading, seed=seed) for test in battery())
     return AuditReport(
         f"Audit of {model}",
         "recommender",

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from shared.evaluation import audit
-from shared.evaluation.audit import AuditReport, LabelReading, Test, run_minimum, run_test, wilson
+from shared.evaluation.audit import (
+    AuditReport,
+    LabelReading,
+    Test,
+    remembered,
+    run_minimum,
+    run_test,
+    wilson,
+)
 from shared.evaluation.perturbations import Pair, upper_case
 
 
@@ -104,6 +112,20 @@ def test_a_row_is_perturbed_alike_whoever_stands_beside_it() -> None:
     alone, beside, reseeded = seen[1], seen[3], seen[5]
     assert alone == beside[1:]
     assert alone != reseeded
+
+
+def test_a_text_is_read_once_and_answered_each_time() -> None:
+    asked: list[str] = []
+
+    def note(texts: Sequence[str]) -> list[LabelReading]:
+        asked.extend(texts)
+        return read(texts)
+
+    reading = remembered(note)
+    assert [r.label for r in reading(["AB", "ab", "AB"])] == ["loud", "quiet", "loud"]
+    assert reading(["ab", "x"])[1].label == "quiet"
+    assert reading([]) == []
+    assert asked == ["AB", "ab", "x"]
 
 
 def test_the_page_escapes_what_it_shows_and_the_json_holds_all(tmp_path: Path) -> None:
