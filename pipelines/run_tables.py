@@ -45,10 +45,7 @@ def against_forecast(run: RunRecord) -> str:
 
 def progress_of(run: RunRecord) -> str:
     """How far the training steps have come."""
-    if run.steps is None:
-        return ""
-    done = max((point.step for point in (*run.losses, *run.evaluations)), default=0)
-    return f"{done} of {run.steps}"
+    return "" if run.steps is None else f"{run.step} of {run.steps}"
 
 
 def best_of(run: RunRecord) -> float | None:

@@ -95,11 +95,18 @@ class RunRecord:
         return f"{self.name}/{self.run}"
 
     @property
+    def step(self) -> int:
+        """The last one that was written down."""
+        known = [loss.step for loss in self.losses]
+        return max(known + [measured.step for measured in self.evaluations], default=0)
+
+    @property
     def minutes(self) -> float | None:
         """Of fine-tuning: all of it, or up to the last line of a run that is under way."""
         if "seconds" in self.fine_tuning:
             return float(self.fine_tuning["seconds"]) / 60
-        known = [point.seconds for point in (*self.losses, *self.evaluations)]
+        known = [loss.seconds for loss in self.losses]
+        known += [measured.seconds for measured in self.evaluations]
         return max(known) / 60 if known else None
 
     @property

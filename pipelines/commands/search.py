@@ -120,11 +120,13 @@ def say_found(found: "Found", app_name: str, name: str) -> None:
     for trial in ranked:
         typer.echo(f"{'*' if trial == searched.best else ' '} {line_of(trial, searched.metric)}")
     typer.echo(
-        f"{len(searched.trials)} trials, judged on {searched.rows} rows cut from the training "
-        f"rows: differences below {2 * searched.standard_error:.3f} are within noise"
+        f"Judged on {searched.rows} rows cut from the training rows: differences below "
+        f"{2 * searched.standard_error:.3f} are within noise"
     )
     typer.echo(f"Recipe: {found.path}")
-    typer.echo(f"Next: the same files with triptych train {app_name} --name {name} --recipe ...")
+    typer.echo(
+        f"Next, with the same tables: triptych train {app_name} --name {name} --recipe {found.path}"
+    )
 
 
 @app.command("chatbot")

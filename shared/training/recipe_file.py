@@ -43,7 +43,7 @@ class SearchSection(Section):
     development part.
     """
 
-    app: Literal["chatbot", "news"]
+    app: str
     base: str
     data: str
     metric: str

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from pydantic import Field
 
@@ -164,15 +164,18 @@ def _mlflow(run: TrackedRun) -> Iterator[Tracker]:
         mlflow.flush_async_logging()
 
 
+@dataclass(frozen=True)
 class _Wandb:
+    opened: Any
+
     def finish(self, figures: Mapping[str, float], files: Sequence[Path]) -> None:
         import wandb
 
-        wandb.run.summary.update({f"final/{name}": value for name, value in figures.items()})
+        self.opened.summary.update({f"final/{name}": value for name, value in figures.items()})
         artifact = wandb.Artifact("report", type="report")
         for path in files:
             artifact.add_file(str(path))
-        wandb.log_artifact(artifact)
+        self.opened.log_artifact(artifact)
 
 
 @contextmanager
@@ -196,4 +199,4 @@ def _wandb(run: TrackedRun) -> Iterator[Tracker]:
             "WANDB_MODE=offline"
         ) from error
     with opened:
-        yield _Wandb()
+        yield _Wandb(opened)

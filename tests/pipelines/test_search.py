@@ -122,7 +122,8 @@ def test_the_command_prints_the_trials_and_the_recipe(
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert "* trial 0: macro_f1 " in done.stdout
-    assert "1 trials, judged on " in done.stdout
+    assert "Judged on " in done.stdout
+    assert f"--name support --recipe {tmp_path / 'support.toml'}" in done.stdout
     assert (tmp_path / "support.toml").read_text().count('method = "frozen"') == 1
 
 

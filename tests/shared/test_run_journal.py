@@ -76,8 +76,8 @@ def test_a_process_that_lives_is_running_and_one_that_was_killed_is_broken(tmp_p
     process = subprocess.Popen(
         [sys.executable, "-c", JOB, str(folder)], stdout=subprocess.PIPE, text=True
     )
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         assert find_run(tmp_path, "support").state is State.RUNNING
         with (

@@ -212,7 +212,7 @@ def test_the_budget_holds_back_the_time_of_an_evaluation() -> None:
     for second in range(61):
         now[0] = float(second)
         control = TrainerControl()
-        budget.on_step_end(None, None, control)  # type: ignore[arg-type]
+        budget.on_step_end(None, None, control)
         assert control.should_training_stop == (second >= 60 - 5 - 1)
 
 

@@ -156,16 +156,16 @@ def test_a_trial_below_the_median_of_its_forerunners_is_cut_short() -> None:
         trial = study.ask()
         rival = Rival(trial, "accuracy", lambda: False)
         for epoch, value in enumerate(values, start=1):
-            rival.on_evaluate(*at(epoch), metrics={"eval_accuracy": value})  # type: ignore[arg-type]
+            rival.on_evaluate(*at(epoch), metrics={"eval_accuracy": value})
         study.tell(trial, values[-1])
     lagging = Rival(study.ask(), "accuracy", lambda: False)
-    lagging.on_evaluate(*at(1), metrics={"eval_accuracy": 0.1})  # type: ignore[arg-type]
+    lagging.on_evaluate(*at(1), metrics={"eval_accuracy": 0.1})
     with pytest.raises(optuna.TrialPruned) as caught:
-        lagging.on_evaluate(*at(2), metrics={"eval_accuracy": 0.6})  # type: ignore[arg-type]
+        lagging.on_evaluate(*at(2), metrics={"eval_accuracy": 0.6})
     assert str(caught.value) == "below the median of the trials before it at epoch 2"
     level = Rival(study.ask(), "accuracy", lambda: False)
     for epoch, value in enumerate([0.1, 0.65], start=1):  # the median of .7 and .6
-        level.on_evaluate(*at(epoch), metrics={"eval_accuracy": value})  # type: ignore[arg-type]
+        level.on_evaluate(*at(epoch), metrics={"eval_accuracy": value})
 
 
 def at(epoch: int) -> tuple[object, object, object]:
