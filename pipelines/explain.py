@@ -13,8 +13,8 @@ BAR = 24  # characters of the longest bar
 
 @dataclass(frozen=True)
 class Explained:
-    """model: name@version. precedents: lines on the training questions behind a chatbot's intent,
-    where the model keeps them."""
+    """model: name@version. precedents: lines on the training questions nearest to a chatbot's
+    message, where the model keeps them."""
 
     model: str
     explanations: tuple[Explanation, ...]
@@ -26,7 +26,7 @@ class Explained:
         for each in self.explanations:
             yield from lines_of(each)
         if self.precedents:
-            yield "Training questions it rests on:"
+            yield "Nearest training questions, by similarity:"
         yield from (f"  {line}" for line in self.precedents)
 
 
@@ -45,10 +45,7 @@ def explain_text(
         from apps.chatbot.explaining import explain_message
 
         why = explain_message(Bot.load(version.path, home=home), text, label, seed)
-        behind = tuple(
-            f"{p.text!r} ({p.label}), similarity {p.similarity:.2f}, pull {p.pull:+.3f}"
-            for p in why.precedents
-        )
+        behind = tuple(f"{p.similarity:.2f}  {p.label}: {p.text}" for p in why.precedents)
         return Explained(name, (why.explanation,), behind)
     from apps.news_monitor.explaining import explain_headline
     from apps.news_monitor.labelling import Labeller

@@ -74,7 +74,7 @@ def why_of(reference: str, text: str, intent: str) -> Why:
 
 
 def show_words(reference: str, reply: Reply) -> None:
-    """The message with the words that made its intent, and the training questions behind it."""
+    """The message with the words that made its intent, and the training questions most like it."""
     if reply.intent not in conversations_of(reference).bot.classifier.labels:
         st.caption("This answer was found by its own text: no example question asks for it.")
         return
@@ -85,20 +85,14 @@ def show_words(reference: str, reply: Reply) -> None:
     st.html(marked_html(why.explanation))
     if not why.precedents:
         return
-    st.caption("Training questions it rests on, personal data masked:")
+    st.caption("The training questions most like it, personal data masked:")
     st.dataframe(
         pd.DataFrame(
-            [(p.text, p.label, p.similarity, p.pull) for p in why.precedents],
-            columns=["question", "intent", "similarity", "pull"],
+            [(p.text, p.label, p.similarity) for p in why.precedents],
+            columns=["question", "intent", "similarity"],
         ),
         hide_index=True,
-        column_config={
-            "similarity": st.column_config.NumberColumn(format="%.2f"),
-            "pull": st.column_config.NumberColumn(
-                format="%+.3f",
-                help="Its part in the estimate by meaning of the intent's probability.",
-            ),
-        },
+        column_config={"similarity": st.column_config.NumberColumn(format="%.2f")},
     )
 
 

@@ -11,7 +11,7 @@ from shared.text import normalise
 
 @dataclass(frozen=True)
 class Why:
-    """precedents: the strongest first; none where the model keeps no questions."""
+    """precedents: the nearest first; none where the model keeps no questions."""
 
     explanation: Explanation
     precedents: tuple[Precedent, ...]
@@ -28,4 +28,4 @@ def explain_message(bot: Bot, text: str, label: str | None = None, seed: int = 1
     read = normalise(text)
     found = explain(bot.classifier, read, label=label, seed=seed)
     kept = bot.precedents
-    return Why(found, () if kept is None else kept.nearest(bot.classifier, read, found.label))
+    return Why(found, () if kept is None else kept.nearest(bot.classifier, read))

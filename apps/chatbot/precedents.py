@@ -1,4 +1,4 @@
-"""The questions a bot was trained on, kept with it to show which of them an answer rests on.
+"""The questions a bot was trained on, kept with it to show which of them a message is like.
 
 Personal data are masked before anything is kept. Row i belongs to row i of the classifier's `known`
 vectors, which hold as long as the dense scorer weighs every training row; for more rows than that
@@ -14,7 +14,6 @@ import numpy as np
 
 from shared.errors import ModelError
 from shared.inference.classifier import FusedClassifier
-from shared.inference.dense import rbf
 from shared.text import mask_personal_data
 
 FILE_NAME = "precedents.json"
@@ -22,13 +21,11 @@ FILE_NAME = "precedents.json"
 
 @dataclass(frozen=True)
 class Precedent:
-    """A training question. similarity: cosine to the message, -1..1. pull: its exact term in the
-    dense scorer's estimate of the intent's probability, below 0 where it speaks against it."""
+    """A training question. similarity: cosine to the message, -1..1."""
 
     text: str
     label: str
     similarity: float
-    pull: float
 
 
 @dataclass(frozen=True)
@@ -47,20 +44,16 @@ class Precedents:
             return None
         return cls(tuple(mask_personal_data(text) for text in texts), tuple(labels))
 
-    def nearest(
-        self, classifier: FusedClassifier, text: str, label: str, k: int = 5
-    ) -> tuple[Precedent, ...]:
-        """The k questions that pull the text most towards `label`, or away from it, in the dense
-        scorer: its estimate is the sum of every question's pull."""
+    def nearest(self, classifier: FusedClassifier, text: str, k: int = 5) -> tuple[Precedent, ...]:
+        """The k questions nearest to the text as the dense scorer sees it, of whatever intent.
+
+        By similarity and not by each question's term in the scorer's estimate: the kernel is wide,
+        and the largest terms are of far-off questions that cancel each other.
+        """
         features = classifier.embedder.features([text])
         cosines = (classifier.views(features) @ classifier.known[: len(self.texts)].T)[0]
-        column = classifier.labels.index(label)
-        pulls = rbf(cosines, classifier.dense.gamma) * classifier.dense.weight[:, column]
-        best = np.argsort(-np.abs(pulls), kind="stable")[:k]
-        return tuple(
-            Precedent(self.texts[i], self.labels[i], float(cosines[i]), float(pulls[i]))
-            for i in best
-        )
+        best = np.argsort(-cosines, kind="stable")[:k]
+        return tuple(Precedent(self.texts[i], self.labels[i], float(cosines[i])) for i in best)
 
     def save(self, folder: Path) -> None:
         text = json.dumps({"texts": self.texts, "labels": self.labels}, ensure_ascii=False)

@@ -86,6 +86,20 @@ def test_a_conversation_from_a_question_to_a_person(page: Any) -> None:
     page.get_by_text("The customer asks for a person").wait_for()
 
 
+def test_an_answer_shows_its_words_and_the_questions_behind_it(page: Any) -> None:
+    page.goto("/chat_page")
+    box = page.get_by_test_id("stChatInputTextArea")
+    box.fill("<i>where is my parcel</i>")
+    box.press("Enter")
+    page.get_by_text("Why this?").click()
+    page.get_by_text("What spoke for").wait_for()
+    marked = page.get_by_test_id("stHtml").first
+    assert marked.inner_text() == "<i>where is my parcel</i>"
+    assert marked.locator("span[style*=background]").count() > 0
+    assert marked.locator("i").count() == 0
+    page.get_by_text("The training questions most like it").wait_for()
+
+
 def test_markup_in_a_message_is_text(page: Any) -> None:
     page.goto("/chat_page")
     box = page.get_by_test_id("stChatInputTextArea")

@@ -1,4 +1,4 @@
-"""The training questions a bot keeps: masked, exact in their pull, refused if they do not fit."""
+"""The training questions a bot keeps: masked, found by likeness, refused if they do not fit."""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from apps.chatbot.precedents import FILE_NAME, Precedents
 from shared.errors import ModelError
-from shared.inference.classifier import DENSE, FusedClassifier
+from shared.inference.classifier import FusedClassifier
 from shared.training.examples import from_rows
 from shared.training.fusion import fit_fused
 
@@ -58,22 +58,22 @@ def kept(classifier: FusedClassifier) -> Precedents:
     return found
 
 
-def test_the_pulls_of_all_questions_are_the_estimate(
+def test_the_nearest_are_those_of_brute_force(
     classifier: FusedClassifier, kept: Precedents
 ) -> None:
-    text = "i lost it"
-    pulls = [p.pull for p in kept.nearest(classifier, text, "lost", k=10)]
-    margins, _ = classifier.margins([text])
-    estimate = np.exp(margins[DENSE][0, classifier.labels.index("lost")]) - classifier.dense.floor
-    assert sum(pulls) == pytest.approx(float(estimate), abs=1e-4)
-    assert [abs(p) for p in pulls] == sorted((abs(p) for p in pulls), reverse=True)
+    centre = classifier.views.centre[0]
+    rows = Words().features([*kept.texts, "my lost thing"]) - centre
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    cosines = rows[:-1] @ rows[-1]
+    found = kept.nearest(classifier, "my lost thing", k=3)
+    assert [p.similarity for p in found] == pytest.approx(np.sort(cosines)[::-1][:3], abs=2e-3)
+    assert {p.text for p in kept.nearest(classifier, "my lost thing", k=10)} == set(kept.texts)
 
 
-def test_the_strongest_is_a_question_like_it(classifier: FusedClassifier, kept: Precedents) -> None:
-    first = kept.nearest(classifier, "lost card", "lost", k=1)[0]
-    assert first.label == "lost"
-    assert first.pull > 0
-    assert first.similarity == pytest.approx(1, abs=0.05)
+def test_the_nearest_question_is_one_like_it(classifier: FusedClassifier, kept: Precedents) -> None:
+    first = kept.nearest(classifier, "refund money", k=1)[0]
+    assert (first.text, first.label) == ("refund money", "refund")
+    assert first.similarity == pytest.approx(1, abs=2e-3)
 
 
 def test_personal_data_are_masked_before_they_are_kept(classifier: FusedClassifier) -> None:
