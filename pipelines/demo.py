@@ -7,6 +7,10 @@ suite works, not how well it does on anybody's data; `make bench` measures on pu
 
 import io
 import json
+import os
+import shlex
+import shutil
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -25,7 +29,8 @@ from apps.recommender.recipe import RecommenderRecipe
 from pipelines.monitoring import news_settings
 from pipelines.recommend import Recommended, recommend_to_file
 from pipelines.train import Recipe, Trained, train
-from shared.settings import Home
+from shared.evaluation.report import Measure
+from shared.settings import Home, default_home
 from shared.training.options import TrainOptions
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "samples"
@@ -44,15 +49,15 @@ QUESTIONS = (
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the closing table: quality and baseline by the same measure on the same rows."""
+    """One row of the closing table: a model and its rival by the same measure on the same rows.
+
+    seconds: of training, measuring and publishing.
+    """
 
     what: str
-    measure: str
-    value: float
-    low: float
-    high: float
+    quality: Measure
     baseline: str
-    baseline_value: float
+    rival: Measure
     seconds: float
 
 
@@ -84,21 +89,25 @@ class Demo:
 
 
 def run_demo(*, home: Home, seed: int, threads: int | None, say: Callable[[str], None]) -> Demo:
-    """Train three models, use each, print one table; about five minutes on two cores."""
+    """Train three models, use each, print one table; six minutes on two cores."""
     started = time.monotonic()
+    say(
+        "Three models are trained on invented sample data, measured and put to use: about six "
+        f"minutes on two cores.\nThey are kept in {home.root}"
+    )
     options = TrainOptions(
         method="full", minutes=FINE_TUNING_MINUTES, seed=seed, threads=threads, base="minilm"
     )
     names = ("chatbot", "news", "recommender")
     trained = {name: _train(name, options, home, say) for name in names}
 
-    say("\nSix questions to the chatbot")
+    say("\nSix questions to the chatbot: what it decides (likeliest intent, its probability), says")
     asked = _ask(trained["chatbot"], home, threads, say)
 
-    say("\nThe news stream, replayed day by day")
+    say("\nThe news stream, replayed day by day: the alerts it would have mailed")
     alerts, outbox = _replay(trained["news"], home, say)
 
-    say("\nRecommendations")
+    say("\nRecommendations for every user of the sample shop")
     written = _recommend(home, threads, say)
 
     demo = Demo(
@@ -109,7 +118,7 @@ def run_demo(*, home: Home, seed: int, threads: int | None, say: Callable[[str],
         written.output,
         time.monotonic() - started,
     )
-    say(_closing(demo, trained))
+    say(closing(demo, trained, home))
     return demo
 
 
@@ -202,39 +211,52 @@ def _line(name: str, trained: Trained) -> Line:
         for measure in baseline.measures
         if measure.name == first.name
     )
-    return Line(
-        name,
-        first.name,
-        first.value or 0.0,
-        first.low or 0.0,
-        first.high or 0.0,
-        rival,
-        beside.value or 0.0,
-        trained.seconds,
-    )
+    return Line(name, first, rival, beside, trained.seconds)
 
 
-def _closing(demo: Demo, trained: dict[str, Trained]) -> str:
-    """The table, and what to open next."""
+def closing(demo: Demo, trained: dict[str, Trained], home: Home) -> str:
+    """The table, where everything lies, and what to try next."""
     table = Table(title="Triptych on its invented samples, measured in this run")
     for column in ("what", "measure", "quality (95 % interval)", "simple rival", "seconds"):
         table.add_column(column)
     for line in demo.lines:
         table.add_row(
             line.what,
-            line.measure,
-            f"{line.value:.3f} ({line.low:.3f}-{line.high:.3f})",
-            f"{line.baseline} {line.baseline_value:.3f}",
+            line.quality.name,
+            _figure(line.quality),
+            f"{line.baseline} {_figure(line.rival, interval=False)}",
             f"{line.seconds:.0f}",
         )
     drawn = io.StringIO()
     Console(width=100, file=drawn).print(table)
     reports = "\n".join(f"  {each.report_page}" for each in trained.values())
+    call, place = _call(), _place(home)
     return (
-        f"\n{drawn.getvalue()}\n{demo.alerts} alerts mailed to {demo.outbox}\n"
-        f"Recommendations: {demo.recommendations}\nReports:\n{reports}\n"
+        f"\n{drawn.getvalue()}\n"
+        f"Mails of {demo.alerts} alerts, written as files, none was sent:\n  {demo.outbox}\n"
+        f"Recommendations:\n  {demo.recommendations}\n"
+        f"A report on each model, for the browser:\n{reports}\n"
         f"{demo.seconds:.0f} seconds in all. Next:\n"
-        "  triptych dashboard                     all pages in the browser\n"
-        '  triptych chatbot ask "where is my order?"\n'
-        "  triptych train chatbot --help          your own data\n"
+        f"  {call} dashboard{place}    (all pages, in the browser)\n"
+        f'  {call} chatbot ask "where is my order?"{place}\n'
+        f"  {call} train chatbot --help    (your own data)\n"
     )
+
+
+def _figure(measure: Measure, *, interval: bool = True) -> str:
+    if measure.value is None:
+        return "not measured"
+    figure = f"{measure.value:.3f}"
+    if not interval or measure.low is None or measure.high is None:
+        return figure
+    return f"{figure} ({measure.low:.3f}-{measure.high:.3f})"
+
+
+def _call() -> str:
+    """How this command is called here: `make demo` leaves it in a folder outside the PATH."""
+    return "triptych" if shutil.which("triptych") else sys.argv[0]
+
+
+def _place(home: Home) -> str:
+    """The option that the next commands need to find what was trained here."""
+    return "" if home == default_home(os.environ) else f" --home {shlex.quote(str(home.root))}"
