@@ -56,7 +56,13 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        app()
+        if int(os.environ.get("RANK", "0")) > 0:
+            # Under torchrun: the process of rank 0 does what the command says.
+            from pipelines.training_processes import other_process
+
+            other_process()
+        else:
+            app()
     except TriptychError as error:
         typer.echo(f"triptych: {error}", err=True)
         sys.exit(1)

@@ -111,6 +111,12 @@ class Run:
     logdir: Annotated[
         Path | None, typer.Option("--logdir", metavar="DIR", help="TensorBoard logs go here.")
     ] = None
+    processes: Annotated[
+        int,
+        typer.Option(
+            "--processes", min=1, help="Share each batch of fine-tuning; --threads is of each."
+        ),
+    ] = 1
     as_json: JsonOption = False
 
 
@@ -122,6 +128,7 @@ def run_training(
     judged_apart: the report is written on rows of a file of their own.
     """
     from pipelines.train import train
+    from pipelines.training_processes import main_process
     from shared.settings import load_section, settings_file
     from shared.training.tracking import SECTION, TrainingSettings
 
@@ -143,18 +150,19 @@ def run_training(
         options, notes = follow(
             learning.recipe, recipe, options, judged_apart=judged_apart, home=home
         )
-    trained = train(
-        recipe,
-        name=name,
-        options=options,
-        home=home,
-        clock=lambda: datetime.now(UTC),
-        say=speaker(run.as_json),
-        tracking=load_section(
-            TrainingSettings, SECTION, file=settings_file(os.environ), environ=os.environ
-        ),
-        notes=notes,
-    )
+    with main_process(run.processes, run.threads):
+        trained = train(
+            recipe,
+            name=name,
+            options=options,
+            home=home,
+            clock=lambda: datetime.now(UTC),
+            say=speaker(run.as_json),
+            tracking=load_section(
+                TrainingSettings, SECTION, file=settings_file(os.environ), environ=os.environ
+            ),
+            notes=notes,
+        )
     if run.as_json:
         print_json(summary_of(trained))
     else:

@@ -114,16 +114,31 @@ class LengthGroupedBatches(Sampler[list[int]]):
 
 
 class Collator:
-    """Pads a batch to its own longest row, or all to one length."""
+    """Pads a batch to its own longest row, or all to one length.
 
-    def __init__(self, pad_token_id: int, *, pad_to: int | None = None) -> None:
+    part: (rank, processes), of which each takes its rows of every batch: rank, rank + processes, …
+    and what the sum of the losses is divided by, see HeadsObjective.loss. A process for which
+    none is left gets a row without targets, so that it keeps step.
+    """
+
+    def __init__(
+        self, pad_token_id: int, *, pad_to: int | None = None, part: tuple[int, int] = (0, 1)
+    ) -> None:
         self.pad_token_id = pad_token_id
         self.pad_to = pad_to
+        self.part = part
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-        targets = torch.from_numpy(np.stack([row["targets"] for row in rows]))
-        inputs = [row["inputs"] for row in rows]
-        return {**padded(inputs, self.pad_token_id, self.pad_to), "labels": targets}
+        rank, processes = self.part
+        own = rows[rank::processes] or rows[:1]
+        targets = torch.from_numpy(np.stack([row["targets"] for row in own]))
+        if rank >= len(rows):
+            targets = torch.full_like(targets, torch.nan)
+        inputs = [row["inputs"] for row in own]
+        batch = {**padded(inputs, self.pad_token_id, self.pad_to), "labels": targets}
+        if processes > 1:
+            batch["divisor"] = torch.tensor(len(rows) / processes)
+        return batch
 
 
 def padded(

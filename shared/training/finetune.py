@@ -3,11 +3,12 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import (
@@ -22,6 +23,7 @@ from shared.errors import DataError
 from shared.modeling.encoder import Encoder
 from shared.modeling.text_model import TextModel
 from shared.pretrained import PretrainedEncoder
+from shared.training import processes
 from shared.training.batches import (
     Collator,
     HeadColumns,
@@ -85,7 +87,8 @@ def finetune_classifier(
 
     The weights kept are those of the evaluation with the best `options.metric` on the tasks'
     validation parts. A run that was cut off goes on from its last whole checkpoint when it is
-    called again with the same tasks, options and folder, and ends with the same weights.
+    called again with the same tasks, options and folder, and ends with the same weights. The
+    main process of a group calls this, the others `take_part`.
     watchers: told of every step and evaluation, unless the method is frozen and has none.
 
     Raises:
@@ -106,21 +109,70 @@ def finetune_classifier(
         if METHODS[choice.method].cached:
             outcome = learn_heads(lesson, options, say)
         else:
-            name = fingerprint(options, encoder.sha256, choice.method, *tasks_content(tasks))
-            trainer = new_trainer(lesson, choice.method, options, checkpoints_of(folder, options))
-            outcome = run(
-                trainer,
-                name=name,
-                options=options,
-                watch=watch,
-                steps_per_epoch=math.ceil(len(lesson.train) / trainer.args.train_batch_size),
-                begin=lambda: start_heads(lesson, options),
-                say=say,
-                watchers=watchers,
+            given = Assignment(
+                tuple(tasks), encoder, choice.method, options, checkpoints_of(folder, options)
             )
+            processes.from_main(lambda: given)
+            outcome = teach(lesson, given, watch, say, watchers)
         merge_adapter(model.encoder)
         model.to("cpu").save(folder)
     return conclude(folder, choice, outcome, options, watch, options.metric, counts)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What the main process tells the others: everything they need to take part."""
+
+    tasks: tuple[HeadTask, ...]
+    encoder: PretrainedEncoder
+    method: Method
+    options: TrainOptions
+    checkpoints: Path
+
+    @property
+    def in_silence(self) -> TrainOptions:
+        """The options of a process that shows nothing and keeps no record."""
+        return replace(self.options, logdir=None, journal=None, tracking="none", progress=False)
+
+
+def take_part(clock: Callable[[], float] = time.monotonic) -> None:
+    """In every process but the main one: its part of one fine-tuning after the other, until that
+    has no more (`processes.from_main` of None)."""
+    while True:
+        given: Assignment | None = processes.from_main(_nothing)
+        if given is None:
+            return
+        options = given.in_silence
+        with threads_limited(options.threads), quiet_libraries():
+            model = new_model(given.tasks, given.encoder, given.method, options)
+            lesson = prepare(model, given.tasks, options)
+            teach(lesson, replace(given, options=options), Stopwatch(clock), _silent)
+
+
+def _nothing() -> Assignment | None:
+    return None
+
+
+def teach(
+    lesson: "Lesson",
+    given: Assignment,
+    watch: Stopwatch,
+    say: Callable[[str], None],
+    watchers: Sequence[TrainerCallback] = (),
+) -> Outcome:
+    """The steps, in every process."""
+    options = given.options
+    trainer = new_trainer(lesson, given.method, options, given.checkpoints)
+    return run(
+        trainer,
+        name=fingerprint(options, given.encoder.sha256, given.method, *tasks_content(given.tasks)),
+        options=options,
+        watch=watch,
+        steps_per_epoch=math.ceil(len(lesson.train) / trainer.args.train_batch_size),
+        begin=lambda: start_heads(lesson, options),
+        say=say,
+        watchers=watchers,
+    )
 
 
 @dataclass(frozen=True)
@@ -155,10 +207,17 @@ class HeadsTrainer(GivenGroups, LearnedCheckpoints, Trainer):  # type: ignore[mi
         loader: DataLoader[dict[str, Any]] = DataLoader(
             self.rows,
             batch_sampler=batches,
-            collate_fn=self.data_collator,
+            collate_fn=Collator(
+                self.data_collator.pad_token_id,
+                part=(processes.rank(), processes.world_size()),
+            ),
             pin_memory=self.args.dataloader_pin_memory,
         )
-        prepared: DataLoader[dict[str, Any]] = self.accelerator.prepare(loader)
+        # Every process goes through the whole batches and takes its rows of each: the library
+        # would deal out batches, and fill up the last ones with rows from the first.
+        prepared: DataLoader[dict[str, Any]] = prepare_data_loader(
+            loader, self.accelerator.device, num_processes=1, process_index=0, put_on_device=True
+        )
         return prepared
 
 
@@ -194,7 +253,7 @@ def new_model(
     set_seed(options.seed)
     body = Encoder.from_pretrained(encoder.path, encoder.prefix, options.max_length)
     apply_method(body, method, options)
-    return TextModel(body, [task.spec for task in tasks])
+    return TextModel(body, [task.spec for task in tasks], dropout=options.dropout)
 
 
 def prepare(model: TextModel, tasks: Sequence[HeadTask], options: TrainOptions) -> Lesson:

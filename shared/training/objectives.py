@@ -45,29 +45,34 @@ class HeadsObjective(nn.Module):
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         vectors: Tensor | None = None,
+        divisor: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """labels: (batch, targets), NaN where a head has none. vectors: (batch, dim) in the place
-        of token ids, where the encoder does not learn. Gives loss () and logits (batch, logits).
+        of token ids, where the encoder does not learn. divisor: (), see `loss`.
+        Gives loss () and logits (batch, logits).
         """
         if vectors is None:
             vectors = self.model.encoder(input_ids, attention_mask)
         heads = [self.model.heads[head.spec.name](vectors) for head in self.columns]
         logits = torch.cat(heads, dim=1).float()  # (batch, logits of all heads)
-        return {"loss": self.loss(logits, labels), "logits": logits}
+        return {"loss": self.loss(logits, labels, divisor), "logits": logits}
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, labels: Tensor, divisor: Tensor | None = None) -> Tensor:
         """(): sum over heads of scale * sum of the head's rows / rows of the batch.
 
         Dividing by the rows of the batch and not of the head keeps the gradient unbiased: a head
-        with one row in a batch does not outweigh another with thirty.
+        with one row in a batch does not outweigh another with thirty. divisor: () instead of the
+        rows, where these are one process's part of a batch: all its rows / processes, so that the
+        mean of the processes' gradients is the gradient of the batch.
         """
+        shared = len(labels) if divisor is None else divisor
         total = logits.sum() * 0.0
         for at, (head, scale) in enumerate(zip(self.columns, self.scales, strict=True)):
             targets = labels[:, head.targets]
             rows = ~torch.isnan(targets[:, 0])
             if rows.any():
                 losses = self._row_losses(at, head, logits[rows, head.logits], targets[rows])
-                total = total + scale * losses.sum() / len(labels)
+                total = total + scale * losses.sum() / shared
         return total
 
     def _row_losses(self, at: int, head: HeadColumns, logits: Tensor, targets: Tensor) -> Tensor:

@@ -39,7 +39,8 @@ class TrainOptions:
     encoder; head_learning_rate: of the new heads. layer_decay: each lower layer learns at this
     share of the one above, 0 < d <= 1. warmup: share of all steps, 0..1. warm_start: new heads
     begin as a linear probe of the pretrained vectors and not at random. label_smoothing: share of
-    the target spread over the other labels, 0 <= s < 1. class_weights: rows of rare labels count
+    the target spread over the other labels, 0 <= s < 1. dropout: before the new heads, 0 <= d < 1;
+    the encoder keeps its own. class_weights: rows of rare labels count
     more: by n / (labels * count), its square root, or not. metric: what early stopping watches,
     the mean over the heads. patience: evaluations without a gain before the run stops.
     max_length: word pieces a text is cut to. freeze_embeddings: the token table does not learn
@@ -66,6 +67,7 @@ class TrainOptions:
     weight_decay: float = 0.01
     warm_start: bool = True
     label_smoothing: float = 0.05
+    dropout: float = 0.1
     class_weights: ClassWeights = "none"
     metric: Metric = "macro_f1"
     patience: int = 3
@@ -102,6 +104,7 @@ class TrainOptions:
             0 <= self.label_smoothing < 1,
             "0 or more, below 1",
         )
+        _within("dropout", self.dropout, 0 <= self.dropout < 1, "0 or more, below 1")
         _within("weight_decay", self.weight_decay, self.weight_decay >= 0, "0 or more")
         _within(
             "checkpoint_minutes", self.checkpoint_minutes, self.checkpoint_minutes >= 0, "0 or more"

@@ -33,6 +33,7 @@ from shared.errors import DataError, SettingsError
 from shared.modeling.encoder import Encoder
 from shared.modeling.text_model import TextModel
 from shared.pretrained import PretrainedEncoder
+from shared.training import processes
 from shared.training.checkpoints import LearnedCheckpoints
 from shared.training.machine import quiet_libraries, threads_limited
 from shared.training.methods import (
@@ -219,6 +220,11 @@ class _Job:
         for part, name in ((self.pairs, "training"), (self.validation, "validation")):
             if not len(part):
                 raise DataError(f"no pair in the {name} part: nothing can be learned or measured")
+        if processes.world_size() > 1:
+            raise SettingsError(
+                f"{processes.world_size()} processes: fine-tuning on pairs runs in one, for the "
+                "other texts of a batch are its negatives; leave out torchrun and --processes"
+            )
         self.say(f"Method: {self.choice.method.value}, {self.choice.reason}")
 
     @property

@@ -22,6 +22,7 @@ from transformers import (
 from transformers.integrations import TensorBoardCallback
 
 from shared.run_journal import Journal
+from shared.training import processes
 from shared.training.checkpoints import (
     PREFIX,
     STATE,
@@ -106,6 +107,7 @@ def training_arguments(
         "report_to": options.tracking if options.tracking in ("mlflow", "wandb") else "none",
         "disable_tqdm": True,  # our own bar is added where there is a terminal
         "dataloader_pin_memory": machine.device.type == "cuda",
+        "ddp_find_unused_parameters": False,  # every head is in every loss
         "optim": "adamw_torch_fused",
     }
     made: Arguments = kind(**(settings | more))
@@ -155,19 +157,26 @@ def run(
 ) -> Outcome:
     """Train to the end, or go on where an attempt of the same name was cut off.
 
+    Called by every process of a group; see processes.py for what the main one alone does.
+
     name: fingerprint of the run. begin: what is done to the model before the first step, and
     not when an attempt goes on. watchers: told of every step and evaluation; what one of them
     raises ends the run. The checkpoints' folder is left to the caller, who removes it once the
     model is safe.
     """
     root = Path(str(trainer.args.output_dir))
-    start = _opened(root, name, options.resume, say)
+    start = processes.from_main(lambda: _opened(root, name, options.resume, say))
     if start is not None:
         watch.earlier = start.seconds
         say(f"Going on from step {start.step}, where an earlier attempt was cut off")
-    else:
+    elif processes.is_main():
         begin()
-    expected = _planned(trainer, root, start, options, watch, steps_per_epoch, say)
+
+    def planned() -> tuple[Forecast | None, int]:
+        made = _planned(trainer, root, start, options, watch, steps_per_epoch, say)
+        return made, trainer.args.max_steps
+
+    expected, trainer.args.max_steps = processes.from_main(planned)
     budget = TimeBudget(options.minutes, watch, expected)
     if options.journal is not None:
         Journal(options.journal).write(
@@ -181,10 +190,13 @@ def run(
     _watched(trainer, name, options, watch, budget, say)
     for watcher in watchers:
         trainer.add_callback(watcher)
+    trainer.add_callback(processes.InStep())
+    processes.reseed(options.seed)
     if start is not None and start.stopped:
         _restore(trainer, start)
     else:
         trainer.train(resume_from_checkpoint=None if start is None else str(start.folder))
+    processes.wait()  # the caller may remove checkpoints that another process is still reading
     return _outcome(trainer, budget, start, expected)
 
 
@@ -253,6 +265,7 @@ def _watched(
         trainer.add_callback(callback)
     trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=options.patience))
     trainer.add_callback(budget)
+    trainer.add_callback(processes.AllWritten())
     trainer.add_callback(
         Sealing(
             run=name,
