@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Protocol
 
 from shared.atomic import write_text
+from shared.evaluation.model_card import CARD, Origin, Purpose, model_card, source_file
 from shared.evaluation.report import Report
+from shared.pretrained import resolve
 from shared.registry import MANIFEST, ModelVersion, Registry
 from shared.run_journal import CHECKPOINTS, REPORT, open_run
 from shared.settings import Home
@@ -31,6 +33,16 @@ class Recipe(Protocol):
     @property
     def app(self) -> str:
         """Name of the application, by which the registry tells models apart."""
+        ...
+
+    @property
+    def sources(self) -> Sequence[tuple[str, Path]]:
+        """What each file is and the file, for the model card."""
+        ...
+
+    @property
+    def purpose(self) -> Purpose:
+        """For the model card."""
         ...
 
     def fit(
@@ -132,10 +144,21 @@ def _released(
     report = recipe.fit(folder, options=options, home=home, say=say)
     report = replace(report, notes=(*report.notes, *notes))
     report.write(folder)
+    base = resolve(options.base, cache=home.cache)
+    sources = tuple(source_file(role, path) for role, path in recipe.sources)
+
+    def card(reference: str, at: datetime) -> None:
+        origin = Origin(
+            reference, at, base.name, base.sha256, base.licence, options.method, options.seed,
+            sources,
+        )  # fmt: skip
+        write_text(folder / CARD, model_card(report, origin, recipe.purpose))
+
     version = Registry(home.models, clock).publish(
         name,
         folder,
         app=recipe.app,
         metrics=report.metrics,
+        card=card,
     )
     return Trained(version, report, time.monotonic() - started)

@@ -72,10 +72,12 @@ class Registry:
         app: str,
         metrics: Mapping[str, float],
         notes: str = "",
+        card: Callable[[str, datetime], None] = lambda _reference, _at: None,
     ) -> ModelVersion:
         """Take the files of `folder` (moved, or copied from another disk) as the next version.
 
         The first version of a name goes into production at once; later ones wait for `promote`.
+        card: adds to `folder` what only NAME@VERSION and the time of publishing complete.
 
         Raises ModelError: a bad name, a name of another application, an empty folder, a link or a
         file that could hold code.
@@ -89,13 +91,15 @@ class Registry:
                 shutil.rmtree(left_over, ignore_errors=True)
             self._check_app(name, app)
             version = max(self._numbers(name), default=0) + 1
+            created_at = self._clock()
+            card(f"{name}@{version}", created_at)
             incoming = home / f"{INCOMING}{uuid.uuid4().hex[:12]}"
             _take(folder, incoming)
             manifest = {
                 "name": name,
                 "version": version,
                 "app": app,
-                "created_at": self._clock().isoformat(),
+                "created_at": created_at.isoformat(),
                 "metrics": dict(metrics),
                 "notes": notes,
                 "files": _hashes(incoming),

@@ -24,6 +24,7 @@ from apps.chatbot.settings import ChatbotSettings
 from shared.errors import DataError
 from shared.evaluation.calibration import fit_platt
 from shared.evaluation.leakage import UNKNOWN, TrainingRows
+from shared.evaluation.model_card import Purpose
 from shared.evaluation.outcomes import save_outcomes
 from shared.evaluation.report import Report
 from shared.inference.classifier import FusedClassifier
@@ -41,6 +42,18 @@ HEAD = "intent"
 # Rows cut off for the report where no validation file is given.
 HELD_OUT_SHARE = 0.15
 
+PURPOSE = Purpose(
+    use="Understanding what a customer of this firm asks and choosing the firm's own answer to it; "
+    "asking back, refusing or handing over where it is not sure.",
+    not_for="questions outside the labels it was trained on, advice on law, health or money, and "
+    "decisions about a person without a person.",
+    limits=(
+        "It says only what stands in the answer templates; it writes no text of its own.",
+        "It was measured on rows like those it learned from: what customers ask changes, so "
+        "measure again on new questions (`triptych evaluate chatbot`).",
+        "A label with few examples is known as badly as its interval says.",
+    ),
+)
 Say = Callable[[str], None]
 
 
@@ -67,6 +80,20 @@ class ChatbotRecipe:
     mapping: Mapping[str, str] = field(default_factory=dict)
     settings: ChatbotSettings = field(default_factory=ChatbotSettings)
     app: str = "chatbot"
+
+    @property
+    def sources(self) -> tuple[tuple[str, Path], ...]:
+        """What each file is, and the file."""
+        single = (("out of scope", self.out_of_scope), ("answers", self.answers))
+        return (
+            *(("examples", path) for path in self.examples),
+            *(("validation", path) for path in self.validation),
+            *((role, path) for role, path in single if path is not None),
+        )
+
+    @property
+    def purpose(self) -> Purpose:
+        return PURPOSE
 
     def fit(self, folder: Path, *, options: TrainOptions, home: Home, say: Say) -> Report:
         """Train, judge on rows held out, write the bot into `folder`.

@@ -20,6 +20,7 @@ from apps.news_monitor.labelling import (
 from apps.news_monitor.labels import SENTIMENTS
 from shared.errors import DataError
 from shared.evaluation.leakage import UNKNOWN, Copies, TrainingRows
+from shared.evaluation.model_card import Purpose
 from shared.evaluation.outcomes import save_outcomes
 from shared.evaluation.report import Report
 from shared.inference.classifier import FusedClassifier
@@ -42,6 +43,17 @@ surges than the recall it buys (measured: at .05 four in five surges of five tim
 found, at .15 about half)."""
 LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 0.2, 0.6
 
+PURPOSE = Purpose(
+    use="Labelling headlines with a topic and a sentiment, so that a surge of bad news on a topic "
+    "is seen and a person looks at it.",
+    not_for="trading by itself, rating a firm or a person by one headline, and texts much longer "
+    "than a headline with its summary.",
+    limits=(
+        "Sentiment is that of the wording as the training rows have it, not of a share price.",
+        "It was measured on sources like those it learned from; other sources write otherwise.",
+        "Single labels err as often as the figures say: alerts rest on counts of many stories.",
+    ),
+)
 Say = Callable[[str], None]
 
 
@@ -58,6 +70,18 @@ class NewsRecipe:
     mapping: Mapping[str, str] = field(default_factory=dict)
     sentiment_labels: Mapping[str, str] = field(default_factory=dict)
     app: str = "news"
+
+    @property
+    def sources(self) -> tuple[tuple[str, Path], ...]:
+        """What each file is, and the file."""
+        return (
+            *((SENTIMENT, path) for path in self.sentiment),
+            *((TOPICS, path) for path in self.topics),
+        )
+
+    @property
+    def purpose(self) -> Purpose:
+        return PURPOSE
 
     def fit(self, folder: Path, *, options: TrainOptions, home: Home, say: Say) -> Report:
         """Train both heads, judge them on rows held out, write the labeller into `folder`.

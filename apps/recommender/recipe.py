@@ -26,6 +26,7 @@ from apps.recommender.retrieval import Scores
 from apps.recommender.rivals import QUICK
 from apps.recommender.settings import RecommenderSettings, read_settings
 from apps.recommender.vectors import Whitening, fit_whitening
+from shared.evaluation.model_card import Purpose
 from shared.evaluation.outcomes import save_outcomes
 from shared.evaluation.report import Report
 from shared.inference.model_encoders import open_base_encoder
@@ -34,6 +35,18 @@ from shared.settings import Home
 from shared.training.machine import torch_device
 from shared.training.options import TrainOptions
 
+PURPOSE = Purpose(
+    use="Ranking the items of this shop's catalogue for its users, new items and new users "
+    "included, with a reason for each.",
+    not_for="prices, credit or anything else that decides about a person, and catalogues other "
+    "than the one it was trained with.",
+    limits=(
+        "Offline figures say how well what users took next was found, not what they would have "
+        "taken had they been shown something else; only a trial with users tells that.",
+        "Users without a history get what is popular.",
+        "The model folder holds the log it learned from, with the ids of users.",
+    ),
+)
 Say = Callable[[str], None]
 # Methods that leave the encoder as it is; `auto` follows [recommender.encoder] pairs.
 FROZEN = ("frozen",)
@@ -54,6 +67,15 @@ class RecommenderRecipe:
     settings: RecommenderSettings | None = None
     rivals: tuple[str, ...] = QUICK
     app: str = "recommender"
+
+    @property
+    def sources(self) -> tuple[tuple[str, Path], ...]:
+        """What each file is, and the file."""
+        return (("items", self.items), ("events", self.events))
+
+    @property
+    def purpose(self) -> Purpose:
+        return PURPOSE
 
     def fit(self, folder: Path, *, options: TrainOptions, home: Home, say: Say) -> Report:
         """Write the model folder; the report is on users who chose nothing.

@@ -17,6 +17,7 @@ import pytest
 
 from pipelines.train import Trained, train
 from shared.errors import ModelError, SettingsError
+from shared.evaluation.model_card import Purpose
 from shared.evaluation.report import Measure, Report
 from shared.modeling.heads import HeadSpec
 from shared.pretrained import PretrainedEncoder
@@ -32,6 +33,8 @@ OPTIONS = TrainOptions(
     method="full", epochs=3, batch_size=16, learning_rate=5e-3, progress=False, threads=1
 )
 
+PURPOSE = Purpose("Telling tones apart.", "anything else.", ())
+
 
 @dataclass(frozen=True)
 class ToneRecipe:
@@ -39,6 +42,8 @@ class ToneRecipe:
 
     encoder: Path
     app: str = "chatbot"
+    sources: tuple[tuple[str, Path], ...] = ()
+    purpose: Purpose = PURPOSE
 
     def fit(
         self, folder: Path, *, options: TrainOptions, home: Home, say: Callable[[str], None]
