@@ -1,6 +1,7 @@
 """A search through the pipeline: which rows it may see, the file it writes, and who may use it."""
 
 import csv
+import json
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from apps.recommender.recipe import RecommenderRecipe
 from pipelines.cli import app
 from pipelines.search import follow, run_search, tasks_of
 from shared.errors import SettingsError
+from shared.run_journal import find_run
 from shared.settings import Home
 from shared.training.examples import from_rows, split
 from shared.training.options import Method, TrainOptions
@@ -125,6 +127,26 @@ def test_the_command_prints_the_trials_and_the_recipe(
     assert "Judged on " in done.stdout
     assert f"--name support --recipe {tmp_path / 'support.toml'}" in done.stdout
     assert (tmp_path / "support.toml").read_text().count('method = "frozen"') == 1
+
+
+def test_a_training_follows_the_recipe_and_its_report_says_so(
+    questions: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    files = ["chatbot", "--examples", str(questions), "--name", "support"]
+    place = ["--base", str(tiny_encoder), "--home", str(tmp_path / "home"), "--json"]
+    tried = ["--minutes", "0.1", "--trial-minutes", "0.1", "--method", "lora"]
+    found = CliRunner().invoke(app, ["search", *files, *place, *tried])
+    assert found.exit_code == 0, found.output
+    file = json.loads(found.stdout)["recipe"]
+    done = CliRunner().invoke(app, ["train", *files, *place, "--recipe", file])
+    assert done.exit_code == 0, done.output
+    notes = json.loads(done.stdout)["report"]["notes"]
+    assert [note for note in notes if note.startswith("Recipe: the best of ")]
+    assert not [note for note in notes if "may have helped to choose it" in note]
+    run = find_run(tmp_path / "home" / "runs", "support")
+    best = json.loads(found.stdout)["best"]["recipe"]
+    assert run.options["method"] == "lora"
+    assert run.options["learning_rate"] == best["learning_rate"]
 
 
 def test_auto_is_no_method_to_try(questions: Path, tmp_path: Path) -> None:
