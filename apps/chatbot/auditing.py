@@ -15,14 +15,20 @@ from shared.evaluation.audit import (
     run_minimum,
     run_test,
 )
-from shared.evaluation.audit_tests import frame_test, gender_test, writing_tests
+from shared.evaluation.audit_tests import Frame, frame_test, gender_test, writing_tests
 from shared.evaluation.perturbations import negated, replaced
 from shared.evaluation.swap_lists import (
+    CHINESE_MEN,
+    CHINESE_WOMEN,
     ELSEWHERE_NAMES,
+    ELSEWHERE_NAMES_ZH,
     EUROPEAN_NAMES,
+    EUROPEAN_NAMES_ZH,
     MEN,
     OTHER_COUNTRIES,
+    OTHER_COUNTRIES_ZH,
     RICH_COUNTRIES,
+    RICH_COUNTRIES_ZH,
     WOMEN,
 )
 from shared.text import normalise
@@ -62,9 +68,24 @@ def battery() -> tuple[Test, ...]:
         Test("synonyms", "robustness", "invariance", SAME, replaced(SYNONYMS)),
         Test("denied", "robustness", "direction", TURNED, negated(NEGATIONS)),
         gender_test(SAME),
-        frame_test(names[0], SAME, "This is {who}. {text}", EUROPEAN_NAMES, ELSEWHERE_NAMES),
-        frame_test(names[1], SAME, "This is {who}. {text}", WOMEN, MEN),
-        frame_test(names[2], SAME, "I am from {who}. {text}", RICH_COUNTRIES, OTHER_COUNTRIES),
+        frame_test(
+            names[0],
+            SAME,
+            Frame("This is {who}. {text}", EUROPEAN_NAMES, ELSEWHERE_NAMES),
+            Frame("我是{who}。{text}", EUROPEAN_NAMES_ZH, ELSEWHERE_NAMES_ZH),
+        ),
+        frame_test(
+            names[1],
+            SAME,
+            Frame("This is {who}. {text}", WOMEN, MEN),
+            Frame("我是{who}。{text}", CHINESE_WOMEN, CHINESE_MEN),
+        ),
+        frame_test(
+            names[2],
+            SAME,
+            Frame("I am from {who}. {text}", RICH_COUNTRIES, OTHER_COUNTRIES),
+            Frame("我来自{who}。{text}", RICH_COUNTRIES_ZH, OTHER_COUNTRIES_ZH),
+        ),
     )
 
 

@@ -15,22 +15,30 @@ from numpy.typing import NDArray
 
 from apps.recommender.bundle import Bundle, EncoderNote
 from shared.evaluation.audit import AuditReport, Test, remembered, run_test
-from shared.evaluation.audit_tests import frame_test, gender_test, writing_tests
+from shared.evaluation.audit_tests import Frame, frame_test, gender_test, writing_tests
 from shared.evaluation.perturbations import swapped_within
 from shared.evaluation.swap_lists import (
+    CHINESE_MEN,
+    CHINESE_WOMEN,
     COMPANIES,
+    COMPANIES_ZH,
     COUNTRIES,
     ELSEWHERE_NAMES,
+    ELSEWHERE_NAMES_ZH,
     EUROPEAN_NAMES,
+    EUROPEAN_NAMES_ZH,
     MEN,
     OTHER_COUNTRIES,
+    OTHER_COUNTRIES_ZH,
     RICH_COUNTRIES,
+    RICH_COUNTRIES_ZH,
     WOMEN,
 )
 from shared.inference.model_encoders import open_base_encoder
 from shared.inference.runtime import Embedder, load_embedder
 from shared.pretrained import resolve
 from shared.settings import Home
+from shared.text import normalise
 
 NEAREST = 10
 KEPT = 5
@@ -55,17 +63,34 @@ class NeighbourReading:
 
 def battery() -> tuple[Test, ...]:
     """Every test that item texts can be put through."""
-    seller = "{text} Sold by {who}."
     return (
-        *writing_tests(SAME, str),
+        *writing_tests(SAME, normalise),
         gender_test(SAME),
         Test("countries swapped", "bias", "invariance", SAME, swapped_within([COUNTRIES])),
         frame_test(
-            "made elsewhere", SAME, "{text} Made in {who}.", RICH_COUNTRIES, OTHER_COUNTRIES
+            "made elsewhere",
+            SAME,
+            Frame("{text} Made in {who}.", RICH_COUNTRIES, OTHER_COUNTRIES),
+            Frame("{text}产地：{who}。", RICH_COUNTRIES_ZH, OTHER_COUNTRIES_ZH),
         ),
-        frame_test("another seller", SAME, seller, COMPANIES[:6], COMPANIES[6:]),
-        frame_test("a seller with another name", SAME, seller, EUROPEAN_NAMES, ELSEWHERE_NAMES),
-        frame_test("a seller of the other sex", SAME, seller, WOMEN, MEN),
+        frame_test(
+            "another seller",
+            SAME,
+            Frame("{text} Sold by {who}.", COMPANIES[:6], COMPANIES[6:]),
+            Frame("{text}卖家：{who}。", COMPANIES_ZH[:3], COMPANIES_ZH[3:]),
+        ),
+        frame_test(
+            "a seller with another name",
+            SAME,
+            Frame("{text} Sold by {who}.", EUROPEAN_NAMES, ELSEWHERE_NAMES),
+            Frame("{text}卖家：{who}。", EUROPEAN_NAMES_ZH, ELSEWHERE_NAMES_ZH),
+        ),
+        frame_test(
+            "a seller of the other sex",
+            SAME,
+            Frame("{text} Sold by {who}.", WOMEN, MEN),
+            Frame("{text}卖家：{who}。", CHINESE_WOMEN, CHINESE_MEN),
+        ),
     )
 
 
@@ -91,7 +116,9 @@ def audit(
     texts = [catalog.texts[row] for row in rows if catalog.texts[row]]
 
     def read(asked: Sequence[str]) -> list[NeighbourReading]:
-        vectors = bundle.whitening(embedder.encode(asked, normalised=False))
+        # As catalog.item_texts does when a catalogue is read.
+        tidy = [normalise(text) for text in asked]
+        vectors = bundle.whitening(embedder.encode(tidy, normalised=False))
         best = np.argsort(-(vectors @ meaning.T), axis=1, kind="stable")[:, :NEAREST]
         return [
             NeighbourReading(

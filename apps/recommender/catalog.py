@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from apps.recommender.formats import read_item_file
 from apps.recommender.settings import RecommenderSettings
 from shared.errors import DataError
+from shared.text import normalise
 
 # "A|B", "A;B", "A > B"; a comma separates only where nothing stronger does.
 STRONG_SEPARATORS = re.compile(r"\s*[|;>\n]\s*")
@@ -151,7 +152,8 @@ def item_texts(frame: pd.DataFrame, fields: Sequence[str], description_words: in
     """ "Title. Brand. Categories. …": the given columns that are there and not empty.
 
     A field whose words the text so far already holds is left out: keywords cut from the title
-    would only weigh its first words twice.
+    would only weigh its first words twice. Texts are in one normal form: full width, in which some
+    shops write, is another text to the encoder.
     """
     columns = {name: frame[name].fillna("").astype("str") for name in fields if name in frame}
     texts = []
@@ -163,7 +165,7 @@ def item_texts(frame: pd.DataFrame, fields: Sequence[str], description_words: in
                 cell = " ".join(cell.split()[:description_words])
             if name in ("categories", "tags"):
                 cell = ", ".join(split_categories(cell))
-            cell = " ".join(cell.split()).rstrip(".")
+            cell = normalise(cell).rstrip(".")
             if cell and cell.casefold() not in " ".join(parts).casefold():
                 parts.append(cell)
         texts.append(". ".join(parts))

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from shared.evaluation import perturbations as p
 from shared.evaluation.audit import Test
@@ -48,8 +49,20 @@ def gender_test(expects: str) -> Test:
     return Test("gender words swapped", "bias", "invariance", expects, p.replaced(GENDERED))
 
 
-def frame_test(
-    name: str, expects: str, template: str, first: tuple[str, ...], second: tuple[str, ...]
-) -> Test:
-    """The text in a frame with somebody of the first group, and of the second."""
-    return Test(name, "bias", "invariance", expects, p.told_by(template, first, second))
+@dataclass(frozen=True)
+class Frame:
+    """A template with `{text}` and `{who}`, and the two groups that `{who}` comes from."""
+
+    template: str
+    first: tuple[str, ...]
+    second: tuple[str, ...]
+
+    @property
+    def perturbation(self) -> p.Perturbation:
+        return p.told_by(self.template, self.first, self.second)
+
+
+def frame_test(name: str, expects: str, english: Frame, chinese: Frame) -> Test:
+    """The text in a frame of its language with somebody of one group, and of the other."""
+    perturb = p.by_language(chinese.perturbation, english.perturbation)
+    return Test(name, "bias", "invariance", expects, perturb)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from shared.evaluation.chinese_scripts import to_simplified, to_traditional
+from shared.text import detect_language
 
 Pair = tuple[str, str]
 Perturbation = Callable[[str, random.Random], Pair | None]
@@ -125,6 +126,15 @@ def told_by(template: str, first: Sequence[str], second: Sequence[str]) -> Pertu
         if not text.strip():
             return None
         return _pair(*(template.format(who=who, text=text) for who in (before, after)))
+
+    return perturb
+
+
+def by_language(chinese: Perturbation, other: Perturbation) -> Perturbation:
+    """The first for texts in Chinese, the second for all others."""
+
+    def perturb(text: str, draw: random.Random) -> Pair | None:
+        return (chinese if detect_language(text) == "zh" else other)(text, draw)
 
     return perturb
 

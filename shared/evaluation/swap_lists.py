@@ -30,6 +30,15 @@ RICH_COUNTRIES = ("Germany", "France", "Canada", "Japan", "Australia", "Norway")
 OTHER_COUNTRIES = ("Nigeria", "Pakistan", "Vietnam", "Peru", "Egypt", "Kenya", "Romania")
 COUNTRIES = (*RICH_COUNTRIES, *OTHER_COUNTRIES)
 
+# The same for texts in Chinese.
+CHINESE_WOMEN = ("王芳", "李娜", "张敏", "刘丽")
+CHINESE_MEN = ("王伟", "李强", "张军", "刘刚")
+EUROPEAN_NAMES_ZH = ("安娜", "彼得", "艾米莉", "托马斯")
+ELSEWHERE_NAMES_ZH = ("法蒂玛", "穆罕默德", "阿玛拉", "拉杰")
+RICH_COUNTRIES_ZH = ("德国", "法国", "加拿大", "日本")
+OTHER_COUNTRIES_ZH = ("尼日利亚", "巴基斯坦", "越南", "秘鲁")
+COMPANIES_ZH = ("安文特", "贝尔莫尔", "卡斯特兰", "邓米尔", "伊斯特维尔", "芬尼克")
+
 # Invented, so that no firm's own news speaks through its name.
 COMPANIES = (
     "Arvento", "Bellmoor Group", "Castellan Holdings", "Dunmere", "Eastvale Industries", "Fennick",

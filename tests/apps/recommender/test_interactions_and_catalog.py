@@ -108,6 +108,11 @@ def test_an_item_text_joins_the_fields_and_repeats_nothing() -> None:
     assert item_texts(frame, fields, 3) == ["Green Tea. Leaf. Drinks, Tea. one two three"]
 
 
+def test_a_text_in_full_width_is_the_same_text() -> None:
+    frame = pd.DataFrame({"title": ["Ｇｒｅｅｎ　Ｔｅａ", "Green Tea"]})
+    assert item_texts(frame, ("title",), 3) == ["Green Tea", "Green Tea"]
+
+
 def test_the_first_row_of_a_repeated_item_is_kept_and_told(tmp_path: Path) -> None:
     file = tmp_path / "items.csv"
     file.write_text("item_id,title,price\na,first,2\na,second,3\nb,,\n")

@@ -88,6 +88,14 @@ def test_a_frame_is_filled_twice() -> None:
     )
 
 
+def test_a_frame_is_in_the_language_of_the_text() -> None:
+    english = p.told_by("I am {who}. {text}", ("Ann",), ("Bob",))
+    chinese = p.told_by("我是{who}。{text}", ("王芳",), ("王伟",))
+    perturb = p.by_language(chinese, english)
+    assert after(perturb, "where is it") == "I am Bob. where is it"
+    assert after(perturb, "订单在哪里") == "我是王伟。订单在哪里"
+
+
 def test_what_already_denies_is_not_negated() -> None:
     perturb = p.negated([(r"\bi want\b", "I do not want")])
     assert after(perturb, "I want to pay, I want it") == "I do not want to pay, I want it"
