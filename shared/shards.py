@@ -104,7 +104,7 @@ def run_shards(
     say: Callable[[str], None],
     noun: str = "rows",
     engine: Engine | None = None,
-    each: Callable[[pd.DataFrame], None] = lambda _: None,
+    each: Callable[[pd.DataFrame], None] | None = None,
 ) -> ShardsDone:
     """Do `job` to all keys, `shard_keys` at a time, and write its rows in their order to `output`.
 
@@ -141,12 +141,15 @@ def run_shards(
     return ShardsDone(rows, resumed, time.monotonic() - started, computing)
 
 
-def _joined(paths: Sequence[Path], output: Path, each: Callable[[pd.DataFrame], None]) -> int:
+def _joined(
+    paths: Sequence[Path], output: Path, each: Callable[[pd.DataFrame], None] | None
+) -> int:
     """Write the shards as one table; its rows. Parquet is copied shard by shard, so that memory
     holds one of them; the text formats go through one table."""
     if format_of(output)[0] != "parquet":
         whole = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
-        each(whole)
+        if each is not None:
+            each(whole)
         write_table(whole, output)
         return len(whole)
     rows = 0
@@ -162,7 +165,8 @@ def _joined(paths: Sequence[Path], output: Path, each: Callable[[pd.DataFrame], 
             for path in paths:
                 table = parquet.read_table(path).cast(schema)
                 writer.write_table(table)
-                each(table.to_pandas())
+                if each is not None:
+                    each(table.to_pandas())
                 rows += len(table)
     except OSError as error:
         raise DataError(f"{output}: cannot be written: {error.strerror or error}") from None

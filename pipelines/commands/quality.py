@@ -46,6 +46,7 @@ class Bench(StrEnum):
     RECOMMENDER = "recommender"
     EXPLAIN = "explain"
     FORECAST = "forecast"
+    DISTRIBUTED = "distributed"
 
 
 DatasetsOption = Annotated[
@@ -90,7 +91,9 @@ def evaluate(
 def benchmark(
     what: Annotated[
         Bench,
-        typer.Argument(metavar="WHAT", help="core, chatbot, news, recommender, explain, forecast."),
+        typer.Argument(
+            metavar="WHAT", help="core, chatbot, news, recommender, explain, forecast, distributed."
+        ),
     ],
     datasets: DatasetsOption = None,
     items: Annotated[
@@ -118,6 +121,13 @@ def benchmark(
         )
         if as_json:
             print_json([asdict(row) for row in measured_runs])
+        return
+    if what is Bench.DISTRIBUTED:
+        from pipelines.benchmark_distributed import benchmark_distributed
+
+        result = benchmark_distributed(home=open_home(home), say=speaker(as_json))
+        if as_json:
+            print_json(asdict(result))
         return
     from pipelines.benchmark import run_benchmark
 

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +53,11 @@ def test_all_rows_are_written_in_order_whatever_a_shard_holds(
 ) -> None:
     output = tmp_path / name
     done = run_shards(Lengths(), KEYS, plan={}, output=output, shard_keys=shard_keys, say=silent)
-    readers = {"out.parquet": pd.read_parquet, "out.csv": pd.read_csv, "out.jsonl.gz": _json_lines}
+    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
+        "out.parquet": pd.read_parquet,
+        "out.csv": pd.read_csv,
+        "out.jsonl.gz": _json_lines,
+    }
     found = readers[name](output)
     assert found["key"].tolist() == KEYS
     assert found["letters"].tolist() == [len(key) for key in KEYS]
@@ -110,7 +114,7 @@ def test_shards_of_another_plan_are_not_used(tmp_path: Path, changed: str) -> No
     class Breaks(Lengths):
         def open(self) -> Work:
             whole = super().open()
-            return lambda keys: interrupted("") if keys[0] == "key 50" else whole(keys)  # type: ignore[func-returns-value, return-value]
+            return lambda keys: interrupted("") if keys[0] == "key 50" else whole(keys)  # type: ignore[return-value]
 
     with pytest.raises(KeyboardInterrupt):
         run_shards(Breaks(), KEYS, plan={"model": 1}, output=output, shard_keys=10, say=silent)
