@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from shared.evaluation.intervals import bootstrap, mean_of
 from shared.evaluation.metrics import auroc, calibration_error, fpr_at_tpr, macro_f1, one_hot
-from shared.inference.batches import unit_length
+from shared.inference.remembered import RememberingEmbedder
 from shared.inference.runtime import Embedder
 from shared.tables import Column, Table, read_table
 from shared.training.examples import Examples, folds, from_table
@@ -114,9 +114,9 @@ def _twitter(
         if not _present([path], say):
             continue
         examples = from_table(_table(path), "single")
-        features = encoder.features(examples.texts)
-        cached = _Cached(encoder, dict(zip(examples.texts, features, strict=True)))
-        outcomes = [_cross_validated(examples, cached, seed) for seed in seeds]
+        remembering = RememberingEmbedder(encoder)
+        remembering.features(examples.texts)  # before any clock runs
+        outcomes = [_cross_validated(examples, remembering, seed) for seed in seeds]
         yield from _rows(f"{name}, 5 folds", examples, examples.names, outcomes)
 
 
@@ -212,21 +212,6 @@ def _figures(
         )
     for metric, interval in found.items():
         yield metric, (interval.value, interval.low, interval.high)
-
-
-class _Cached:
-    """An embedder that has seen these texts already."""
-
-    def __init__(self, encoder: Embedder, known: dict[str, Floats]) -> None:
-        self.dim, self.fingerprint = encoder.dim, encoder.fingerprint
-        self._known = known
-
-    def encode(self, texts: Sequence[str], *, normalised: bool = True) -> Floats:
-        vectors = self.features(texts)[:, : self.dim]
-        return unit_length(vectors) if normalised else vectors
-
-    def features(self, texts: Sequence[str]) -> Floats:
-        return np.stack([self._known[text] for text in texts])
 
 
 def _table(path: Path) -> Table:

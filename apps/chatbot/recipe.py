@@ -29,6 +29,7 @@ from shared.evaluation.outcomes import save_outcomes
 from shared.evaluation.report import Report
 from shared.inference.classifier import FusedClassifier
 from shared.inference.model_encoders import ENCODER_FOLDER, open_base_encoder
+from shared.inference.remembered import RememberingEmbedder
 from shared.inference.runtime import Embedder
 from shared.intake import take_in
 from shared.pretrained import PretrainedEncoder, resolve
@@ -107,8 +108,10 @@ class ChatbotRecipe:
         refused = self._out_of_scope(home, say)
         learn_oos, judge_oos = refused[::2], refused[1::2]
         base = resolve(options.base, cache=home.cache)
-        embedder = open_base_encoder(
-            base, cache=home.cache, threads=options.threads, device=options.device
+        embedder = RememberingEmbedder(
+            open_base_encoder(
+                base, cache=home.cache, threads=options.threads, device=options.device
+            )
         )
         head = HeadData(HEAD, train, learn_oos)
         learned = learn(

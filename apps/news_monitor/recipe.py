@@ -25,6 +25,7 @@ from shared.evaluation.outcomes import save_outcomes
 from shared.evaluation.report import Report
 from shared.inference.classifier import FusedClassifier
 from shared.inference.model_encoders import ENCODER_FOLDER, open_base_encoder
+from shared.inference.remembered import RememberingEmbedder
 from shared.inference.runtime import Embedder
 from shared.pretrained import PretrainedEncoder, resolve
 from shared.settings import Home
@@ -95,8 +96,10 @@ class NewsRecipe:
             for name, whole in wholes.items()
         }
         base = resolve(options.base, cache=home.cache)
-        embedder = open_base_encoder(
-            base, cache=home.cache, threads=options.threads, device=options.device
+        embedder = RememberingEmbedder(
+            open_base_encoder(
+                base, cache=home.cache, threads=options.threads, device=options.device
+            )
         )
         folder.mkdir(parents=True, exist_ok=True)
         learned = learn(
