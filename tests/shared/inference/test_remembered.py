@@ -1,8 +1,10 @@
 """What was computed once is given again, and is what the embedder behind would give."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shared.inference.remembered import RememberingEmbedder
 from shared.inference.runtime import load_embedder
@@ -16,10 +18,10 @@ class Counted:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def encode(self, texts: list[str], *, normalised: bool = True) -> np.ndarray:
+    def encode(self, texts: Sequence[str], *, normalised: bool = True) -> NDArray[np.float32]:
         raise AssertionError("the features hold the vectors")
 
-    def features(self, texts: list[str]) -> np.ndarray:
+    def features(self, texts: Sequence[str]) -> NDArray[np.float32]:
         self.asked += texts
         return np.array([[len(t), 1, 2, 3] for t in texts], dtype=np.float32).reshape(-1, 4)
 
