@@ -5,7 +5,7 @@ differentiate exactly the vectors that the classifier reads.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,13 +107,12 @@ def _ways(encoder: Encoder) -> Iterator[tuple[str, Way]]:
 
     def occluded(classifier: FusedClassifier, one: Segmented, target: int, seed: int) -> Parts:
         worth = neural_worth(classifier, one, contrast_of(classifier, one.text, target))
-        parts = occlusion(worth, len(one.units))
-        return exact(classifier, one, target, seed) + np.sum(list(parts.values()), axis=0)
+        return _summed(exact(classifier, one, target, seed), occlusion(worth, len(one.units)))
 
     def shared(classifier: FusedClassifier, one: Segmented, target: int, seed: int) -> Parts:
         worth = neural_worth(classifier, one, contrast_of(classifier, one.text, target))
-        parts = shapley(worth, len(one.units), seed=seed)
-        return exact(classifier, one, target, seed) + np.sum(list(parts.values()), axis=0)
+        neural = shapley(worth, len(one.units), seed=seed)
+        return _summed(exact(classifier, one, target, seed), neural)
 
     def gradients(classifier: FusedClassifier, one: Segmented, target: int, seed: int) -> Parts:
         head = dense_head(classifier, contrast_of(classifier, one.text, target))
@@ -123,6 +122,11 @@ def _ways(encoder: Encoder) -> Iterator[tuple[str, Way]]:
     yield "with integrated gradients", gradients
     yield "with occlusion", occluded
     yield "with Shapley values", shared
+
+
+def _summed(exact: Parts, neural: Mapping[str, Parts]) -> Parts:
+    total: Parts = np.sum([exact, *neural.values()], axis=0)
+    return total
 
 
 def _truth(way: str, got: list[Areas], random: list[Areas], milliseconds: float) -> Truth:
