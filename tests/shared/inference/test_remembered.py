@@ -19,7 +19,7 @@ class Counted:
         self.asked: list[str] = []
 
     def encode(self, texts: Sequence[str], *, normalised: bool = True) -> NDArray[np.float32]:
-        raise AssertionError("the features hold the vectors")
+        raise AssertionError(f"{texts}, {normalised}: the features hold the vectors")
 
     def features(self, texts: Sequence[str]) -> NDArray[np.float32]:
         self.asked += texts
