@@ -1,12 +1,33 @@
-"""`triptych data …`: public sets to train and measure on."""
+"""`triptych data …`: public sets to train and measure on, and whether more rows would pay."""
 
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipelines.options import HomeOption, JsonOption, open_home, print_json
+from pipelines.options import (
+    HomeOption,
+    JsonOption,
+    LabelColumn,
+    SeedOption,
+    TextColumn,
+    ThreadsOption,
+    mapping_of,
+    open_home,
+    print_json,
+    speaker,
+    use_threads,
+)
 
 app = typer.Typer(no_args_is_help=True)
+
+
+class Labelled(StrEnum):
+    """Applications that learn from labelled texts."""
+
+    CHATBOT = "chatbot"
+    NEWS = "news"
 
 
 @app.command("list")
@@ -35,3 +56,44 @@ def fetch(
 
     got = fetch_set(name, open_home(home).datasets, say=typer.echo, mirror=mirror)
     typer.echo(f"{name}: {got.folder} ({got.rows} rows, {got.licence})")
+
+
+@app.command("curve")
+def curve(
+    app_name: Annotated[Labelled, typer.Argument(metavar="APP", help="chatbot or news.")],
+    examples: Annotated[
+        Path, typer.Option("--examples", metavar="FILE", help="`text,label`, as `train` takes it.")
+    ],
+    repeats: Annotated[
+        int, typer.Option("--repeats", min=2, help="Trainings of each size, with other rows.")
+    ] = 3,
+    base: Annotated[
+        str, typer.Option("--base", metavar="MODEL", help="Base encoder, as `train` takes it.")
+    ] = "minilm",
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    home: HomeOption = None,
+    seed: SeedOption = 13,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Learning curve: train on 10 to 100 % of the rows, say what two and four times would bring."""
+    use_threads(threads)
+    from dataclasses import asdict
+
+    from pipelines.learning_curve import curve_of
+
+    found = curve_of(
+        app_name.value, examples, mapping_of(text=text_column, label=label_column),
+        open_home(home), base=base, repeats=repeats, seed=seed, threads=threads,
+        say=speaker(as_json),
+    )  # fmt: skip
+    if as_json:
+        print_json({**asdict(found), "words": found.words})
+        return
+    for point in found.points:
+        kind = "measured" if point.measured else "foreseen"
+        typer.echo(
+            f"{point.n:>9,} rows  {point.accuracy:.3f}  ({point.low:.3f}-{point.high:.3f})  {kind}"
+        )
+    typer.echo(found.words)

@@ -17,8 +17,8 @@ CONTRACT = {
     "train chatbot", "train news", "train recommender", "predict chatbot", "predict news",
     "chatbot ask", "news run", "news once", "news replay", "news test-mail",
     "models list", "models show", "models promote", "models compare", "models rollback",
-    "models export", "models fetch", "data list", "data fetch", "search chatbot", "search news",
-    "runs list", "runs show",
+    "models export", "models fetch", "data list", "data fetch", "data curve",
+    "search chatbot", "search news", "runs list", "runs show",
 }  # fmt: skip
 
 
