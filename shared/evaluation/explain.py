@@ -14,6 +14,7 @@ Source: Shapley 1953; Štrumbelj and Kononenko 2014, algorithm 1, with antitheti
 (Mitchell et al. 2022).
 """
 
+import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -35,6 +36,7 @@ Method = Literal["occlusion", "shapley"]
 MOST_UNITS = 64  # more than a short text has; what comes after them gets no part
 PERMUTATIONS = 8
 GRAMS_LISTED = 10
+SIGNS = string.punctuation + "。，；：！？、“”‘’（）…"
 WORDS: Literal["words"] = "words"
 CHARACTERS: Literal["characters"] = "characters"
 
@@ -76,9 +78,14 @@ class Explanation:
     scorers: Mapping[str, float]
 
     def strongest(self, most: int = 3) -> tuple[str, ...]:
-        """The words that speak for the label, the strongest first."""
-        ranked = sorted(self.words, key=lambda word: -word.total)
-        return tuple(word.unit.text for word in ranked[:most] if word.total > 0)
+        """The words that speak for the label, the strongest first, without signs around them;
+        none without a letter, and none with less than a quarter of the strongest one's part."""
+        spoken = [word for word in self.words if any(c.isalpha() for c in word.unit.text)]
+        ranked = sorted(spoken, key=lambda word: -word.total)[:most]
+        least = max(ranked[0].total, 0.0) / 4 if ranked else 0.0
+        return tuple(
+            word.unit.text.strip(SIGNS) for word in ranked if word.total > 0 and word.total >= least
+        )
 
 
 def explain(

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from shared.errors import DataError
 from shared.evaluation.explain import (
+    Explanation,
+    WordPart,
     contrast_of,
     explain,
     lexical_terms,
@@ -129,3 +131,13 @@ def test_a_worth_asked_twice_for_one_coalition_answers_twice(made: MakeClassifie
 def test_an_unknown_label_is_refused_with_those_there_are(made: MakeClassifier) -> None:
     with pytest.raises(DataError, match=r"^label 'w' is not known .*: expected one of x, y, z$"):
         explain(made(), TEXT, label="w")
+
+
+def test_the_strongest_words_are_bare_and_weigh_something() -> None:
+    text = "crash: 50010 deepens & spreads today"
+    parts = (2.0, 1.9, 1.0, 0.9, 0.4, -3.0)
+    units = segment(text).units
+    words = tuple(WordPart(unit, {"dense": part}) for unit, part in zip(units, parts, strict=True))
+    assert Explanation(text, "x", 0.9, words, (), {}).strongest() == ("crash", "deepens")
+    none = tuple(WordPart(unit, {"dense": -1.0}) for unit in units)
+    assert Explanation(text, "x", 0.9, none, (), {}).strongest() == ()
