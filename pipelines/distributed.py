@@ -13,6 +13,7 @@ and Ray.
 
 import logging
 import os
+import socket
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from shared.shards import Finished, Job, Shard, Work
 
 # How often a shard may cost its worker the life before it is given up.
 TRIES = 3
+CONNECT_SECONDS = 5.0
 KEPT = "what is finished is kept, and the same command goes on from there"
 
 
@@ -75,6 +77,7 @@ class RayEngine:
                     **quiet,
                 )
             else:
+                _answers(self.address)
                 self._ray.init(address=self.address, **quiet)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             line = " ".join(str(error).split())
@@ -155,6 +158,13 @@ class RayEngine:
 
 class _WorkerDiedError(Exception):
     """Between two functions of the engine; nobody else sees it."""
+
+
+def _answers(address: str) -> None:
+    """Raises OSError where nobody listens at HOST:PORT; Ray would ask for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
 
 
 class _Worker:

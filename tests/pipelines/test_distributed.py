@@ -45,6 +45,17 @@ def cluster() -> Iterator[Any]:
     ray.shutdown()
 
 
+def test_an_address_where_nobody_listens_is_one_line_at_once() -> None:
+    pytest.importorskip("ray", reason="the extra `distributed` is not installed")
+    engine = RayEngine(address="127.0.0.1:1")
+    with pytest.raises(ServiceError) as caught:
+        list(engine.compute(Traced(Path()), [Shard(0, 0, ("a",))]))
+    assert str(caught.value) == (
+        "--engine ray: no Ray cluster 127.0.0.1:1: [Errno 111] Connection refused; start one with "
+        "`ray start --head` and name its HOST:PORT with --address, or leave --address out"
+    )
+
+
 @dataclass(frozen=True)
 class Traced:
     """Lengths of keys. Notes in `folder` each process that opens it and each shard begun.
