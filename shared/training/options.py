@@ -7,11 +7,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
+from shared.device import Device
 from shared.errors import SettingsError
 
 ClassWeights = Literal["none", "sqrt", "balanced"]
 Metric = Literal["macro_f1", "accuracy"]
-Device = Literal["auto", "cpu", "cuda", "mps"]
 Tracking = Literal["none", "tensorboard", "mlflow", "wandb"]
 
 

@@ -111,6 +111,9 @@ def training_arguments(
         "optim": "adamw_torch_fused",
     }
     made: Arguments = kind(**(settings | more))
+    if machine.device.type == "cuda":
+        # Else the library would give each of several GPUs a batch of its own, which is another run.
+        made._n_gpu = min(made.n_gpu, 1)
     return made
 
 
