@@ -1,11 +1,10 @@
 """`triptych data curve`: would more labelled rows pay? Before anybody labels them."""
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from shared.inference.model_encoders import open_base_encoder
-from shared.inference.vector_cache import CachedEmbedder
+from shared.inference.remembered import RememberingEmbedder
 from shared.pretrained import resolve
 from shared.settings import Home
 from shared.training.examples import Examples
@@ -35,19 +34,16 @@ def curve_of(
     examples = _examples(app, path, mapping, home, say)
     encoder = resolve(base, cache=home.cache)
     embedder = open_base_encoder(encoder, cache=home.cache, threads=threads)
-    with tempfile.TemporaryDirectory() as folder:
-        # The same rows are encoded in every part and repeat.
-        remembering = CachedEmbedder(embedder, Path(folder) / "vectors.db")
-        measured = measure_curve(
-            examples, embedder=remembering, shares=shares, repeats=repeats, seed=seed,
-            threads=threads or 2, say=say,
-        )  # fmt: skip
+    measured = measure_curve(
+        examples, embedder=RememberingEmbedder(embedder), shares=shares, repeats=repeats,
+        seed=seed, threads=threads or 2, say=say,
+    )  # fmt: skip
     return fit_curve(measured, seed=seed)
 
 
 def _examples(app: str, path: Path, mapping: Mapping[str, str], home: Home, say: Say) -> Examples:
     if app == "chatbot":
-        from apps.chatbot.recipe import read_questions
+        from apps.chatbot.questions import read_questions
 
         return read_questions(path, mapping, home, say).examples()
     from apps.news_monitor.examples import (

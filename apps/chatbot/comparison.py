@@ -5,7 +5,7 @@ from pathlib import Path
 
 from apps.chatbot.bot import Bot, Reply
 from apps.chatbot.judgement import outcomes_of
-from apps.chatbot.recipe import questions_for
+from apps.chatbot.questions import questions_for
 from shared.evaluation.leakage import seen_by_either
 from shared.evaluation.outcomes import Case, Contest
 from shared.settings import Home

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.chatbot.answers import AnswerBook, book_of_pairs, names_of, read_answers
+from apps.chatbot.answers import AnswerBook, read_answers
 from apps.chatbot.bot import (
     ANSWERS_FILE,
     BOT_FILE,
@@ -20,8 +20,8 @@ from apps.chatbot.bot import (
 from apps.chatbot.judgement import judge, outcomes_of
 from apps.chatbot.matching import AnswerMatcher
 from apps.chatbot.precedents import Precedents
+from apps.chatbot.questions import Questions, joined, present, questions_for, read_all
 from apps.chatbot.settings import ChatbotSettings
-from shared.errors import DataError
 from shared.evaluation.calibration import fit_platt
 from shared.evaluation.leakage import UNKNOWN, TrainingRows
 from shared.evaluation.model_card import Purpose
@@ -34,8 +34,8 @@ from shared.inference.runtime import Embedder
 from shared.intake import take_in
 from shared.pretrained import PretrainedEncoder, resolve
 from shared.settings import Home
-from shared.tables import Column, sniff_columns
-from shared.training.examples import Examples, from_rows, split
+from shared.tables import Column
+from shared.training.examples import Examples, split
 from shared.training.learning import HeadData, learn, refit
 from shared.training.options import TrainOptions
 
@@ -56,18 +56,6 @@ PURPOSE = Purpose(
     ),
 )
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Questions:
-    """Examples of a bot, and the answers that came with them (question/answer tables)."""
-
-    texts: tuple[str, ...]
-    labels: tuple[str, ...]
-    answers: AnswerBook
-
-    def examples(self) -> Examples:
-        return from_rows(self.texts, [(label,) for label in self.labels], "single")
 
 
 @dataclass(frozen=True)
@@ -102,8 +90,8 @@ class ChatbotRecipe:
         Raises:
             DataError: the tables. ModelError: the base encoder.
         """
-        questions = _read_all(self.examples, self.mapping, home, say)
-        book = _joined(questions.answers, self._answer_file())
+        questions = read_all(self.examples, self.mapping, home, say)
+        book = joined(questions.answers, self._answer_file())
         train, held, cut = self._parts(questions, options, home, say)
         refused = self._out_of_scope(home, say)
         learn_oos, judge_oos = refused[::2], refused[1::2]
@@ -122,8 +110,8 @@ class ChatbotRecipe:
             folder=folder / ENCODER_FOLDER,
             say=say,
         )
-        config = self._config(base, learned.classifier(HEAD))
-        bot = _assemble(config, learned.classifier(HEAD), book, train, embedder)
+        classifier = learned.classifier(HEAD)
+        bot = _assemble(self._config(base, classifier), classifier, book, train, embedder)
         rivals = {"fusion without fine-tuning": learned.frozen[HEAD].classifier}
         report = judge(
             bot,
@@ -141,10 +129,7 @@ class ChatbotRecipe:
         if cut and learned.encoder is None:
             # The report is written; the rows it was written on may now teach too.
             taught = questions.examples()
-            again = HeadData(HEAD, taught, refused)
-            classifier = refit(again, embedder=embedder, options=options).classifier
-            config = self._config(base, classifier)
-            bot = _assemble(config, classifier, book, taught, embedder)
+            bot = self._again(HeadData(HEAD, taught, refused), base, book, embedder, options)
             note = "The released model was then fitted again on all rows, the held-out ones too."
             report = replace(report, notes=(*report.notes, note))
         _write(bot, folder, keep_encoder=learned.encoder is not None)
@@ -152,9 +137,22 @@ class ChatbotRecipe:
         save_outcomes(outcomes, folder)
         return report
 
+    def _again(
+        self,
+        head: HeadData,
+        base: PretrainedEncoder,
+        book: AnswerBook,
+        embedder: Embedder,
+        options: TrainOptions,
+    ) -> Bot:
+        """A bot without fine-tuning on these rows."""
+        classifier = refit(head, embedder=embedder, options=options).classifier
+        config = self._config(base, classifier)
+        return _assemble(config, classifier, book, head.examples, embedder)
+
     def heads(self, options: TrainOptions, *, home: Home, say: Say) -> tuple[HeadData, ...]:
         """What a search over recipes may see: the rows that teach, none that the report is on."""
-        questions = _read_all(self.examples, self.mapping, home, say)
+        questions = read_all(self.examples, self.mapping, home, say)
         train, _, _ = self._parts(questions, options, home, say)
         return (HeadData(HEAD, train),)
 
@@ -169,7 +167,7 @@ class ChatbotRecipe:
         if not self.validation:
             parts = split(everything, fraction=HELD_OUT_SHARE, seed=options.seed)
             return parts.train, parts.validation, True
-        held = _read_all(self.validation, self.mapping, home, say, like=questions)
+        held = read_all(self.validation, self.mapping, home, say, like=questions)
         return everything, held.examples(), False
 
     def _out_of_scope(self, home: Home, say: Say) -> tuple[str, ...]:
@@ -178,7 +176,7 @@ class ChatbotRecipe:
         table = take_in(
             self.out_of_scope,
             [Column("text")],
-            mapping=_present(self.mapping, ("text",)),
+            mapping=present(self.mapping, ("text",)),
             rejects=home.reports / "rejects",
             say=say,
         )
@@ -203,69 +201,6 @@ class ChatbotRecipe:
         )
 
 
-def _read_all(
-    paths: Sequence[Path],
-    mapping: Mapping[str, str],
-    home: Home,
-    say: Say,
-    *,
-    like: Questions | None = None,
-) -> Questions:
-    """Several tables as one; they are all `text,label` or all `question,answer`."""
-    first, *rest = (read_questions(path, mapping, home, say, like=like) for path in paths)
-    for path, more in zip(paths[1:], rest, strict=True):
-        if bool(more.answers.answers) != bool(first.answers.answers):
-            raise DataError(
-                f"{path} and {paths[0]}: one has text,label and the other question,answer; "
-                "train on tables of one kind"
-            )
-        first = Questions(
-            (*first.texts, *more.texts),
-            (*first.labels, *more.labels),
-            _joined(first.answers, more.answers),
-        )
-    return first
-
-
-def read_questions(
-    path: Path,
-    mapping: Mapping[str, str],
-    home: Home,
-    say: Say,
-    *,
-    like: Questions | None = None,
-) -> Questions:
-    """A table of `text,label`, or of `question,answer`, whichever columns it has.
-
-    like: training questions whose answers give the labels of a question/answer table.
-    """
-    present = set(sniff_columns(path))
-    rejects = home.reports / "rejects"
-    question, answer = mapping.get("question", "question"), mapping.get("answer", "answer")
-    if {question, answer} <= present:
-        table = take_in(
-            path,
-            [Column("question"), Column("answer")],
-            mapping=_present(mapping, ("question", "answer")),
-            rejects=rejects,
-            say=say,
-        )
-        texts = tuple(table.frame["question"])
-        given = tuple(text.strip() for text in table.frame["answer"])
-        known = _labels_of(like) if like else {}
-        labels = {**names_of(given), **known}
-        return Questions(texts, tuple(labels[a] for a in given), book_of_pairs(labels))
-    table = take_in(
-        path,
-        [Column("text"), Column("label")],
-        mapping=_present(mapping, ("text", "label")),
-        rejects=rejects,
-        say=say,
-    )
-    labels_given = tuple(label.strip() for label in table.frame["label"])
-    return Questions(tuple(table.frame["text"]), labels_given, AnswerBook())
-
-
 def evaluate(
     folder: Path, path: Path, mapping: Mapping[str, str], home: Home, *, say: Say
 ) -> Report:
@@ -288,49 +223,6 @@ def evaluate(
         notes=(UNKNOWN,) if taught is None else (),
         copies=None if taught is None else taught.copies(asked.texts),
     )
-
-
-def questions_for(
-    bot: Bot, path: Path, mapping: Mapping[str, str], home: Home, say: Say
-) -> Examples:
-    """The rows of a table in the labels of a bot, whose own answers name those of a
-    question/answer table.
-
-    Raises:
-        DataError: the table, or none of its labels is known to the model.
-    """
-    asked = read_questions(path, mapping, home, say)
-    if asked.answers.answers:
-        known = {answer.template(): answer.label for answer in bot.answers.answers}
-        texts = {answer.label: answer.template() for answer in asked.answers.answers}
-        asked = replace(
-            asked, labels=tuple(known.get(texts[label], label) for label in asked.labels)
-        )
-    if not set(asked.labels) & {*bot.classifier.labels, *bot.answers.by_label}:
-        raise DataError(
-            f"{path}: none of its labels ({', '.join(sorted(set(asked.labels))[:4])}, …) is known "
-            f"to this model ({', '.join(bot.classifier.labels[:4])}, …)"
-        )
-    return asked.examples()
-
-
-def _present(mapping: Mapping[str, str], ours: Sequence[str]) -> dict[str, str]:
-    return {name: mapping[name] for name in ours if name in mapping}
-
-
-def _labels_of(questions: Questions) -> dict[str, str]:
-    """answer text -> label."""
-    return {answer.template(): answer.label for answer in questions.answers.answers}
-
-
-def _joined(first: AnswerBook, second: AnswerBook) -> AnswerBook:
-    """Both books; an answer that stands in both is taken from the second, which is richer."""
-    said = {
-        text for answer in first.answers for several in answer.texts.values() for text in several
-    }
-    extra = [a for a in second.answers if a.template() not in said or a.label in first.by_label]
-    replaced = {answer.label for answer in extra}
-    return AnswerBook((*(a for a in first.answers if a.label not in replaced), *extra))
 
 
 def _assemble(

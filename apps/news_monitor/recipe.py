@@ -113,14 +113,13 @@ class NewsRecipe:
         held = {name: part.validation for name, part in parts.items()}
         train, unseen = parts[SENTIMENT].train, parts[SENTIMENT].validation
         labeller = _assemble(base, learned.chosen, train, unseen)
+        rivals = learned.frozen if learned.finetuned else {}
         report = judge_labels(
             labeller,
             held,
             title="News labels from " + ", ".join(p.name for p in (*self.sentiment, *self.topics)),
             data=", ".join(f"{len(part)} held-out rows for {name}" for name, part in held.items()),
-            rivals={n: fit.classifier for n, fit in learned.frozen.items()}
-            if learned.finetuned
-            else {},
+            rivals={name: fit.classifier for name, fit in rivals.items()},
             seed=options.seed,
             notes=(*learned.notes, *(n for fit in learned.chosen.values() for n in fit.notes)),
         )
@@ -133,9 +132,7 @@ class NewsRecipe:
             labeller = _assemble(base, fits, wholes[SENTIMENT], unseen)
             note = "The released model was then fitted again on all rows, the held-out ones too."
             report = replace(report, notes=(*report.notes, note))
-        _write(labeller, folder, keep_encoder=learned.encoder is not None)
-        for name, examples in taught.items():
-            TrainingRows.of(examples.texts).save(folder / name)
+        _write(labeller, folder, taught, keep_encoder=learned.encoder is not None)
         save_outcomes(outcomes, folder)
         return report
 
@@ -293,7 +290,10 @@ def negative_threshold(chances: NDArray[np.float64], negative: NDArray[np.bool_]
     return float(np.clip(limit, LOWEST_THRESHOLD, HIGHEST_THRESHOLD))
 
 
-def _write(labeller: Labeller, folder: Path, *, keep_encoder: bool) -> None:
+def _write(
+    labeller: Labeller, folder: Path, taught: Mapping[str, Examples], *, keep_encoder: bool
+) -> None:
+    """taught: the rows each head learned from, of which signatures are kept."""
     if not keep_encoder and (folder / ENCODER_FOLDER).exists():
         shutil.rmtree(folder / ENCODER_FOLDER)
     write_config(folder, labeller.config)
@@ -305,3 +305,5 @@ def _write(labeller: Labeller, folder: Path, *, keep_encoder: bool) -> None:
         if classifier is not None:
             (folder / name).mkdir()
             classifier.save(folder / name)
+    for name, examples in taught.items():
+        TrainingRows.of(examples.texts).save(folder / name)

@@ -108,16 +108,9 @@ class RecommenderRecipe:
         targets = judging_targets(held)
         lists = held_out_lists(held, texts.given, targets.users, options.threads)
         report = judged_report(
-            held,
-            targets,
-            lists,
-            texts.given,
-            texts.raw,
-            model=texts.encoder.name,
-            note=texts.note,
-            seed=options.seed,
-            rivals=self.rivals,
-        )
+            held, targets, lists, texts.given, texts.raw, model=texts.encoder.name,
+            note=texts.note, seed=options.seed, rivals=self.rivals,
+        )  # fmt: skip
         for line in report.notes[:1]:
             say(line)
         again = time.monotonic()
