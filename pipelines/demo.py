@@ -93,7 +93,7 @@ def run_demo(*, home: Home, seed: int, threads: int | None, say: Callable[[str],
     started = time.monotonic()
     say(
         "Three models are trained on invented sample data, measured and put to use: about six "
-        f"minutes on two cores.\nThey are kept in {home.root}"
+        f"minutes on two free cores.\nThey are kept in {home.root}"
     )
     options = TrainOptions(
         method="full", minutes=FINE_TUNING_MINUTES, seed=seed, threads=threads, base="minilm"
@@ -101,7 +101,7 @@ def run_demo(*, home: Home, seed: int, threads: int | None, say: Callable[[str],
     names = ("chatbot", "news", "recommender")
     trained = {name: _train(name, options, home, say) for name in names}
 
-    say("\nSix questions to the chatbot: what it decides (likeliest intent, its probability), says")
+    say("\nSix questions to the chatbot: its decision (likeliest intent, how sure), what it says")
     asked = _ask(trained["chatbot"], home, threads, say)
 
     say("\nThe news stream, replayed day by day: the alerts it would have mailed")
