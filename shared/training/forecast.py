@@ -193,8 +193,9 @@ def _tokens(batch: dict[str, Any]) -> int:
 
 
 def _texts(batch: dict[str, Any]) -> int:
-    """Texts of a batch, over all its columns."""
-    return sum(len(value) for name, value in batch.items() if name.endswith("input_ids"))
+    """Texts of a batch, over all its columns; rows where its columns are not token ids."""
+    ids = [len(value) for name, value in batch.items() if name.endswith("input_ids")]
+    return sum(ids) or max(len(value) for value in batch.values() if isinstance(value, Tensor))
 
 
 def _wait_for(device: torch.device) -> None:
