@@ -88,10 +88,10 @@ def _outcomes(classifier: FusedClassifier, part: Examples, name: str) -> Outcome
     hits = (given & due).sum(1)
     scores = np.where(involved > 0, 2 * hits / np.maximum(involved, 1), 1.0)
     if classifier.kind == "single":
-        confidence, right = chances.max(1), (given & due).any(1)
+        confidence, right = chances.max(1), np.asarray((given & due).any(1))
     else:
         confidence = np.where(chances >= 0.5, chances, 1 - chances)
-        right = (chances >= 0.5) == due
+        right = np.asarray((chances >= 0.5) == due)
     columns = np.asarray(classifier.labels)
     return text_outcomes(
         name,

@@ -95,7 +95,9 @@ class Verdict:
     @property
     def lines(self) -> tuple[str, ...]:
         """One for a failed check or one about the whole; the other parts are counted."""
-        told, small, fine = [], [], []
+        told: list[str] = []
+        small: list[str] = []
+        fine: list[str] = []
         for check in self.checks:
             if check.status == "failed" or not check.is_part:
                 told.append(f"{check.status:<9}  {check.name}: {check.reason}")

@@ -149,4 +149,5 @@ def _by_group(
     if groups is None:
         return differences, np.ones(len(differences))
     _, inverse = np.unique(np.asarray(groups), return_inverse=True)
-    return np.bincount(inverse, differences), np.bincount(inverse).astype(np.float64)
+    sums = np.bincount(inverse, weights=differences)
+    return np.asarray(sums, np.float64), np.bincount(inverse).astype(np.float64)

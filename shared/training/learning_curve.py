@@ -184,7 +184,7 @@ def _places(train: Examples, seed: int) -> Floats:
 def _right(decided: NDArray[np.bool_], labels: Sequence[str], test: Examples) -> NDArray[np.bool_]:
     """(t,) exact match; a row with a label that was not learned is wrong."""
     known = np.array([set(row) <= set(labels) for row in test.labels])
-    return correct(test.targets(labels), decided) & known
+    return np.asarray(correct(test.targets(labels), decided) & known)
 
 
 def _power_law(sizes: Floats, errors: Floats, tests: int) -> Floats:

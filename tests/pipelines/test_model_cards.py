@@ -1,5 +1,6 @@
 """Every published version of each application carries a card with the figures of its report."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def recommender(folder: Path) -> Recipe:
 
 @pytest.mark.parametrize("make", [chatbot, news, recommender])
 def test_a_published_version_has_a_card_with_its_figures(
-    make: "type[Recipe]", tiny_encoder: Path, tmp_path: Path
+    make: Callable[[Path], Recipe], tiny_encoder: Path, tmp_path: Path
 ) -> None:
     recipe = make(tmp_path)
     home = Home(tmp_path / "home")

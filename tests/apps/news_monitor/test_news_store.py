@@ -120,10 +120,12 @@ def test_an_interrupted_labelling_is_taken_up_again(
 
 
 class NoTopics:
-    name, fingerprint, topics = "plain@1", "plain-1", ()
+    name, fingerprint = "plain@1", "plain-1"
+    topics: tuple[str, ...] = ()
 
     def __init__(self, inner: LabelTexts) -> None:
         self.label = inner.label
+        self.words_for_negative = inner.words_for_negative
 
 
 def test_a_model_without_topics_counts_everything_as_one(

@@ -5,21 +5,20 @@ import pytest
 from numpy.typing import NDArray
 
 from shared.evaluation.gate import (
-    Case,
     GateLimits,
     Latency,
     Verdict,
     calibration_beyond_chance,
     judge,
 )
-from shared.evaluation.outcomes import Outcomes, Pair
+from shared.evaluation.outcomes import Case, Outcomes, Pair
 
 ROWS, LABELS = 1000, 20
 QUICK = Latency(1.0, 1.0)
 
 
 def outcomes(
-    scores: NDArray[np.float64],
+    scores: NDArray[np.float64] | NDArray[np.bool_],
     labels: NDArray[np.int64],
     confidence: NDArray[np.float64] | None = None,
 ) -> Outcomes:

@@ -14,7 +14,8 @@ def test_differences_of_one_size_give_the_exact_mcnemar_test() -> None:
     first = np.array([1] * 30 + [0] * 11 + [1] * 4 + [0] * 5, bool)
     second = np.array([1] * 30 + [1] * 11 + [0] * 4 + [0] * 5, bool)
     ours = loss_of(first, second)
-    assert (ours.n, ours.value) == (50, pytest.approx(7 / 50))
+    assert ours.n == 50
+    assert ours.value == pytest.approx(7 / 50)
     # Two-sided McNemar doubles the one-sided tail of a symmetric distribution.
     assert 2 * ours.p == pytest.approx(mcnemar(second, first).p)
 
