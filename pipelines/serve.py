@@ -18,6 +18,7 @@ from apps.news_monitor.labelling import Labeller
 from apps.recommender.recommender import Recommender
 from shared.device import Device
 from shared.errors import ModelNotFoundError, SettingsError, TriptychError
+from shared.inference.model_encoders import OpenEncoders
 from shared.registry import Registry
 from shared.settings import Home
 
@@ -85,10 +86,11 @@ def build_service(
         dependencies=[Depends(_guard(token))],
     )
     serving: dict[str, str] = {}
+    opened = OpenEncoders()
     openers: dict[str, Callable[[str], Any]] = {
-        "chatbot": lambda ref: _add_chatbot(service, ref, home, threads, device, clock),
+        "chatbot": lambda ref: _add_chatbot(service, ref, home, threads, device, clock, opened),
         "news": lambda ref: _add_news(
-            service, registry.resolve(ref, app="news"), home, threads, device
+            service, registry.resolve(ref, app="news"), home, threads, device, opened
         ),
         "recommender": lambda ref: _add_recommender(
             service, registry.resolve(ref, app="recommender"), home, threads, device
@@ -140,17 +142,23 @@ def _add_chatbot(
     threads: int | None,
     device: Device,
     clock: Callable[[], datetime],
+    opened: OpenEncoders,
 ) -> None:
     conversations = open_conversations(
-        reference, home=home, clock=clock, threads=threads, device=device
+        reference, home=home, clock=clock, threads=threads, device=device, opened=opened
     )
     service.include_router(chat_router(conversations.bot, conversations))
 
 
 def _add_news(
-    service: FastAPI, version: Any, home: Home, threads: int | None, device: Device
+    service: FastAPI,
+    version: Any,
+    home: Home,
+    threads: int | None,
+    device: Device,
+    opened: OpenEncoders,
 ) -> None:
-    labeller = Labeller.load(version.path, home=home, threads=threads, device=device)
+    labeller = Labeller.load(version.path, home=home, threads=threads, device=device, opened=opened)
 
     @service.post("/v1/news/label", tags=["news"])
     def label(headlines: Headlines) -> list[dict[str, Any]]:

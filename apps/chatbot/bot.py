@@ -19,7 +19,7 @@ from shared.device import Device
 from shared.errors import ModelError
 from shared.inference.batches import unit_length
 from shared.inference.classifier import FusedClassifier, Prediction
-from shared.inference.model_encoders import open_model_encoders
+from shared.inference.model_encoders import OpenEncoders, open_model_encoders
 from shared.inference.runtime import Embedder
 from shared.settings import Home
 from shared.text import detect_language, normalise
@@ -127,9 +127,15 @@ class Bot:
 
     @classmethod
     def load(
-        cls, folder: Path, *, home: Home, threads: int | None = None, device: Device = "auto"
+        cls,
+        folder: Path,
+        *,
+        home: Home,
+        threads: int | None = None,
+        device: Device = "auto",
+        opened: OpenEncoders | None = None,
     ) -> "Bot":
-        """Read a model folder.
+        """Read a model folder. opened: encoders that this process shares.
 
         Raises:
             ModelError: a file is missing or broken, or the base encoder is not the one of training.
@@ -137,7 +143,7 @@ class Bot:
         """
         config = read_config(folder)
         encoders = open_model_encoders(
-            folder, config, cache=home.cache, threads=threads, device=device
+            folder, config, cache=home.cache, threads=threads, device=device, opened=opened
         )
         classifier = FusedClassifier.load(
             folder / CLASSIFIER_FOLDER, embedder=encoders.base, finetuned=encoders.finetuned

@@ -9,6 +9,7 @@ from apps.chatbot.conversation import Conversations, Limits
 from apps.chatbot.settings import ChatbotSettings
 from apps.chatbot.tables import MIGRATIONS, VERSION_TABLE
 from shared.device import Device
+from shared.inference.model_encoders import OpenEncoders
 from shared.registry import Registry
 from shared.settings import Home, database_url, load_section, settings_file
 from shared.storage import create_engine, upgrade
@@ -21,8 +22,10 @@ def open_conversations(
     clock: Callable[[], datetime],
     threads: int | None = None,
     device: Device = "auto",
+    opened: OpenEncoders | None = None,
 ) -> Conversations:
     """Load model `reference` and the conversations database, brought to its newest schema.
+    opened: encoders that this process shares.
 
     Raises:
         ModelError: no such model, or a broken one. ServiceError: the database does not answer.
@@ -35,7 +38,7 @@ def open_conversations(
     engine = create_engine(database_url(home, os.environ))
     upgrade(engine, MIGRATIONS, VERSION_TABLE)
     return Conversations(
-        Bot.load(version.path, home=home, threads=threads, device=device),
+        Bot.load(version.path, home=home, threads=threads, device=device, opened=opened),
         engine,
         model=f"{version.name}@{version.version}",
         limits=Limits(settings.max_clarifications, settings.max_refusals),

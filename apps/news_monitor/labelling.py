@@ -17,7 +17,7 @@ from shared.device import Device
 from shared.errors import ModelError
 from shared.evaluation.explain import explain
 from shared.inference.classifier import FusedClassifier
-from shared.inference.model_encoders import open_model_encoders
+from shared.inference.model_encoders import OpenEncoders, open_model_encoders
 from shared.inference.runtime import Embedder
 from shared.settings import Home
 from shared.text import normalise
@@ -90,16 +90,18 @@ class Labeller:
         home: Home,
         threads: int | None = None,
         device: Device = "auto",
+        opened: OpenEncoders | None = None,
         name: str = "",
     ) -> "Labeller":
-        """Read a model folder. name: as shown with alerts, such as news@3.
+        """Read a model folder. opened: encoders that this process shares. name: as shown with
+        alerts, such as news@3.
 
         Raises ModelError when a file is missing or broken, or the base encoder is another one;
         SettingsError when the device asked for is not there, or cannot serve this model.
         """
         config = read_config(folder)
         encoders = open_model_encoders(
-            folder, config, cache=home.cache, threads=threads, device=device
+            folder, config, cache=home.cache, threads=threads, device=device, opened=opened
         )
 
         def classifier(part: str) -> FusedClassifier:

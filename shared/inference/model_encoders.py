@@ -1,6 +1,8 @@
 """The encoders behind a model version: the base encoder, and the one fine-tuned from it if any."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -37,6 +39,19 @@ class ModelEncoders:
     finetuned: Embedder | None
 
 
+class OpenEncoders:
+    """The base encoders that this process has open: models trained on the same one share it."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[object, ...], Embedder] = {}
+
+    def get(self, key: tuple[object, ...], opened: Callable[[], Embedder]) -> Embedder:
+        """The embedder under `key`, opened now if it is not yet."""
+        if key not in self._open:
+            self._open[key] = opened()
+        return self._open[key]
+
+
 def open_base_encoder(
     base: PretrainedEncoder,
     *,
@@ -68,10 +83,12 @@ def open_model_encoders(
     cache: Path,
     threads: int | None = None,
     device: Device = "auto",
+    opened: OpenEncoders | None = None,
 ) -> ModelEncoders:
     """Open what the model version in `folder` was trained with, and nothing else.
 
-    cache: Home.cache, where base encoders and their int8 exports are kept.
+    cache: Home.cache, where base encoders and their int8 exports are kept. opened: where a process
+    with several models keeps its base encoders.
 
     Raises:
         ModelNotFoundError: an encoder is not on this machine. ModelError: the base encoder has
@@ -84,12 +101,16 @@ def open_model_encoders(
             f"{folder}: trained on {trained.base} with sha256 {trained.base_sha256[:12]}…, but "
             f"{base.path} has {base.sha256[:12]}…; train again or restore that encoder"
         )
-    embedder = open_base_encoder(
-        base,
-        cache=cache,
-        threads=threads,
-        fingerprint=trained.base_fingerprint,
-        device=device,
+    embedder = (opened or OpenEncoders()).get(
+        (base.path, trained.base_fingerprint, threads, device),
+        partial(
+            open_base_encoder,
+            base,
+            cache=cache,
+            threads=threads,
+            fingerprint=trained.base_fingerprint,
+            device=device,
+        ),
     )
     finetuned = None
     if trained.finetuned_fingerprint is not None:

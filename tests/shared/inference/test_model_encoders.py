@@ -11,6 +11,7 @@ import torch
 from shared.errors import ModelError, ModelNotFoundError
 from shared.inference.model_encoders import (
     ENCODER_FOLDER,
+    OpenEncoders,
     open_base_encoder,
     open_model_encoders,
 )
@@ -48,6 +49,21 @@ def finetuned(tiny_encoder: Path, tmp_path: Path) -> Path:
             weight.mul_(1.5)
     encoder.save(tmp_path / "model" / ENCODER_FOLDER)
     return tmp_path / "model"
+
+
+def test_models_of_one_process_share_the_base_encoder_and_nothing_else(
+    trained: Trained, finetuned: Path, tmp_path: Path
+) -> None:
+    opened = OpenEncoders()
+    own = float_fingerprint(read_encoder_folder(finetuned / ENCODER_FOLDER))
+    first = open_model_encoders(tmp_path, trained, cache=tmp_path, threads=1, opened=opened)
+    tuned = replace(trained, finetuned_fingerprint=own)
+    second = open_model_encoders(finetuned, tuned, cache=tmp_path, threads=1, opened=opened)
+    other = open_model_encoders(tmp_path, trained, cache=tmp_path, threads=2, opened=opened)
+    assert second.base is first.base
+    assert second.finetuned is not None
+    assert second.finetuned is not first.base
+    assert other.base is not first.base, "other threads, another encoder"
 
 
 def test_the_base_encoder_gives_the_vectors_of_training_also_where_int8_is_there(
