@@ -47,6 +47,7 @@ class Bench(StrEnum):
     EXPLAIN = "explain"
     FORECAST = "forecast"
     DISTRIBUTED = "distributed"
+    SERVING = "serving"
 
 
 DatasetsOption = Annotated[
@@ -92,7 +93,8 @@ def benchmark(
     what: Annotated[
         Bench,
         typer.Argument(
-            metavar="WHAT", help="core, chatbot, news, recommender, explain, forecast, distributed."
+            metavar="WHAT",
+            help="core, chatbot, news, recommender, explain, forecast, distributed, serving.",
         ),
     ],
     datasets: DatasetsOption = None,
@@ -128,6 +130,13 @@ def benchmark(
         result = benchmark_distributed(home=open_home(home), say=speaker(as_json))
         if as_json:
             print_json(asdict(result))
+        return
+    if what is Bench.SERVING:
+        from pipelines.benchmark_serving import benchmark_serving
+
+        served = benchmark_serving(datasets, home=open_home(home), say=speaker(as_json))
+        if as_json:
+            print_json(asdict(served))
         return
     from pipelines.benchmark import run_benchmark
 
