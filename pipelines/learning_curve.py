@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from pipelines.labelled_examples import read_labelled
 from shared.inference.model_encoders import open_base_encoder
 from shared.inference.remembered import RememberingEmbedder
 from shared.pretrained import resolve
 from shared.settings import Home
-from shared.training.examples import Examples
 from shared.training.learning_curve import SHARES, LearningCurve, fit_curve, measure_curve
 
 Say = Callable[[str], None]
@@ -31,7 +31,7 @@ def curve_of(
     app: "chatbot", or "news" with sentiments or topics.
     Raises: DataError: the table, or too few rows. ModelError: the base encoder.
     """
-    examples = _examples(app, path, mapping, home, say)
+    examples = read_labelled(app, path, mapping, home, say)
     encoder = resolve(base, cache=home.cache)
     embedder = open_base_encoder(encoder, cache=home.cache, threads=threads)
     measured = measure_curve(
@@ -39,22 +39,3 @@ def curve_of(
         seed=seed, threads=threads or 2, say=say,
     )  # fmt: skip
     return fit_curve(measured, seed=seed)
-
-
-def _examples(app: str, path: Path, mapping: Mapping[str, str], home: Home, say: Say) -> Examples:
-    if app == "chatbot":
-        from apps.chatbot.questions import read_questions
-
-        return read_questions(path, mapping, home, say).examples()
-    from apps.news_monitor.examples import (
-        SPELLINGS,
-        labelled_rows,
-        sentiment_examples,
-        topic_examples,
-    )
-
-    found = {label.casefold() for _, label in labelled_rows(path, mapping, home, say,
-                                                            empty_labels=True)}  # fmt: skip
-    if found <= set(SPELLINGS):
-        return sentiment_examples([path], mapping=mapping, spellings={}, home=home, say=say)
-    return topic_examples([path], mapping=mapping, home=home, say=say)

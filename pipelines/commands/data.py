@@ -1,4 +1,4 @@
-"""`triptych data …`: public sets to train and measure on, and whether more rows would pay."""
+"""`triptych data …`: public sets, wrong labels, and whether more rows would pay."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +21,7 @@ from pipelines.options import (
 )
 
 app = typer.Typer(no_args_is_help=True)
+SHOWN_SUSPECTS = 20  # on a screen; --output and --json have all
 
 
 class Labelled(StrEnum):
@@ -97,3 +98,47 @@ def curve(
             f"{point.n:>9,} rows  {point.accuracy:.3f}  ({point.low:.3f}-{point.high:.3f})  {kind}"
         )
     typer.echo(found.words)
+
+
+@app.command("labels")
+def labels(
+    app_name: Annotated[Labelled, typer.Argument(metavar="APP", help="chatbot or news.")],
+    examples: Annotated[
+        Path, typer.Option("--examples", metavar="FILE", help="`text,label`, as `train` takes it.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="Table of all suspects; their rows stay."),
+    ] = None,
+    base: Annotated[
+        str, typer.Option("--base", metavar="MODEL", help="Base encoder, as `train` takes it.")
+    ] = "minilm",
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    home: HomeOption = None,
+    seed: SeedOption = 13,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List labels that are probably wrong, the surest first. Nothing is changed or left out."""
+    use_threads(threads)
+    from dataclasses import asdict
+
+    from pipelines.label_errors import label_errors_of, suspects_table
+
+    found = label_errors_of(
+        app_name.value, examples, mapping_of(text=text_column, label=label_column),
+        open_home(home), base=base, seed=seed, threads=threads, say=speaker(as_json),
+    )  # fmt: skip
+    if output is not None:
+        from shared.tables import write_table
+
+        write_table(suspects_table(found), output)
+    if as_json:
+        print_json({**asdict(found), "words": found.words})
+        return
+    for suspect in found.suspects[:SHOWN_SUSPECTS]:
+        typer.echo(f"{suspect.margin:.2f}  {suspect.given} -> {suspect.suggested}: {suspect.text}")
+    typer.echo(found.words)
+    if output is not None:
+        typer.echo(f"Suspects: {output}")

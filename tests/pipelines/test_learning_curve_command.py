@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.learning_curve import _examples
+from pipelines.labelled_examples import read_labelled
 from shared.settings import Home
 
 TRIPTYCH = Path(sys.executable).with_name("triptych")
@@ -48,5 +48,5 @@ def test_news_tables_may_hold_sentiments_or_topics(
 ) -> None:
     table = tmp_path / "t.csv"
     table.write_text("text,label\n" + "".join(f"story {n},{x}\n" for n, x in enumerate(labels)))
-    examples = _examples("news", table, {}, Home(tmp_path), lambda _: None)
+    examples = read_labelled("news", table, {}, Home(tmp_path), lambda _: None)
     assert examples.names == names
