@@ -1,4 +1,4 @@
-"""`triptych data …`: public sets, wrong labels, and whether more rows would pay."""
+"""`triptych data …`: public sets, wrong labels, what to label next, whether it would pay."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,8 +8,11 @@ import typer
 
 from pipelines.options import (
     HomeOption,
+    InputOption,
     JsonOption,
     LabelColumn,
+    ModelOption,
+    OutputOption,
     SeedOption,
     TextColumn,
     ThreadsOption,
@@ -29,6 +32,20 @@ class Labelled(StrEnum):
 
     CHATBOT = "chatbot"
     NEWS = "news"
+
+
+class Head(StrEnum):
+    """What a news model says of a text."""
+
+    SENTIMENT = "sentiment"
+    TOPICS = "topics"
+
+
+class Doubt(StrEnum):
+    """See shared.training.active_learning.doubt."""
+
+    MARGIN = "margin"
+    ENTROPY = "entropy"
 
 
 @app.command("list")
@@ -142,3 +159,41 @@ def labels(
     typer.echo(found.words)
     if output is not None:
         typer.echo(f"Suspects: {output}")
+
+
+@app.command("next")
+def next_to_label(
+    app_name: Annotated[Labelled, typer.Argument(metavar="APP", help="chatbot or news.")],
+    model: ModelOption,
+    input_file: InputOption,
+    output: OutputOption,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Texts to label.")] = 50,
+    head: Annotated[
+        Head, typer.Option("--head", help="Of a news model: which labels are to be learned.")
+    ] = Head.SENTIMENT,
+    measure: Annotated[
+        Doubt, typer.Option("--measure", help="How the model's doubt is measured.")
+    ] = Doubt.MARGIN,
+    text_column: TextColumn = None,
+    home: HomeOption = None,
+    seed: SeedOption = 13,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Choose the texts whose labels would teach a model most: doubtful ones, no two of a kind.
+
+    Fill in the column `label` of the output and give the table to `train` as further examples.
+    """
+    use_threads(threads)
+    from pipelines.next_to_label import next_texts
+    from shared.tables import write_table
+
+    table = next_texts(
+        app_name.value, model, input_file, mapping_of(text=text_column), open_home(home),
+        count=count, head=head.value, measure=measure.value, seed=seed, threads=threads,
+    )  # fmt: skip
+    write_table(table, output)
+    if as_json:
+        print_json({"rows": len(table), "output": str(output)})
+        return
+    typer.echo(f"{len(table)} texts to label: {output}")

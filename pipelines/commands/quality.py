@@ -48,6 +48,7 @@ class Bench(StrEnum):
     FORECAST = "forecast"
     DISTRIBUTED = "distributed"
     SERVING = "serving"
+    ACTIVE = "active"
 
 
 DatasetsOption = Annotated[
@@ -94,7 +95,8 @@ def benchmark(
         Bench,
         typer.Argument(
             metavar="WHAT",
-            help="core, chatbot, news, recommender, explain, forecast, distributed, serving.",
+            help="core, chatbot, news, recommender, explain, forecast, distributed, serving or "
+            "active.",
         ),
     ],
     datasets: DatasetsOption = None,
@@ -138,6 +140,9 @@ def benchmark(
         if as_json:
             print_json(asdict(served))
         return
+    if what is Bench.ACTIVE:
+        benchmark_labels(datasets, open_home(home), seed, seeds, threads, as_json)
+        return
     from pipelines.benchmark import run_benchmark
 
     rows = run_benchmark(
@@ -162,3 +167,28 @@ def benchmark_explanations(home: "Home", seed: int, as_json: bool) -> None:
         say(line)
     if as_json:
         print_json([asdict(row) for row in truths])
+
+
+def benchmark_labels(
+    datasets: Path | None,
+    home: "Home",
+    seed: int,
+    seeds: int,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    from pipelines.benchmark_active import benchmark_active
+    from shared.inference.model_encoders import open_base_encoder
+    from shared.pretrained import resolve
+
+    rows = benchmark_active(
+        datasets or home.datasets,
+        lambda: open_base_encoder(
+            resolve("minilm", cache=home.cache), cache=home.cache, threads=threads
+        ),
+        range(seed, seed + seeds),
+        speaker(as_json),
+        threads=threads or 2,
+    )
+    if as_json:
+        print_json([asdict(row) for row in rows])

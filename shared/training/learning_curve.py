@@ -128,8 +128,8 @@ def measure_curve(
                 cut.train.take(part), embedder=embedder, kind=examples.kind,
                 seed=seed + repeat, threads=threads,
             )  # fmt: skip
-            hit = _right(fit.classifier.decide(fit.classifier.predict_proba(cut.validation.texts)),
-                         fit.classifier.labels, cut.validation)  # fmt: skip
+            decided = fit.classifier.decide(fit.classifier.predict_proba(cut.validation.texts))
+            hit = right_rows(decided, fit.classifier.labels, cut.validation)
             say(f"repeat {repeat + 1}: {size:,} rows, accuracy {hit.mean():.3f}")
             right.append(hit)
         found.append(Measured(np.array(list(rows)), np.array(right), cut.validation.groups))
@@ -181,7 +181,9 @@ def _places(train: Examples, seed: int) -> Floats:
     return place
 
 
-def _right(decided: NDArray[np.bool_], labels: Sequence[str], test: Examples) -> NDArray[np.bool_]:
+def right_rows(
+    decided: NDArray[np.bool_], labels: Sequence[str], test: Examples
+) -> NDArray[np.bool_]:
     """(t,) exact match; a row with a label that was not learned is wrong."""
     known = np.array([set(row) <= set(labels) for row in test.labels])
     return np.asarray(correct(test.targets(labels), decided) & known)
