@@ -36,7 +36,8 @@ class PretrainedEncoder:
     """A base encoder on this disk.
 
     name: as asked for. prefix: put before every text. sha256: of model.safetensors (of several
-    files: of the list of their hashes). licence: of the weights; "unknown" for a folder or hub id.
+    files: of the list of their hashes). licence: of the weights; of a folder or hub id what its
+    SOURCE_FILE says, else "unknown".
     """
 
     name: str
@@ -193,7 +194,7 @@ def _fetch_known(
         shutil.rmtree(downloads)
     if not (partial / DESCRIPTION_FILE).exists():
         write_text(partial / DESCRIPTION_FILE, json.dumps({"prefix": known.prefix}))
-    record = {"source": source, "licence": known.licence, "files": _hashes(partial)}
+    record = {"source": source, "licence": known.licence, "files": file_hashes(partial)}
     write_text(partial / SOURCE_FILE, json.dumps(record, indent=2))
     shutil.rmtree(place, ignore_errors=True)  # what lies there has no record of its files
     partial.rename(place)
@@ -246,7 +247,18 @@ def _from_folder(name: str, folder: Path) -> PretrainedEncoder:
     digest = digests[0]
     if len(digests) > 1:
         digest = hashlib.sha256("\n".join(digests).encode()).hexdigest()
-    return PretrainedEncoder(name, folder, _prefix(name, folder), digest, "unknown")
+    return PretrainedEncoder(name, folder, _prefix(name, folder), digest, _licence(folder))
+
+
+def _licence(folder: Path) -> str:
+    """What a folder that was made here says of the encoder it was made from."""
+    source = folder / SOURCE_FILE
+    if not source.is_file():
+        return "unknown"
+    try:
+        return str(json.loads(source.read_text(encoding="utf-8"))["licence"])
+    except (ValueError, KeyError, TypeError):
+        raise ModelError(f"{source}: not readable") from None
 
 
 def _prefix(name: str, folder: Path) -> str:
@@ -291,7 +303,8 @@ def _expect(digest: str, file: Path, what: str) -> None:
         )
 
 
-def _hashes(folder: Path) -> dict[str, str]:
+def file_hashes(folder: Path) -> dict[str, str]:
+    """Path in the folder -> sha256, of every file in it."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {file.relative_to(folder).as_posix(): _digest(file) for file in files}
 

@@ -30,6 +30,14 @@ class Method(StrEnum):
     PROMPT = "prompt"
 
 
+class PretrainingObjective(StrEnum):
+    """What is learned from texts without labels; both: words first, then sentences."""
+
+    MLM = "mlm"
+    CONTRASTIVE = "contrastive"
+    BOTH = "both"
+
+
 @dataclass(frozen=True)
 class TrainOptions:
     """One training run. None means: as the method's row in `methods.METHODS` says.

@@ -177,7 +177,8 @@ class EpochLines(TrainerCallback):  # type: ignore[misc]
         **_: Any,
     ) -> None:
         value = metrics[f"eval_{self.metric}"]
-        best = state.best_metric is None or value > state.best_metric
+        gain = 0.0 if state.best_metric is None else value - state.best_metric
+        best = state.best_metric is None or (gain if args.greater_is_better else -gain) > 0
         loss = self._losses.take()
         with tqdm.external_write_mode():
             self.say(

@@ -73,6 +73,20 @@ def test_a_folder_is_an_encoder(tmp_path: Path, tiny_encoder: Path) -> None:
     assert (found.prefix, found.licence) == ("", "unknown")
 
 
+def test_a_folder_keeps_the_licence_of_what_it_was_made_from(
+    tmp_path: Path, tiny_encoder: Path
+) -> None:
+    folder = tmp_path / "own"
+    shutil.copytree(tiny_encoder, folder)
+    source = folder / "triptych_source.json"
+    source.write_text(json.dumps({"licence": "MIT"}))
+    assert resolve(str(folder), cache=tmp_path).licence == "MIT"
+    source.write_text("{}")
+    with pytest.raises(ModelError) as caught:
+        resolve(str(folder), cache=tmp_path)
+    assert str(caught.value) == f"{source}: not readable"
+
+
 @pytest.mark.parametrize(
     ("file", "content", "prefix"),
     [
