@@ -17,6 +17,7 @@ from pipelines.commands import (
     house,
     models,
     news,
+    pretraining,
     quality,
     recommender,
     runs,
@@ -35,6 +36,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 house.register(app)
+app.command("pretrain")(pretraining.pretrain)
 app.add_typer(training.app, name="train", help="Train a model from your own data.")
 app.add_typer(bulk.predict, name="predict", help="Label a table with a released model.")
 app.command("embed")(bulk.embed)

@@ -49,6 +49,7 @@ class Bench(StrEnum):
     DISTRIBUTED = "distributed"
     SERVING = "serving"
     ACTIVE = "active"
+    PRETRAINING = "pretraining"
 
 
 DatasetsOption = Annotated[
@@ -95,8 +96,8 @@ def benchmark(
         Bench,
         typer.Argument(
             metavar="WHAT",
-            help="core, chatbot, news, recommender, explain, forecast, distributed, serving or "
-            "active.",
+            help="core, chatbot, news, recommender, explain, forecast, distributed, serving, "
+            "active or pretraining.",
         ),
     ],
     datasets: DatasetsOption = None,
@@ -142,6 +143,9 @@ def benchmark(
         return
     if what is Bench.ACTIVE:
         benchmark_labels(datasets, open_home(home), seed, seeds, threads, as_json)
+        return
+    if what is Bench.PRETRAINING:
+        benchmark_own_texts(datasets, open_home(home), seed, seeds, threads, as_json)
         return
     from pipelines.benchmark import run_benchmark
 
@@ -189,6 +193,28 @@ def benchmark_labels(
         range(seed, seed + seeds),
         speaker(as_json),
         threads=threads or 2,
+    )
+    if as_json:
+        print_json([asdict(row) for row in rows])
+
+
+def benchmark_own_texts(
+    datasets: Path | None,
+    home: "Home",
+    seed: int,
+    seeds: int,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    from pipelines.benchmark_pretraining import benchmark_pretraining
+    from shared.training.options import TrainOptions
+
+    rows = benchmark_pretraining(
+        datasets,
+        home=home,
+        options=TrainOptions(seed=seed, threads=threads),
+        seeds=tuple(range(seed, seed + seeds)),
+        say=speaker(as_json),
     )
     if as_json:
         print_json([asdict(row) for row in rows])

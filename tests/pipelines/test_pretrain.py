@@ -1,0 +1,142 @@
+"""`triptych pretrain` by the real command, and what its benchmark would measure."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.benchmark_core import BANKING
+from pipelines.benchmark_pretraining import (
+    FUSION,
+    LOGISTIC,
+    UNTOUCHED,
+    benchmark_pretraining,
+    drawn,
+)
+from shared.errors import DataError
+from shared.modeling.encoder import Encoder
+from shared.settings import Home
+from shared.training.examples import Examples
+from shared.training.options import PretrainingObjective, TrainOptions
+from shared.training.pretraining import MANIFEST
+
+TRIPTYCH = Path(sys.executable).with_name("triptych")
+WORDS = {"card": "lost order bank", "tea": "good cup red", "news": "shares profit fall"}
+FILLER = "the a my is was please help how will it when".split()
+
+
+def lines(rows: int, seed: int) -> list[str]:
+    rng = random.Random(seed)
+    made = []
+    for at in range(rows):
+        label = sorted(WORDS)[at % len(WORDS)]
+        words = [label, *rng.sample(WORDS[label].split(), 2), *rng.sample(FILLER, 5)]
+        rng.shuffle(words)
+        made.append(f"{' '.join(words)},{label}")
+    return made
+
+
+def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(TRIPTYCH), "pretrain", *arguments, "--threads", "1"],
+        env={**os.environ, "TRIPTYCH_HOME": str(home)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_command_reads_tables_and_writes_an_encoder(tiny_encoder: Path, tmp_path: Path) -> None:
+    (tmp_path / "chats.csv").write_text("satz,label\n" + "\n".join(lines(90, 1)) + "\n")
+    news = [json.dumps({"satz": line.split(",")[0], "n": 1}) for line in lines(60, 2)]
+    (tmp_path / "news.jsonl").write_text("\n".join([*news, '{"n": 2}', "{torn", '{"satz": " "}']))
+    done = run(
+        tmp_path / "home", "--texts", str(tmp_path / "chats.csv"),
+        "--texts", str(tmp_path / "news.jsonl"), "--text-column", "satz",
+        "--base", str(tiny_encoder), "--output", str(tmp_path / "own"), "--objective", "mlm",
+        "--epochs", "1", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    manifest = json.loads((tmp_path / "own" / MANIFEST).read_text())
+    assert told == {"output": str(tmp_path / "own"), **manifest}
+    assert told["data"]["read"] == 150
+    assert "news.jsonl: 3 of 63 rows rejected, see " in done.stderr
+    rejects = (tmp_path / "home" / "reports" / "rejects" / "news.rejects.csv").read_text()
+    assert [line.split(",")[0] for line in rejects.splitlines()[1:]] == ["61", "62", "63"]
+    (stage,) = told["stages"]
+    assert np.log(stage["after"]["perplexity"]) == pytest.approx(stage["after"]["masked_loss"])
+    assert Encoder.from_pretrained(tmp_path / "own").dim == 32
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (
+            "title,label\nx,y\n",
+            "no column 'text'; the file has: title, label (name the right one with --text-column)",
+        ),
+        ("text\none row\n", "1 texts, of which 1 are left without empty ones and near duplicates"),
+    ],
+)
+def test_tables_that_cannot_be_used_are_one_line(
+    tiny_encoder: Path, tmp_path: Path, content: str, complaint: str
+) -> None:
+    (tmp_path / "t.csv").write_text(content)
+    done = run(
+        tmp_path / "home", "--texts", str(tmp_path / "t.csv"), "--base", str(tiny_encoder),
+        "--output", str(tmp_path / "own"),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("triptych: ")
+    assert complaint in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "own").exists()
+
+
+def test_the_benchmark_measures_each_encoder_with_each_number_of_labels(
+    tiny_encoder: Path, tmp_path: Path
+) -> None:
+    for name, rows, seed in zip(BANKING, (150, 30), (3, 4), strict=True):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("text,label\n" + "\n".join(lines(rows, seed)) + "\n")
+    found = benchmark_pretraining(
+        tmp_path,
+        home=Home(tmp_path / "home"),
+        options=TrainOptions(base=str(tiny_encoder), epochs=1, threads=1, progress=False),
+        seeds=(1,),
+        say=lambda _: None,
+        objectives=(PretrainingObjective.CONTRASTIVE,),
+        shots=(5, None),
+    )
+    assert {(row.encoder, row.system, row.shots) for row in found} == {
+        (encoder, system, shots)
+        for encoder in (UNTOUCHED, "contrastive")
+        for system in (LOGISTIC, FUSION)
+        for shots in (5, None)
+    }
+    base = {(r.system, r.shots): r.accuracy for r in found if r.encoder == UNTOUCHED}
+    for row in found:
+        assert row.low <= row.accuracy <= row.high
+        assert row.gain == pytest.approx(row.accuracy - base[row.system, row.shots])
+
+
+def test_the_same_number_of_rows_of_each_label_is_drawn() -> None:
+    labels = ["a"] * 7 + ["b"] * 2 + ["c"] * 9
+    examples = Examples(
+        tuple(f"text {n}" for n in range(18)), tuple((x,) for x in labels), np.arange(18)
+    )
+    rows = drawn(examples, 3, seed=1)
+    assert [labels[row] for row in rows] == ["a"] * 3 + ["b"] * 2 + ["c"] * 3
+    assert drawn(examples, None, seed=1).tolist() == list(range(18))
+
+
+def test_a_missing_set_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is not there; fetch it with `triptych data fetch"):
+        benchmark_pretraining(
+            tmp_path, home=Home(tmp_path), options=TrainOptions(), seeds=(1,), say=lambda _: None
+        )
