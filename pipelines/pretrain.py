@@ -9,7 +9,7 @@ from shared.settings import Home
 from shared.tables import Column
 from shared.training.corpus import Corpus, corpus_of
 from shared.training.options import PretrainingObjective, TrainOptions
-from shared.training.pretraining import NEIGHBOURS, Pretrained, pretrain
+from shared.training.pretraining import NEIGHBOURS, Pretrained, check_free, pretrain
 from shared.training.pretraining_stage import Trained
 
 Say = Callable[[str], None]
@@ -32,6 +32,7 @@ def pretrain_on_tables(
     Raises: DataError: a table, too few texts, or `output` is there already.
         ModelError: the base encoder.
     """
+    check_free(output)  # before the tables are read, which may take minutes
     encoder = resolve(options.base, cache=home.cache)
     corpus = read_corpus(tables, mapping, seed=options.seed, home=home, say=say)
     say(corpus.line())

@@ -124,8 +124,7 @@ def pretrain(
         DataError: `folder` is there already, or the texts hold no words.
         SettingsError: under several processes. ModelError: an encoder that cannot learn this way.
     """
-    if folder.exists():
-        raise DataError(f"{folder}: is there already; name another folder, or remove it first")
+    check_free(folder)
     if processes.world_size() > 1:
         raise SettingsError(
             f"{processes.world_size()} processes: pretraining runs in one; leave out torchrun"
@@ -150,6 +149,12 @@ def pretrain(
     done = Pretrained(folder, encoder, objective, corpus, tuple(stages), kept, clock() - started)
     _publish(done, latest.path, options, work)
     return done
+
+
+def check_free(folder: Path) -> None:
+    """Raises DataError where something is in the place of the result."""
+    if folder.exists():
+        raise DataError(f"{folder}: is there already; name another folder, or remove it first")
 
 
 def _taught(stage: Stage, teacher: _Teacher) -> Trained:

@@ -18,12 +18,16 @@ from pipelines.benchmark_pretraining import (
     benchmark_pretraining,
     drawn,
 )
+from pipelines.pretrain import lines_of
 from shared.errors import DataError
 from shared.modeling.encoder import Encoder
+from shared.pretrained import PretrainedEncoder
 from shared.settings import Home
+from shared.training.corpus import Corpus
 from shared.training.examples import Examples
 from shared.training.options import PretrainingObjective, TrainOptions
-from shared.training.pretraining import MANIFEST
+from shared.training.pretraining import MANIFEST, Pretrained
+from shared.training.pretraining_stage import Trained
 
 TRIPTYCH = Path(sys.executable).with_name("triptych")
 WORDS = {"card": "lost order bank", "tea": "good cup red", "news": "shares profit fall"}
@@ -107,7 +111,9 @@ def test_the_benchmark_measures_each_encoder_with_each_number_of_labels(
     found = benchmark_pretraining(
         tmp_path,
         home=Home(tmp_path / "home"),
-        options=TrainOptions(base=str(tiny_encoder), epochs=1, threads=1, progress=False),
+        options=TrainOptions(
+            base=str(tiny_encoder), epochs=4, learning_rate=3e-3, threads=1, progress=False
+        ),
         seeds=(1,),
         say=lambda _: None,
         objectives=(PretrainingObjective.CONTRASTIVE,),
@@ -123,6 +129,37 @@ def test_the_benchmark_measures_each_encoder_with_each_number_of_labels(
     for row in found:
         assert row.low <= row.accuracy <= row.high
         assert row.gain == pytest.approx(row.accuracy - base[row.system, row.shots])
+        assert row.gain == 0 or row.encoder == "contrastive"
+    # Each system is asked with the encoder that its row names, and that one has changed.
+    assert any(row.gain for row in found)
+
+
+def trained(objective: str, before: float, after: float) -> Trained:
+    return Trained(
+        objective,
+        {"masked_loss": before},
+        {"masked_loss": after},
+        20,
+        30,
+        61.2,
+        "all is done",
+        None,
+    )
+
+
+def test_a_person_is_told_what_changed_and_what_did_not(tmp_path: Path) -> None:
+    base = PretrainedEncoder("minilm", tmp_path, "", "0" * 64, "Apache-2.0")
+    stages = (trained("mlm", 3.5, 2.25), trained("again", 2.25, 2.5))
+    corpus = Corpus(("a",), ("b",), 2, 0, 0)
+    done = Pretrained(tmp_path / "own", base, PretrainingObjective.MLM, corpus, stages, 0.625, 90.0)
+    assert lines_of(done) == [
+        "mlm on held-out texts: masked loss 3.500 -> 2.250; step 20 of 30, 61 s, all is done",
+        "again on held-out texts: masked loss 2.250 -> 2.500; it learned nothing of use; "
+        "step 20 of 30, 61 s, all is done",
+        "Of the 10 nearest neighbours of a held-out text 62% are the same as before",
+        f"Encoder: {tmp_path / 'own'} (minilm, licence Apache-2.0, trained further)",
+        f"To fine-tune it: triptych train APP --base {tmp_path / 'own'}",
+    ]
 
 
 def test_the_same_number_of_rows_of_each_label_is_drawn() -> None:

@@ -23,12 +23,17 @@ PROSE = BLOCK.sub("", README)
 SPANS = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", PROSE)]
 
 
+def whole_lines(block: str) -> str:
+    """The block with lines that a backslash continues put together."""
+    return block.replace("\\\n", " ")
+
+
 def command_lines() -> list[str]:
     """Every `triptych …` of the code blocks and of the text."""
     in_blocks = [
         found
         for _, block in BLOCK.findall(README)
-        for found in re.findall(r"^(?:\S*/)?triptych [a-z].*", block, re.MULTILINE)
+        for found in re.findall(r"^(?:\S*/)?triptych [a-z].*", whole_lines(block), re.MULTILINE)
     ]
     in_text = [found for span in SPANS for found in re.findall(r"(?:^|/)(triptych .*)", span)]
     return [re.sub(r"^\S*triptych ", "", line) for line in in_blocks + in_text]
