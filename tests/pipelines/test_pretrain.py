@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +108,11 @@ def test_the_benchmark_measures_each_encoder_with_each_number_of_labels(
     for name, rows, seed in zip(BANKING, (150, 30), (3, 4), strict=True):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("text,label\n" + "\n".join(lines(rows, seed)) + "\n")
+        # Every second label is another's, so that no encoder has all rows right.
+        made = lines(rows, seed)
+        mixed = [f"{a.split(',')[0]},{b.split(',')[1]}" for a, b in pairwise([*made, made[0]])]
+        table = [mixed[at] if at % 2 else made[at] for at in range(rows)]
+        path.write_text("text,label\n" + "\n".join(table) + "\n")
     found = benchmark_pretraining(
         tmp_path,
         home=Home(tmp_path / "home"),
