@@ -108,13 +108,13 @@ def test_both_heads_share_one_pass_of_the_encoder(
     assert labeller.topic_classifier is not None
     assert labeller.topic_classifier.embedder is embedder
     passes = []
-    encode = embedder.encode
+    features = embedder.features
 
-    def counted(texts: list[str], *, normalised: bool = True) -> object:
+    def counted(texts: list[str]) -> object:
         passes.append(len(texts))
-        return encode(texts, normalised=normalised)
+        return features(texts)
 
-    monkeypatch.setattr(embedder, "encode", counted, raising=False)
+    monkeypatch.setattr(embedder, "features", counted, raising=False)
     labeller.label(["bank loss", "good profit"])
     assert passes == [2]
 
