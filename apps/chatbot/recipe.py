@@ -22,6 +22,7 @@ from apps.chatbot.matching import AnswerMatcher
 from apps.chatbot.precedents import Precedents
 from apps.chatbot.questions import Questions, joined, present, questions_for, read_all
 from apps.chatbot.settings import ChatbotSettings
+from apps.chatbot.unlabelled import Study
 from shared.evaluation.calibration import fit_platt
 from shared.evaluation.leakage import UNKNOWN, TrainingRows
 from shared.evaluation.model_card import Purpose
@@ -36,7 +37,7 @@ from shared.pretrained import PretrainedEncoder, resolve
 from shared.settings import Home
 from shared.tables import Column
 from shared.training.examples import Examples, split
-from shared.training.learning import HeadData, learn, refit
+from shared.training.learning import HeadData, learn
 from shared.training.options import TrainOptions
 
 HEAD = "intent"
@@ -66,6 +67,7 @@ class ChatbotRecipe:
     validation: Sequence[Path] = ()
     out_of_scope: Path | None = None
     answers: Path | None = None
+    unlabelled: Path | None = None
     mapping: Mapping[str, str] = field(default_factory=dict)
     settings: ChatbotSettings = field(default_factory=ChatbotSettings)
     app: str = "chatbot"
@@ -73,7 +75,11 @@ class ChatbotRecipe:
     @property
     def sources(self) -> tuple[tuple[str, Path], ...]:
         """What each file is, and the file."""
-        single = (("out of scope", self.out_of_scope), ("answers", self.answers))
+        single = (
+            ("out of scope", self.out_of_scope),
+            ("answers", self.answers),
+            ("unlabelled", self.unlabelled),
+        )
         return (
             *(("examples", path) for path in self.examples),
             *(("validation", path) for path in self.validation),
@@ -93,7 +99,7 @@ class ChatbotRecipe:
         questions = read_all(self.examples, self.mapping, home, say)
         book = joined(questions.answers, self._answer_file())
         train, held, cut = self._parts(questions, options, home, say)
-        refused = self._out_of_scope(home, say)
+        refused = self._texts(self.out_of_scope, home, say)
         learn_oos, judge_oos = refused[::2], refused[1::2]
         base = resolve(options.base, cache=home.cache)
         embedder = RememberingEmbedder(
@@ -110,9 +116,9 @@ class ChatbotRecipe:
             folder=folder / ENCODER_FOLDER,
             say=say,
         )
-        classifier = learned.classifier(HEAD)
-        bot = _assemble(self._config(base, classifier), classifier, book, train, embedder)
-        rivals = {"fusion without fine-tuning": learned.frozen[HEAD].classifier}
+        study = Study(self._texts(self.unlabelled, home, say), embedder, options, say)
+        found = study.on(head, learned, held.texts)
+        bot = self._assembled(base, found.classifier, book, train, embedder)
         report = judge(
             bot,
             held,
@@ -120,35 +126,32 @@ class ChatbotRecipe:
             title=f"Chatbot from {', '.join(path.name for path in self.examples)}",
             data=f"{len(held)} held-out questions"
             + (f" and {len(judge_oos)} out of scope" if judge_oos else ""),
-            rivals=rivals if learned.finetuned else {},
+            rivals=found.rivals,
             seed=options.seed,
-            notes=(*learned.notes, *learned.chosen[HEAD].notes),
+            notes=(*learned.notes, *learned.chosen[HEAD].notes, *found.notes),
             copies=None if cut else TrainingRows.of(train.texts).copies(held.texts),
         )
         outcomes, taught = outcomes_of(bot, held), train
         if cut and learned.encoder is None:
             # The report is written; the rows it was written on may now teach too.
             taught = questions.examples()
-            bot = self._again(HeadData(HEAD, taught, refused), base, book, embedder, options)
-            note = "The released model was then fitted again on all rows, the held-out ones too."
-            report = replace(report, notes=(*report.notes, note))
+            classifier, notes = study.again(HeadData(HEAD, taught, refused), found)
+            bot = self._assembled(base, classifier, book, taught, embedder)
+            report = replace(report, notes=(*report.notes, *notes))
         _write(bot, folder, keep_encoder=learned.encoder is not None)
         TrainingRows.of(taught.texts).save(folder)
         save_outcomes(outcomes, folder)
         return report
 
-    def _again(
+    def _assembled(
         self,
-        head: HeadData,
         base: PretrainedEncoder,
+        classifier: FusedClassifier,
         book: AnswerBook,
+        taught: Examples,
         embedder: Embedder,
-        options: TrainOptions,
     ) -> Bot:
-        """A bot without fine-tuning on these rows."""
-        classifier = refit(head, embedder=embedder, options=options).classifier
-        config = self._config(base, classifier)
-        return _assemble(config, classifier, book, head.examples, embedder)
+        return _assemble(self._config(base, classifier), classifier, book, taught, embedder)
 
     def heads(self, options: TrainOptions, *, home: Home, say: Say) -> tuple[HeadData, ...]:
         """What a search over recipes may see: the rows that teach, none that the report is on."""
@@ -170,11 +173,11 @@ class ChatbotRecipe:
         held = read_all(self.validation, self.mapping, home, say, like=questions)
         return everything, held.examples(), False
 
-    def _out_of_scope(self, home: Home, say: Say) -> tuple[str, ...]:
-        if self.out_of_scope is None:
+    def _texts(self, path: Path | None, home: Home, say: Say) -> tuple[str, ...]:
+        if path is None:
             return ()
         table = take_in(
-            self.out_of_scope,
+            path,
             [Column("text")],
             mapping=present(self.mapping, ("text",)),
             rejects=home.reports / "rejects",

@@ -208,6 +208,12 @@ def train_chatbot(
         Path | None,
         typer.Option("--answers", metavar="FILE", help="`answer[,label]`: what may be said."),
     ] = None,
+    unlabelled: Annotated[
+        Path | None,
+        typer.Option(
+            "--unlabelled", metavar="FILE", help="`text`: learned from too, if that helps."
+        ),
+    ] = None,
     learning: Learning = Learning(),
     text_column: TextColumn = None,
     label_column: LabelColumn = None,
@@ -226,6 +232,7 @@ def train_chatbot(
         validation=tuple(validation or ()),
         out_of_scope=out_of_scope,
         answers=answers,
+        unlabelled=unlabelled,
         mapping=mapping_of(
             text=text_column, label=label_column, question=question_column, answer=answer_column
         ),

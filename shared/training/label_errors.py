@@ -184,4 +184,4 @@ def _multi(
 
 
 def _joined(names: Sequence[str], chosen: NDArray[np.bool_]) -> str:
-    return SEPARATOR.join(names[j] for j in np.flatnonzero(chosen))
+    return SEPARATOR.join(name for name, said in zip(names, chosen, strict=True) if said)

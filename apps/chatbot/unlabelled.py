@@ -1,0 +1,78 @@
+"""Unlabelled questions of a firm as further teachers of its bot, where they help."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from shared.evaluation.leakage import TrainingRows
+from shared.inference.classifier import FusedClassifier
+from shared.inference.runtime import Embedder
+from shared.training.learning import HeadData, Learned, refit
+from shared.training.options import TrainOptions
+from shared.training.self_training import SelfTrained, self_train
+
+# Precedents are the rows the dense scorer weighs; questions that nobody labelled are none.
+NO_PRECEDENTS = "Its explanations name no nearest questions, for it learned from unlabelled ones."
+
+
+@dataclass(frozen=True)
+class Studied:
+    """classifier: the one to serve. helped: whether it learned from unlabelled questions. rivals:
+    name -> what it is to be measured beside. notes: for the report."""
+
+    classifier: FusedClassifier
+    helped: bool
+    rivals: Mapping[str, FusedClassifier]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """texts: unlabelled questions, maybe none. embedder: of the base encoder."""
+
+    texts: tuple[str, ...]
+    embedder: Embedder
+    options: TrainOptions
+    say: Callable[[str], None]
+
+    def on(self, head: HeadData, learned: Learned, held: Sequence[str]) -> Studied:
+        """After `learned` from the same head. held: questions that the report is on; no near copy
+        of them is learned from, which would flatter the report.
+
+        Raises DataError when nothing is left to learn from.
+        """
+        plain = learned.classifier(head.name)
+        rivals = {}
+        if learned.finetuned is not None:
+            rivals["fusion without fine-tuning"] = learned.frozen[head.name].classifier
+        if not self.texts:
+            return Studied(plain, False, rivals, ())
+        if learned.encoder is not None:
+            note = "self-training: not tried, for the fine-tuned encoder had proved its worth"
+            return Studied(plain, False, rivals, (note,))
+        copies = TrainingRows.of(held).copies(self.texts).near
+        apart = [text for text, copy in zip(self.texts, copies, strict=True) if not copy]
+        found = self._run(head, apart)
+        if not found.best:
+            return Studied(plain, False, rivals, (found.words,))
+        rivals["fusion without unlabelled texts"] = plain
+        return Studied(found.classifier, True, rivals, (found.words, NO_PRECEDENTS))
+
+    def again(self, head: HeadData, before: Studied) -> tuple[FusedClassifier, tuple[str, ...]]:
+        """A classifier without fine-tuning on these rows, and notes: after the report, on all rows
+        there are, with unlabelled questions if they had helped."""
+        note = "The released model was then fitted again on all rows, the held-out ones too."
+        if not before.helped:
+            return refit(head, embedder=self.embedder, options=self.options).classifier, (note,)
+        found = self._run(head, self.texts)
+        return found.classifier, (note, f"The released model, on all rows: {found.words}")
+
+    def _run(self, head: HeadData, texts: Sequence[str]) -> SelfTrained:
+        return self_train(
+            head.examples,
+            texts,
+            embedder=self.embedder,
+            out_of_scope=head.out_of_scope,
+            seed=self.options.seed,
+            threads=self.options.threads or 2,
+            say=self.say,
+        )
