@@ -7,6 +7,7 @@ its traceback.
 
 import os
 import sys
+import warnings
 
 import typer
 
@@ -57,6 +58,9 @@ def main() -> None:
     # any other process slower than one.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # scikit-learn takes many labels with few rows each, as every list of questions and answers has
+    # them, for a regression, and says so for each fold.
+    warnings.filterwarnings("ignore", "The number of unique classes is greater than 50%")
     try:
         if int(os.environ.get("RANK", "0")) > 0:
             # Under torchrun: the process of rank 0 does what the command says.
