@@ -258,9 +258,9 @@ def _calibrated(held: Held, kind: Kind, seed: int) -> tuple[Fusion, Floats]:
         rest, mine = part != p, part == p
         if not rest.any():
             rest = mine
-        fusion = _fit_fusion(_only(held.margins, rest), held.truth[rest], kind)
+        fusion = fit_fusion(_only(held.margins, rest), held.truth[rest], kind)
         crossed[mine] = squashed(fusion.logits(_only(held.margins, mine)), kind)
-    fusion = _fit_fusion(held.margins, held.truth, kind)
+    fusion = fit_fusion(held.margins, held.truth, kind)
     scores = np.sort(1 - crossed[held.truth])
     return replace(fusion, nonconformity=scores), crossed
 
@@ -269,7 +269,9 @@ def _only(margins: Margins, rows: NDArray[np.bool_]) -> Margins:
     return {name: z[rows] for name, z in margins.items()}
 
 
-def _fit_fusion(margins: Margins, truth: NDArray[np.bool_], kind: Kind) -> Fusion:
+def fit_fusion(margins: Margins, truth: NDArray[np.bool_], kind: Kind) -> Fusion:
+    """Weights, calibration and thresholds from margins (n, C) of held-out rows with truth (n, C);
+    without conformal scores, which need rows that fitted none of these."""
     names, stack = list(margins), list(margins.values())
     classes = truth.shape[1]
     if kind == "single":

@@ -19,9 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import DataError
-from shared.evaluation.calibration import fit_pool, fit_temperature
 from shared.inference.classifier import (
-    Calibration,
     FusedClassifier,
     Fusion,
     Scope,
@@ -33,7 +31,7 @@ from shared.inference.remembered import RememberingEmbedder
 from shared.inference.runtime import Embedder
 from shared.near_duplicates import near_duplicate_groups
 from shared.training.examples import Examples, folds
-from shared.training.fusion import fit_fused
+from shared.training.fusion import fit_fused, fit_fusion
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -118,13 +116,13 @@ class _Held:
         p = np.zeros(self.truth.shape, dtype=np.float32)
         for k in np.unique(self.fold):
             mine = self.fold == k
-            fusion = _fit_fusion(self.only(~mine))
+            fusion = _fusion(self.only(~mine))
             p[mine] = squashed(fusion.logits(self.only(mine).margins), "single")
         return p
 
     def fusion(self) -> Fusion:
         """Weights and calibration of all rows; conformal scores of rows that fitted neither."""
-        return replace(_fit_fusion(self), nonconformity=np.sort(1 - self.crossed()[self.truth]))
+        return replace(_fusion(self), nonconformity=np.sort(1 - self.crossed()[self.truth]))
 
 
 def self_train(
@@ -313,21 +311,5 @@ def _released(model: FusedClassifier, held: _Held) -> FusedClassifier:
     return replace(model, fusion=fusion, scope=scope)
 
 
-def _fit_fusion(held: _Held) -> Fusion:
-    """As training.fusion fits it, on rows of one label each; without conformal scores."""
-    classes = held.truth.shape[1]
-    codes = held.truth.argmax(1)
-    stack = list(held.margins.values())
-    pool = fit_pool(stack, codes)
-    blank = np.zeros(classes, dtype=np.float32)
-    parts = {
-        name: Calibration(np.array([1 / fit_temperature(z, codes)], dtype=np.float32), blank)
-        for name, z in held.margins.items()
-    }
-    return Fusion(
-        dict(zip(held.margins, map(float, pool.weights), strict=True)),
-        Calibration(np.ones(1, dtype=np.float32), pool.offsets.astype(np.float32)),
-        parts,
-        np.full(classes, 0.5, dtype=np.float32),
-        np.empty(0, dtype=np.float32),
-    )
+def _fusion(held: _Held) -> Fusion:
+    return fit_fusion(held.margins, held.truth, "single")
