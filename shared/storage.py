@@ -5,7 +5,8 @@ one can be upgraded without the others.
 """
 
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,8 @@ from shared.errors import ServiceError, SettingsError
 
 # How long a writer waits for another one before it gives up, in seconds.
 BUSY_SECONDS = 30
+# Between two tries to turn a new SQLite file to write-ahead logging.
+TURN_PAUSE_SECONDS = 0.02
 SUPPORTED = ("sqlite", "postgresql+psycopg")
 ENV_FOLDER = Path(__file__).parent / "migrations_env"
 
@@ -80,7 +83,7 @@ def create_engine(
     if parsed.database and parsed.database != ":memory:":
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(parsed, connect_args={"timeout": busy_seconds})
-    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "connect", _preparation(busy_seconds))
     event.listen(engine, "handle_error", _explain_lock)
     event.listen(engine, "begin", _begin if read_only else _begin_immediate)
     return engine
@@ -147,14 +150,41 @@ def _shown(url: URL) -> str:
     return url.render_as_string(hide_password=True)
 
 
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # SQLAlchemy opens transactions itself; the driver's own BEGIN would come too late and too weak.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
+def _preparation(busy_seconds: float) -> Callable[[Any, object], None]:
+    """What every new connection to SQLite is set to."""
+
+    def prepare(connection: Any, _record: object) -> None:
+        # SQLAlchemy opens transactions itself; the driver's BEGIN would come too late and too weak.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        _log_ahead(cursor, busy_seconds)
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    return prepare
+
+
+def _log_ahead(cursor: sqlite3.Cursor, busy_seconds: float) -> None:
+    """Turn to write-ahead logging, once in the life of a file.
+
+    The busy timeout does not cover this statement: SQLite gives up at once where another
+    connection writes or turns the same new file.
+    """
+    deadline = time.monotonic() + busy_seconds
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(TURN_PAUSE_SECONDS)
+        else:
+            return
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # the low byte, no variant of it
 
 
 def _explain_lock(context: ExceptionContext) -> None:
@@ -162,7 +192,7 @@ def _explain_lock(context: ExceptionContext) -> None:
     error = context.original_exception
     if context.engine is None or not isinstance(error, sqlite3.OperationalError):
         return
-    if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:  # the low byte, without its variant
+    if _is_busy(error):
         file = context.engine.url.database
         raise ServiceError(
             f"database {_shown(context.engine.url)}: another process holds its write lock; try "

@@ -1,5 +1,6 @@
 """Storage on both databases: the same schema, the same times, clear errors."""
 
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -85,10 +86,27 @@ def test_two_processes_may_upgrade_at_once(engine: sa.Engine, migrations: Path) 
     url = engine.url.render_as_string(hide_password=False)
     arguments = [sys.executable, "-c", program, url, str(migrations)]
     both = [subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    for process in both:
-        assert process.communicate()[1] == ""
-        assert process.returncode == 0
+    said = [process.communicate()[1] for process in both]
+    assert said == ["", ""]
+    assert [process.returncode for process in both] == [0, 0]
     assert columns(engine) == {"id", "at"}
+
+
+def test_a_new_file_that_another_process_writes_is_waited_for(tmp_path: Path) -> None:
+    """The turn to write-ahead logging is the one statement SQLite's own timeout leaves out."""
+    file = tmp_path / "a.db"
+    writer = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    writer.execute("BEGIN IMMEDIATE")
+    writer.execute("CREATE TABLE seen (id INTEGER)")
+    with pytest.raises(ServiceError, match="another process holds its write lock"):
+        create_engine(f"sqlite:///{file}", busy_seconds=0.1).connect()
+    done = threading.Timer(0.5, writer.execute, ["COMMIT"])
+    done.start()
+    with create_engine(f"sqlite:///{file}").connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("SELECT count(*) FROM seen").scalar() == 0
+    done.join()
+    writer.close()
 
 
 def test_times_come_back_aware_and_in_utc(engine: sa.Engine, migrations: Path) -> None:
