@@ -30,7 +30,6 @@ PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 WANTED_DISK_GB = 2.0
 # Encoders that `triptych models fetch` brings, and what for.
 FETCHED = {"mpnet": "better quality in English", "e5": "Chinese and 100 other languages"}
-SECTIONS = (CORE_SECTION, "chatbot", "news", "recommender", "training", "gate")
 # module -> (what it is for, the extra that installs it)
 EXTRAS = {
     "psycopg": ("PostgreSQL", "postgres"),
@@ -170,9 +169,10 @@ def _disk(home: Home) -> Finding:
 def _settings(folder: Path) -> Finding:
     file = settings_file(os.environ, folder)
     try:
+        models = models_of_settings()
         if file is not None:
-            check_sections(file, SECTIONS)
-        for section, model in models_of_settings().items():
+            check_sections(file, tuple(models))
+        for section, model in models.items():
             load_section(model, section, file=file, environ=os.environ)
     except TriptychError as error:
         return Finding("!", "settings", str(error))
@@ -187,10 +187,16 @@ def models_of_settings() -> dict[str, type[Section]]:
     from apps.chatbot.settings import ChatbotSettings
     from apps.news_monitor.settings import NewsSettings
     from apps.recommender.settings import RecommenderSettings
+    from shared.evaluation.gate import SECTION as GATE_SECTION
+    from shared.evaluation.gate import GateLimits
+    from shared.training.tracking import SECTION as TRAINING_SECTION
+    from shared.training.tracking import TrainingSettings
 
     return {
         CORE_SECTION: CoreSettings,
         "chatbot": ChatbotSettings,
         "news": NewsSettings,
         "recommender": RecommenderSettings,
+        TRAINING_SECTION: TrainingSettings,
+        GATE_SECTION: GateLimits,
     }

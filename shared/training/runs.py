@@ -243,7 +243,10 @@ def _planned(
         if options.minutes is not None:
             fitted = expected.within(options.minutes * 60)
             if fitted.steps < steps:
-                say(f"Only {fitted.steps} steps fit into the budget of {options.minutes:g} minutes")
+                say(
+                    f"The budget of {options.minutes:g} minutes ends the run at step "
+                    f"{fitted.steps} of {steps}"
+                )
             expected, steps = fitted, fitted.steps
     trainer.args.max_steps = steps
     root.mkdir(parents=True, exist_ok=True)

@@ -121,3 +121,11 @@ def test_a_user_is_shown_with_history_and_recommendations(page: Any) -> None:
 def test_the_news_pages_open(page: Any, path: str, heading: str) -> None:
     page.goto(path)
     page.get_by_role("heading", name=heading, exact=True).first.wait_for()
+
+
+def test_the_runs_page_shows_each_training_and_what_was_confused(page: Any) -> None:
+    page.goto("/runs_page")
+    page.get_by_role("heading", name="Runs", exact=True).wait_for()
+    page.get_by_text("Whole run, without fine-tuning").first.wait_for()
+    page.get_by_role("heading", name="Side by side").wait_for()
+    page.get_by_role("heading", name="What is taken for what").wait_for()

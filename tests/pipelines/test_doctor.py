@@ -33,6 +33,8 @@ def test_a_good_installation_has_nothing_to_mend(tmp_path: Path) -> None:
         ("[news]\nfeed = []\n", "triptych.toml [news]: unknown key 'feed', did you mean 'feeds'?"),
         ("[chatbot]\nrisk = 2\n", "triptych.toml [chatbot]: risk = 2, expected a number"),
         ("[recommender]\nk = 2\n", "triptych.toml [recommender]: unknown key 'k'"),
+        ("[gate]\nerror = 0.7\n", "triptych.toml [gate]: error = 0.7, expected a number"),
+        ("[training]\ntracking = 'x'\n", "triptych.toml [training]: tracking = 'x', expected one"),
     ],
 )
 def test_a_mistake_in_the_settings_is_a_finding(tmp_path: Path, text: str, message: str) -> None:
