@@ -34,8 +34,8 @@ from shared.evaluation.swap_lists import (
     RICH_COUNTRIES_ZH,
     WOMEN,
 )
-from shared.inference.model_encoders import open_base_encoder
-from shared.inference.runtime import Embedder, load_embedder
+from shared.inference.model_encoders import open_base_encoder, open_finetuned_encoder
+from shared.inference.runtime import Embedder
 from shared.pretrained import resolve
 from shared.settings import Home
 from shared.text import normalise
@@ -96,10 +96,16 @@ def battery() -> tuple[Test, ...]:
 
 def open_encoder(note: EncoderNote, folder: Path, home: Home) -> Embedder:
     """The encoder that made the vectors of the model in `folder`. Raises ModelError: it is gone."""
-    if note.folder:
-        return load_embedder(folder / note.folder, fingerprint=note.fingerprint)
     base = resolve(note.name, cache=home.cache)
-    return open_base_encoder(base, cache=home.cache, fingerprint=note.fingerprint)
+
+    def open_base(fingerprint: str) -> Embedder:
+        return open_base_encoder(base, cache=home.cache, fingerprint=fingerprint)
+
+    if note.folder:
+        return open_finetuned_encoder(
+            folder / note.folder, base=base, open_base=open_base, fingerprint=note.fingerprint
+        )
+    return open_base(note.fingerprint)
 
 
 def audit(

@@ -17,8 +17,9 @@ from apps.recommender.sequence_model import SequenceModel, new_model
 from apps.recommender.sequence_training import ranking_watch
 from apps.recommender.settings import RecommenderSettings
 from apps.recommender.vectors import fit_whitening
-from shared.inference.runtime import load_embedder
+from shared.inference.runtime import Embedder
 from shared.pretrained import PretrainedEncoder
+from shared.training.adapters import finetuned_embedder
 from shared.training.options import TrainOptions
 from shared.training.pairs import Pairs, finetune_matcher
 
@@ -28,6 +29,8 @@ VALIDATION_PAIRS = 500
 # Learning the pairs by heart is no aim: a second pass brings little.
 EPOCHS = 1
 MAX_LENGTH = 64
+# Texts on which the encoder as it is served must agree with itself in fp32.
+PROBES = 400
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +64,14 @@ def tuned_encoder(
     raw: Scores,
     settings: RecommenderSettings,
     base: PretrainedEncoder,
+    embedder: Embedder,
     options: TrainOptions,
     folder: Path,
     say: Callable[[str], None],
 ) -> TunedEncoder:
     """Fine-tune `base` on what is known of the log, into `folder`, and compare.
 
-    raw: (items, width) vectors of the base.
+    raw: (items, width) vectors of the base, which `embedder` gave.
     """
     wanted = settings.encoder.pairs or USUAL_PAIRS
     left, right = co_engaged(
@@ -93,10 +97,11 @@ def tuned_encoder(
         folder=folder,
         say=say,
     )
-    embedder = load_embedder(folder, threads=options.threads, device=options.device)
-    tuned = embedder.encode(texts, normalised=False)
-    after = watch(_mean_model(tuned, settings))
-    return TunedEncoder(tuned, embedder.fingerprint, len(usable) - held, before, after)
+    probes = [text for pair in usable[:held] for text in pair][:PROBES]
+    tuned = finetuned_embedder(folder, embedder=embedder, probes=probes, options=options, say=say)
+    vectors = tuned.encode(texts, normalised=False)
+    after = watch(_mean_model(vectors, settings))
+    return TunedEncoder(vectors, tuned.fingerprint, len(usable) - held, before, after)
 
 
 def co_engaged(log: Interactions, window: int, most: int, seed: int) -> tuple[Rows, Rows]:

@@ -186,7 +186,9 @@ def embed(
         options.method == "auto" and settings.encoder.pairs > 0
     )
     if wanted:
-        tuned = tuned_encoder(catalog, parts, raw, settings, base, options, folder / ENCODER, say)
+        tuned = tuned_encoder(
+            catalog, parts, raw, settings, base, embedder, options, folder / ENCODER, say
+        )
         said = tuned.line
         if not tuned.better:
             shutil.rmtree(folder / ENCODER, ignore_errors=True)

@@ -27,6 +27,15 @@ class TextTokens:
         self._prefix = prefix
         self._pad = pad_token_id
 
+    def cut_at(self, max_length: int) -> "TextTokens":
+        """The same, with another limit of tokens; itself where that is its own."""
+        truncation = self._tokenizer.truncation
+        if truncation is not None and truncation["max_length"] == max_length:
+            return self
+        return TextTokens(
+            self._tokenizer, prefix=self._prefix, max_length=max_length, pad_token_id=self._pad
+        )
+
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, special tokens included, at most max_length of them."""
         prefixed = [_encodable(self._prefix + text) for text in texts]

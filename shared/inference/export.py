@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from shared.atomic import write_text
 from shared.errors import DataError
+from shared.inference.adapter_inputs import adapter_places, add_adapter_inputs
 from shared.inference.parity import HeadCheck, ParityGate, ParityReport, compare
 from shared.inference.probes import PROBE_TEXTS
 from shared.inference.runtime import (
@@ -100,8 +101,10 @@ def _write_onnx(found: EncoderFolder, part: Path) -> str | None:
     try:
         trace_onnx(encoder, whole)
         model = onnx.load(str(whole))
+        places = adapter_places(model, found.model_type)
         if quantise_matmuls(model) == 0:
             return "export failed: the graph has no matrix product with constant weights"
+        add_adapter_inputs(model, places)
         onnx.save(model, str(part / ONNX_FILE))
         onnx.checker.check_model(str(part / ONNX_FILE))
     except OSError:
@@ -121,6 +124,7 @@ def _write_onnx(found: EncoderFolder, part: Path) -> str | None:
         "prefix": found.prefix,
         "max_length": found.max_length,
         "pad_token_id": int(encoder.tokenizer.pad_token_id or 0),
+        "adapters": [place.module for place in places],
         "sha256": {name: _sha256(part / name) for name in (ONNX_FILE, TOKENIZER_FILE)},
     }
     write_text(part / ONNX_DESCRIPTION_FILE, json.dumps(description, indent=2) + "\n")

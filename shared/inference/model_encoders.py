@@ -1,4 +1,8 @@
-"""The encoders behind a model version: the base encoder, and the one fine-tuned from it if any."""
+"""The encoders behind a model version: the base encoder, and the one fine-tuned from it if any.
+
+A fine-tuned one is kept whole, as every version before adapters was, or as an adapter, which is
+served on the base encoder that the process has open.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,10 +12,11 @@ from typing import Protocol
 
 from shared.device import Device
 from shared.errors import ModelError
-from shared.inference.runtime import Embedder, load_embedder
+from shared.inference.runtime import AdaptableEmbedder, Embedder, load_embedder
+from shared.modeling.adapter import Adapter, is_adapter
 from shared.pretrained import PretrainedEncoder, resolve
 
-ENCODER_FOLDER = "encoder"  # of a model version: its fine-tuned encoder
+ENCODER_FOLDER = "encoder"  # of a model version: its fine-tuned encoder, whole or an adapter
 
 
 class EncodersOfTraining(Protocol):
@@ -101,23 +106,68 @@ def open_model_encoders(
             f"{folder}: trained on {trained.base} with sha256 {trained.base_sha256[:12]}…, but "
             f"{base.path} has {base.sha256[:12]}…; train again or restore that encoder"
         )
-    embedder = (opened or OpenEncoders()).get(
-        (base.path, trained.base_fingerprint, threads, device),
-        partial(
-            open_base_encoder,
-            base,
-            cache=cache,
-            threads=threads,
-            fingerprint=trained.base_fingerprint,
-            device=device,
-        ),
-    )
+    opened = OpenEncoders() if opened is None else opened
+
+    def open_base(fingerprint: str) -> Embedder:
+        return opened.get(
+            (base.path, fingerprint, threads, device),
+            partial(
+                open_base_encoder,
+                base,
+                cache=cache,
+                threads=threads,
+                fingerprint=fingerprint,
+                device=device,
+            ),
+        )
+
     finetuned = None
     if trained.finetuned_fingerprint is not None:
-        finetuned = load_embedder(
+        finetuned = open_finetuned_encoder(
             folder / ENCODER_FOLDER,
-            threads=threads,
+            base=base,
+            open_base=open_base,
             fingerprint=trained.finetuned_fingerprint,
+            threads=threads,
             device=device,
         )
-    return ModelEncoders(embedder, finetuned)
+    return ModelEncoders(open_base(trained.base_fingerprint), finetuned)
+
+
+def open_finetuned_encoder(
+    folder: Path,
+    *,
+    base: PretrainedEncoder,
+    open_base: Callable[[str], Embedder],
+    fingerprint: str,
+    threads: int | None = None,
+    device: Device = "auto",
+) -> Embedder:
+    """The fine-tuned encoder kept in `folder`; an adapter on what `open_base` gives.
+
+    open_base: fingerprint -> the base encoder with these vectors, opened at most once by whoever
+    has several models. fingerprint: of the vectors that the model knows.
+
+    Raises:
+        ModelNotFoundError: no encoder. ModelError: a file is damaged, the base encoder is another
+            one, or the vectors would have another fingerprint.
+        SettingsError: the device asked for is not there, or cannot compute these vectors.
+    """
+    if not is_adapter(folder):
+        return load_embedder(folder, threads=threads, fingerprint=fingerprint, device=device)
+    adapter = Adapter.load(folder)
+    if adapter.base_fingerprint is None or adapter.base_sha256 != base.sha256:
+        raise ModelError(
+            f"{folder}: an adapter of the base encoder with sha256 {adapter.base_sha256[:12]}…, "
+            f"but {base.path} has {base.sha256[:12]}…; train again or restore that encoder"
+        )
+    carrier = open_base(adapter.base_fingerprint)
+    if not isinstance(carrier, AdaptableEmbedder):
+        raise ModelError(f"{folder}: an adapter, which {type(carrier).__name__} does not serve")
+    embedder = carrier.with_adapter(adapter)
+    if embedder.fingerprint != fingerprint:
+        raise ModelError(
+            f"{folder}: gives vectors {embedder.fingerprint}, but {fingerprint} is needed; "
+            "restore the adapter that this model was trained with, or train again"
+        )
+    return embedder

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.errors import ModelError
 from shared.inference.batches import unit_length
-from shared.inference.runtime import Embedder
+from shared.inference.runtime import AdaptableEmbedder, Embedder
+from shared.modeling.adapter import Adapter
 
 
 class RememberingEmbedder:
@@ -20,6 +22,12 @@ class RememberingEmbedder:
         self.dim, self.fingerprint = embedder.dim, embedder.fingerprint
         self._embedder = embedder
         self._known: dict[str, NDArray[np.float32]] = {}
+
+    def with_adapter(self, adapter: Adapter) -> Embedder:
+        """See AdaptableEmbedder; what it gives remembers nothing."""
+        if not isinstance(self._embedder, AdaptableEmbedder):
+            raise ModelError(f"the encoder {self.fingerprint} serves no adapters; use method full")
+        return self._embedder.with_adapter(adapter)
 
     def encode(self, texts: Sequence[str], *, normalised: bool = True) -> NDArray[np.float32]:
         """(len(texts), dim) in the order of `texts`."""

@@ -3,6 +3,7 @@
 Importing this file, and encoding in int8, loads neither torch nor transformers.
 """
 
+import copy
 import fcntl
 import hashlib
 import logging
@@ -10,7 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import onnxruntime
@@ -22,6 +23,7 @@ from shared.errors import ModelError, ModelNotFoundError, SettingsError
 from shared.inference.batches import TextTokens, encode_texts, unit_length
 from shared.inference.parity import PARITY_FILE, ParityReport
 from shared.inference.vector_cache import CachedEmbedder
+from shared.modeling.adapter import Adapter
 from shared.modeling.encoder_folder import EncoderFolder, read_encoder_folder, read_json_object
 
 Precision = Literal["auto", "fp32", "bf16", "int8"]
@@ -59,8 +61,20 @@ class Embedder(Protocol):
         ...
 
 
+@runtime_checkable
+class AdaptableEmbedder(Embedder, Protocol):
+    """An embedder that serves adapters beside its own vectors, any number of them at once."""
+
+    def with_adapter(self, adapter: Adapter) -> Embedder:
+        """The same encoder, its weights shared, with what `adapter` adds.
+
+        Raises ModelError: the adapter was made for another encoder, or has no place in this one.
+        """
+        ...
+
+
 class OnnxEmbedder:
-    """See Embedder. int8, on processors; safe to use from several threads.
+    """See AdaptableEmbedder. int8, on processors; safe to use from several threads.
 
     Each batch is computed by one thread and `threads` batches at a time: short texts leave too
     little in one batch for two threads to share. A text's vector does not depend on the texts
@@ -94,6 +108,26 @@ class OnnxEmbedder:
         self._session = _session(folder / ONNX_FILE)
         self._threads = len(os.sched_getaffinity(0)) if threads is None else threads
         self._batch_size = batch_size
+        self._adapter: dict[str, NDArray[np.float32]] = {}
+
+    def with_adapter(self, adapter: Adapter) -> "OnnxEmbedder":
+        """See AdaptableEmbedder."""
+        adapter.check_base(self.fingerprint)
+        places = {place.name: place.shape for place in self._session.get_overridable_initializers()}
+        matrices = adapter.tensors()
+        for name, matrix in matrices.items():
+            # The rank is free: a name stands in its place.
+            sizes = zip(places.get(name, ()), matrix.shape, strict=False)
+            if name not in places or any(isinstance(a, int) and a != b for a, b in sizes):
+                raise ModelError(
+                    f"the int8 encoder {self.fingerprint} has no place for {name} of shape "
+                    f"{matrix.shape}; remove its export, so that it is made again, or train again"
+                )
+        adapted = copy.copy(self)
+        adapted.fingerprint = adapter.fingerprint(self.fingerprint)
+        adapted._adapter = matrices
+        adapted._tokens = self._tokens.cut_at(adapter.max_length)
+        return adapted
 
     def encode(self, texts: Sequence[str], *, normalised: bool = True) -> NDArray[np.float32]:
         """(len(texts), dim) in the order of `texts`."""
@@ -112,7 +146,8 @@ class OnnxEmbedder:
         )
 
     def _forward(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        (features,) = self._session.run(None, {"input_ids": ids, "attention_mask": mask})
+        given = {"input_ids": ids, "attention_mask": mask, **self._adapter}
+        (features,) = self._session.run(None, given)
         result: NDArray[np.float32] = features
         return result
 
@@ -283,6 +318,8 @@ def _is_whole(folder: Path, fingerprint: str) -> bool:
             return False
         if report.int8 is not None:
             said = read_json_object(folder / ONNX_DESCRIPTION_FILE)
+            if "adapters" not in said:
+                return False  # of a version whose exports had no room for them
             for name in (ONNX_FILE, TOKENIZER_FILE):
                 _check_sha256(folder / name, str(said["sha256"][name]))
     except (ModelError, OSError, KeyError, TypeError):

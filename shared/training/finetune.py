@@ -24,6 +24,7 @@ from shared.modeling.encoder import Encoder
 from shared.modeling.text_model import TextModel
 from shared.pretrained import PretrainedEncoder
 from shared.training import processes
+from shared.training.adapters import save_trained
 from shared.training.batches import (
     Collator,
     HeadColumns,
@@ -42,7 +43,6 @@ from shared.training.methods import (
     METHODS,
     apply_method,
     choose_method,
-    merge_adapter,
     parameter_groups,
 )
 from shared.training.objectives import HeadsObjective, head_scales, label_weights, measure
@@ -114,8 +114,7 @@ def finetune_classifier(
             )
             processes.from_main(lambda: given)
             outcome = teach(lesson, given, watch, say, watchers)
-        merge_adapter(model.encoder)
-        model.to("cpu").save(folder)
+        save_trained(model, encoder, folder)
     return conclude(folder, choice, outcome, options, watch, options.metric, counts)
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from shared.inference.classifier import FusedClassifier, Kind
-from shared.inference.export import FEWEST_PROBES, export_int8
-from shared.inference.runtime import ONNX_FOLDER, Embedder, load_embedder
+from shared.inference.runtime import Embedder
 from shared.modeling.heads import HeadSpec
 from shared.pretrained import PretrainedEncoder
+from shared.training.adapters import finetuned_embedder
 from shared.training.batches import HeadTask
 from shared.training.examples import Examples, split
 from shared.training.finetune import finetune_classifier
@@ -26,7 +26,7 @@ from shared.training.options import FineTuned, Method, TrainOptions
 # Rows that fine-tuning does not learn from: early stopping and the fusion's weights use them.
 DEVELOPMENT_SHARE = 0.12
 PROBABILITY_FLOOR = 1e-7
-# Texts on which int8 must agree with fp32 before it may serve the fine-tuned encoder.
+# Texts on which the fine-tuned encoder as it is served must agree with itself in fp32.
 PROBES = 400
 
 
@@ -124,9 +124,9 @@ def _with_finetuning(
     ]
     run = finetune_classifier(tasks, encoder=base, options=options, folder=folder, say=say)
     probes = [text for task in tasks for text in task.validation.texts][:PROBES]
-    if len(probes) >= FEWEST_PROBES:
-        export_int8(run.folder, run.folder / ONNX_FOLDER, probes, threads=options.threads)
-    tuned_embedder = load_embedder(run.folder, threads=options.threads, device=options.device)
+    tuned_embedder = finetuned_embedder(
+        run.folder, embedder=embedder, probes=probes, options=options, say=say
+    )
     chosen: dict[str, FusedFit] = {}
     notes = [f"method {run.method}: {run.reason}; {run.stopped_because}"]
     for head in heads:

@@ -34,6 +34,7 @@ from shared.modeling.encoder import Encoder
 from shared.modeling.text_model import TextModel
 from shared.pretrained import PretrainedEncoder
 from shared.training import processes
+from shared.training.adapters import save_trained
 from shared.training.checkpoints import LearnedCheckpoints
 from shared.training.machine import quiet_libraries, threads_limited
 from shared.training.methods import (
@@ -41,7 +42,6 @@ from shared.training.methods import (
     Choice,
     MethodRecipe,
     apply_method,
-    merge_adapter,
     parameter_groups,
 )
 from shared.training.options import FineTuned, Method, TrainOptions
@@ -144,8 +144,7 @@ def finetune_matcher(
         trainer = _matcher_trainer(model, job)
         outcome = job.run(trainer)
         counts = count_parameters(body)
-        merge_adapter(body)
-        body.to("cpu").save(folder)
+        save_trained(body, encoder, folder)
     return job.conclude(outcome, MATCH_METRIC, counts)
 
 
@@ -174,8 +173,7 @@ def finetune_pair_scorer(
         trainer, metric = _scorer_trainer(model, validation, job)
         outcome = job.run(trainer)
         counts = count_parameters(scorer)
-        merge_adapter(scorer.encoder)
-        scorer.to("cpu").save(folder)
+        save_trained(scorer, encoder, folder)
     return job.conclude(outcome, metric, counts)
 
 
