@@ -2,7 +2,7 @@
 
 Rivals of speed: transformers.pipeline on the same encoder, and on a classifier of BERT-base's size
 (110 million parameters, the size of FinBERT; random weights, since only its time is asked for).
-Rival of memory: three processes with one application each.
+Rival of memory: three processes with one application each. Adapters: see benchmark_adapters.py.
 """
 
 import json
@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from transformers import BertConfig, BertForSequenceClassification, pipeline
 
+from pipelines.benchmark_adapters import PRINT_PEAK, Adapters, benchmark_adapters
 from shared.errors import DataError
 from shared.inference.model_encoders import open_base_encoder
 from shared.inference.throughput import Rate, time_rounds
@@ -33,7 +34,7 @@ BATCHED_TEXTS, SINGLE_TEXTS = 256, 24
 APPS = ("chatbot", "news", "recommender")
 # Loads the named applications as `triptych serve` does, asks each once, and says what it held.
 PROBE = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 from fastapi.testclient import TestClient
 from pipelines.serve import build_service
@@ -43,9 +44,7 @@ client = TestClient(build_service(home, models=models, threads=2))
 client.post("/webhooks/rest/webhook", json={"sender": "a", "message": "where is my order"})
 client.post("/v1/news/label", json={"texts": ["Shares fall after profit warning"] * 64})
 client.post("/v1/recommend", json={"users": ["nobody"], "k": 10})
-served = client.get("/health").json()["models"]
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps({"peak_mib": peak, "served": sorted(served)}))
+print(json.dumps(sorted(client.get("/health").json()["models"])))
 """
 
 
@@ -64,11 +63,13 @@ class Memory:
 
 @dataclass(frozen=True)
 class Serving:
-    """batched: BATCH texts at a time; single: one. memory: None without trained models."""
+    """batched: BATCH texts at a time; single: one. memory: None without trained models.
+    adapters: None where they were not measured."""
 
     batched: tuple[Rate, ...]
     single: tuple[Rate, ...]
     memory: Memory | None
+    adapters: Adapters | None = None
 
     def lines(self) -> list[str]:
         """For people: each rival beside ours."""
@@ -86,7 +87,7 @@ class Serving:
                 f"memory    all in one process {self.memory.together:.0f} MiB; alone {alone}: "
                 f"{self.memory.ratio:.2f} of their sum"
             )
-        return told
+        return told if self.adapters is None else [*told, *self.adapters.lines()]
 
 
 def benchmark_serving(datasets: Path | None, *, home: Home, say: Say) -> Serving:
@@ -107,6 +108,7 @@ def benchmark_serving(datasets: Path | None, *, home: Home, say: Say) -> Serving
         time_rounds(batched, len(texts), ROUNDS),
         time_rounds(single, len(some), ROUNDS),
         measure_memory(home, say),
+        benchmark_adapters(base, texts, home=home, rounds=ROUNDS, single=SINGLE_TEXTS),
     )
     for line in found.lines():
         say(line)
@@ -163,7 +165,7 @@ def measure_memory(home: Home, say: Say) -> Memory | None:
 def _probe(home: Home, models: Mapping[str, str]) -> tuple[float, list[str]]:
     """Peak MiB of a fresh process that serves these, and what it could serve."""
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, str(home.root), json.dumps(models)],
+        [sys.executable, "-c", PROBE + PRINT_PEAK, str(home.root), json.dumps(models)],
         capture_output=True,
         text=True,
         timeout=300,
@@ -171,5 +173,5 @@ def _probe(home: Home, models: Mapping[str, str]) -> tuple[float, list[str]]:
     )
     if done.returncode:
         return 0.0, []
-    said = json.loads(done.stdout.splitlines()[-1])
-    return float(said["peak_mib"]), list(said["served"])
+    served, peak = done.stdout.splitlines()[-2:]
+    return float(peak), list(json.loads(served))

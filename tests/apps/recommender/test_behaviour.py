@@ -4,11 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from apps.recommender.auditing import open_encoder
 from apps.recommender.behaviour import co_engaged
 from apps.recommender.interactions import Interactions
 from apps.recommender.recipe import RecommenderRecipe
+from apps.recommender.recommender import Recommender
 from apps.recommender.settings import EncoderSettings, RecommenderSettings
+from shared.modeling.adapter import is_adapter
 from shared.settings import Home
 from shared.training.options import TrainOptions
 
@@ -33,7 +37,9 @@ def test_what_everybody_takes_does_not_fill_the_pairs(
     assert np.mean(np.array(first) == 0) > 0.9
 
 
+@pytest.mark.parametrize("method", ["full", "lora"])
 def test_a_tuned_encoder_is_kept_only_where_it_ranks_better(
+    method: str,
     shop_files: tuple[Path, Path],
     tiny_encoder: Path,
     tmp_path: Path,
@@ -44,11 +50,17 @@ def test_a_tuned_encoder_is_kept_only_where_it_ranks_better(
         settings=quick_settings.model_copy(update={"encoder": EncoderSettings(pairs=60)}),
     )
     folder = tmp_path / "model"
-    options = TrainOptions(method="full", base=str(tiny_encoder), threads=1, epochs=1)
+    options = TrainOptions(method=method, base=str(tiny_encoder), threads=1, epochs=1)
     report = recipe.fit(folder, options=options, home=Home(tmp_path), say=lambda _: None)
     note = next(note for note in report.notes if note.startswith("encoder: "))
     assert note.startswith("encoder: fine-tuned on ")
     assert note.endswith((", kept", ", not kept: it is no better"))
     others = {path.name for path in folder.iterdir() if path.is_dir()} - {"encoder"}
     assert not others  # no checkpoints are published
-    assert (folder / "encoder").exists() == note.endswith(", kept")
+    kept = note.endswith(", kept")
+    assert (folder / "encoder").exists() == kept
+    if kept:
+        assert is_adapter(folder / "encoder") == (method == "lora")
+        bundle = Recommender.load(folder, home=Home(tmp_path)).bundle
+        opened = open_encoder(bundle.encoder, folder, Home(tmp_path))
+        assert opened.fingerprint == bundle.encoder.fingerprint

@@ -49,6 +49,12 @@ def base(tiny_encoder: Path, tmp_path: Path) -> PretrainedEncoder:
     return resolve(str(tiny_encoder), cache=tmp_path)
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the base's int8 export is kept, made once."""
+    return tmp_path_factory.mktemp("cache")
+
+
 def open_base(base: PretrainedEncoder, cache: Path, kind: str) -> Embedder:
     precision = "int8" if kind == "int8" else "fp32"
     return load_embedder(base.path, precision=precision, cache=cache, threads=1)  # type: ignore[arg-type]
@@ -81,10 +87,10 @@ def run_of(
 @pytest.mark.parametrize("kind", ["int8", "fp32"])
 @pytest.mark.parametrize("method", [m for m in METHODS if METHODS[m].adapter])
 def test_every_adapter_method_serves_the_vectors_that_training_saw(
-    method: Method, kind: str, base: PretrainedEncoder, tmp_path: Path
+    method: Method, kind: str, base: PretrainedEncoder, cache: Path, tmp_path: Path
 ) -> None:
     expected, folder = run_of(method, base, tmp_path / "run")
-    embedder = open_base(base, tmp_path, kind)
+    embedder = open_base(base, cache, kind)
     told: list[str] = []
     served = finetuned_embedder(
         folder, embedder=embedder, probes=TEXTS, options=OPTIONS, say=told.append, gate=LOOSE
@@ -104,10 +110,10 @@ def test_every_adapter_method_serves_the_vectors_that_training_saw(
 
 
 def test_only_small_files_are_kept_beside_an_adapter(
-    base: PretrainedEncoder, tmp_path: Path
+    base: PretrainedEncoder, cache: Path, tmp_path: Path
 ) -> None:
     _, folder = run_of(Method.ADALORA, base, tmp_path / "run")
-    embedder = open_base(base, tmp_path, "fp32")
+    embedder = open_base(base, cache, "fp32")
     finetuned_embedder(
         folder, embedder=embedder, probes=TEXTS, options=OPTIONS, say=silent, gate=LOOSE
     )
@@ -124,13 +130,13 @@ def test_only_small_files_are_kept_beside_an_adapter(
 
 @pytest.mark.parametrize("kind", ["int8", "fp32"])
 def test_an_adapter_that_misses_the_gate_as_served_is_not_kept(
-    kind: str, base: PretrainedEncoder, tmp_path: Path
+    kind: str, base: PretrainedEncoder, cache: Path, tmp_path: Path
 ) -> None:
     expected, folder = run_of(Method.LORA, base, tmp_path / "run")
     told: list[str] = []
     served = finetuned_embedder(
         folder,
-        embedder=open_base(base, tmp_path, kind),
+        embedder=open_base(base, cache, kind),
         probes=TEXTS,
         options=OPTIONS,
         say=told.append,
@@ -156,12 +162,12 @@ def versions(base: PretrainedEncoder, folder: Path, cache: Path) -> tuple[list[T
 
 
 def test_models_of_one_process_serve_their_adapters_on_one_open_encoder(
-    base: PretrainedEncoder, tmp_path: Path
+    base: PretrainedEncoder, cache: Path, tmp_path: Path
 ) -> None:
-    tuned, plain = versions(base, tmp_path, tmp_path)
+    tuned, plain = versions(base, tmp_path, cache)
     opened = OpenEncoders()
     found = [
-        open_model_encoders(tmp_path / str(at), said, cache=tmp_path, threads=1, opened=opened)
+        open_model_encoders(tmp_path / str(at), said, cache=cache, threads=1, opened=opened)
         for at, said in enumerate([*tuned, plain])
     ]
     assert found[0].base is found[1].base is found[2].base
@@ -176,19 +182,19 @@ def test_models_of_one_process_serve_their_adapters_on_one_open_encoder(
 
 
 def test_a_model_on_another_base_encoder_is_refused_with_both_hashes(
-    base: PretrainedEncoder, tmp_path: Path
+    base: PretrainedEncoder, cache: Path, tmp_path: Path
 ) -> None:
-    tuned, _ = versions(base, tmp_path, tmp_path)
+    tuned, _ = versions(base, tmp_path, cache)
     other = tmp_path / "other"
     encoder = Encoder.from_pretrained(base.path)
     with torch.no_grad():
         next(encoder.parameters()).mul_(1.01)
     encoder.save(other)
     strange = resolve(str(other), cache=tmp_path)
-    fingerprint = load_embedder(other, precision="int8", cache=tmp_path, threads=1).fingerprint
+    fingerprint = load_embedder(other, precision="int8", cache=cache, threads=1).fingerprint
     said = Trained(strange.name, strange.sha256, fingerprint, tuned[0].finetuned_fingerprint)
     with pytest.raises(ModelError) as caught:
-        open_model_encoders(tmp_path / "0", said, cache=tmp_path, threads=1)
+        open_model_encoders(tmp_path / "0", said, cache=cache, threads=1)
     folder = tmp_path / "0" / ENCODER_FOLDER
     assert str(caught.value) == (
         f"{folder}: an adapter of the base encoder with sha256 {base.sha256[:12]}…, but {other} "
@@ -197,33 +203,33 @@ def test_a_model_on_another_base_encoder_is_refused_with_both_hashes(
 
 
 def test_a_broken_byte_or_an_exchanged_adapter_is_refused(
-    base: PretrainedEncoder, tmp_path: Path
+    base: PretrainedEncoder, cache: Path, tmp_path: Path
 ) -> None:
-    tuned, _ = versions(base, tmp_path, tmp_path)
+    tuned, _ = versions(base, tmp_path, cache)
     folder = tmp_path / "0" / ENCODER_FOLDER
     path = folder / FACTORS_FILE
     whole = path.read_bytes()
     path.write_bytes(whole[:-3] + b"x" + whole[-2:])
     with pytest.raises(ModelError, match=f"{FACTORS_FILE}: sha256 differs"):
-        open_model_encoders(tmp_path / "0", tuned[0], cache=tmp_path, threads=1)
+        open_model_encoders(tmp_path / "0", tuned[0], cache=cache, threads=1)
     shutil.rmtree(folder)
     shutil.copytree(tmp_path / "1" / ENCODER_FOLDER, folder)
     with pytest.raises(ModelError) as caught:
-        open_model_encoders(tmp_path / "0", tuned[0], cache=tmp_path, threads=1)
+        open_model_encoders(tmp_path / "0", tuned[0], cache=cache, threads=1)
     assert f"but {tuned[0].finetuned_fingerprint} is needed" in str(caught.value)
     assert f"gives vectors {tuned[1].finetuned_fingerprint}" in str(caught.value)
 
 
 def test_a_version_with_a_whole_merged_encoder_is_opened_as_before(
-    base: PretrainedEncoder, tmp_path: Path
+    base: PretrainedEncoder, cache: Path, tmp_path: Path
 ) -> None:
     """As versions before adapters were kept, and those that missed the gate."""
     expected, folder = run_of(Method.LORA, base, tmp_path / "old" / ENCODER_FOLDER)
     shutil.rmtree(folder / ADAPTER_FOLDER)
     own = load_embedder(folder, threads=1)
     said = Trained(
-        base.name, base.sha256, open_base(base, tmp_path, "int8").fingerprint, own.fingerprint
+        base.name, base.sha256, open_base(base, cache, "int8").fingerprint, own.fingerprint
     )
-    found = open_model_encoders(tmp_path / "old", said, cache=tmp_path, threads=1)
+    found = open_model_encoders(tmp_path / "old", said, cache=cache, threads=1)
     assert found.finetuned is not None
     np.testing.assert_allclose(found.finetuned.encode(TEXTS, normalised=False), expected, atol=1e-4)
