@@ -15,6 +15,7 @@ from shared.evaluation.report import LabelFigures, Measure, Report, Slice
 
 CARD = "model_card.md"
 WEAK_LISTED = 8
+SIDE_BY_SIDE_LISTED = 20
 LINED = (".csv", ".tsv", ".jsonl", ".txt", ".inter", ".item")
 _BLOCK = 1 << 20
 
@@ -81,6 +82,7 @@ def model_card(report: Report, origin: Origin, purpose: Purpose) -> str:
         *_rivals(report),
         "## Where it is weak",
         _weak(report),
+        *_side_by_side(report),
         "## Can its confidence be believed?",
         _calibration(report),
         "## Limits",
@@ -144,6 +146,22 @@ def _rivals(report: Report) -> Iterator[str]:
             if found.name == name
         ],
     )
+
+
+def _side_by_side(report: Report) -> Iterator[str]:
+    """Before and after a remedy, and what was forgotten of an earlier version."""
+    for table in report.side_by_side:
+        yield f"## {table.title}"
+        if table.figures:
+            yield _table(
+                ("part", "rows", table.before, table.after, "difference"),
+                [
+                    (f.part, f"{f.n:,}", f"{f.before:.3f}", f"{f.after:.3f}",
+                     f"{f.low:+.3f} to {f.high:+.3f}")
+                    for f in table.figures[:SIDE_BY_SIDE_LISTED]
+                ],
+            )  # fmt: skip
+        yield _bullets([table.line, *table.notes])
 
 
 def _weak(report: Report) -> str:

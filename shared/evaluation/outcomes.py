@@ -180,6 +180,30 @@ def text_outcomes(
     )
 
 
+def label_scores(
+    given: NDArray[np.bool_], names: Sequence[str], truth: Sequence[Sequence[str]]
+) -> NDArray[np.float64]:
+    """(n,) F1 of the labels given, 1 where none was due and none was given; of one label each it
+    is right or wrong. given: (n, C) in the order of `names`; a true label that is not in `names`
+    is missed.
+
+    >>> label_scores(np.array([[True, True], [False, False]]), ("a", "b"), [("a",), ()]).round(2)
+    array([0.67, 1.  ])
+    """
+    column = {name: j for j, name in enumerate(names)}
+    due = np.zeros(given.shape, dtype=np.bool_)
+    unknown = np.zeros(len(given))
+    for row, labels in enumerate(truth):
+        for label in labels:
+            if label in column:
+                due[row, column[label]] = True
+            else:
+                unknown[row] += 1
+    involved = given.sum(1) + due.sum(1) + unknown
+    hits = (given & due).sum(1)
+    return np.asarray(np.where(involved > 0, 2 * hits / np.maximum(involved, 1), 1.0))
+
+
 def row_keys(shown: Sequence[str], labels: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """A hash of each row's text and truth, numbered where a row occurs again."""
     seen: Counter[str] = Counter()

@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.errors import DataError
 from shared.evaluation.report_page import render
+from shared.evaluation.side_by_side import PairedFigure, SideBySide
 
 JSON_NAME = "report.json"
 HTML_NAME = "report.html"
@@ -80,7 +81,8 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Report:
-    """data: one line on what was measured on. seconds: step -> duration."""
+    """data: one line on what was measured on. side_by_side: before and after a remedy, beside an
+    earlier version; none in reports from before they were made. seconds: step -> duration."""
 
     title: str
     app: str
@@ -93,6 +95,7 @@ class Report:
     baselines: tuple[Baseline, ...] = ()
     calibration: tuple[CalibrationBin, ...] = ()
     notes: tuple[str, ...] = ()
+    side_by_side: tuple[SideBySide, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -144,5 +147,11 @@ def _report(data: dict[str, Any]) -> Report:
         ),
         calibration=tuple(CalibrationBin(**row) for row in data["calibration"]),
         notes=tuple(data["notes"]),
+        side_by_side=tuple(_side_by_side(table) for table in data.get("side_by_side", ())),
         seconds=data["seconds"],
     )
+
+
+def _side_by_side(table: dict[str, Any]) -> SideBySide:
+    figures = tuple(PairedFigure(**row) for row in table["figures"])
+    return SideBySide(**table | {"figures": figures, "notes": tuple(table["notes"])})

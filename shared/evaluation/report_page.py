@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from shared.evaluation.report import CalibrationBin, Measure, Report
 
 WORST_LABELS = 40  # labels in the open part of the table; the rest is folded away
+SIDE_BY_SIDE_ROWS = 40  # of a table of two models; report.json has all
 PLOT = 280  # width and height of the calibration plot, pixels
 MARGIN = 56
 
@@ -57,6 +58,20 @@ rows of the same kind.</p>
 {% endif %}
 {% if report.notes %}<h2>Worth knowing</h2>
 <ul>{% for note in report.notes %}<li>{{ note }}</li>{% endfor %}</ul>{% endif %}
+{% for table in report.side_by_side %}
+<h2>{{ table.title }}</h2>
+{% if table.figures %}
+<table><tr><th></th><th class="n">rows</th><th class="n">{{ table.before }}</th>
+<th class="n">{{ table.after }}</th><th class="n">difference</th><th>beyond noise</th></tr>
+{% for row in table.figures[:most] %}<tr><td class="label">{{ row.part }}</td>
+<td class="n">{{ row.n|whole }}</td><td class="n">{{ row.before|figure }}</td>
+<td class="n{% if row.worse <= 0.05 %} low{% endif %}">{{ row.after|figure }}</td>
+<td class="n">{{ "%+.3f"|format(row.low) }} to {{ "%+.3f"|format(row.high) }}</td>
+<td>{% if row.worse <= 0.05 %}worse{% elif row.better <= 0.05 %}better{% else %}no{% endif %}</td>
+</tr>{% endfor %}</table>
+{% endif %}
+<ul><li>{{ table.line }}</li>{% for note in table.notes %}<li>{{ note }}</li>{% endfor %}</ul>
+{% endfor %}
 {% if report.calibration %}
 <h2>Can its confidence be believed?</h2>
 <div class="plot">{{ plot }}<div>
@@ -129,6 +144,7 @@ def render(report: "Report") -> str:
         labels=sorted(measured, key=lambda row: (row.f1 or 0.0, -row.n, row.label)),
         unmeasured=[row.label for row in report.per_label if row.f1 is None],
         worst=WORST_LABELS,
+        most=SIDE_BY_SIDE_ROWS,
         plot=_calibration_plot(report.calibration),
     )
 

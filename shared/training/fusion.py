@@ -20,6 +20,7 @@ from shared.evaluation.calibration import (
     fit_thresholds,
 )
 from shared.evaluation.metrics import correct, macro_f1
+from shared.evaluation.outcomes import label_scores
 from shared.inference.classifier import (
     DENSE,
     LEXICAL,
@@ -36,7 +37,7 @@ from shared.inference.runtime import Embedder
 from shared.training.examples import Examples, check
 from shared.training.examples import folds as make_folds
 from shared.training.kernel import DenseFit, Part, fit_dense
-from shared.training.scorers import Ngrams, fit_lexical, fit_linear, lexical_margins
+from shared.training.scorers import LexicalRows, fit_linear, lexical_margins
 
 Floats = NDArray[np.float32]
 Margins = Mapping[str, Floats]
@@ -81,6 +82,16 @@ class FusedFit:
     seconds: Mapping[str, float]
     notes: tuple[str, ...]
 
+    def held_out_scores(
+        self, rows: NDArray[np.int64], truth: Sequence[Sequence[str]]
+    ) -> NDArray[np.float64]:
+        """(m,) label_scores of training rows by models that did not see them, NaN where none is.
+        truth: their labels."""
+        p = self.out_of_fold[rows]
+        given = self.classifier.decide(np.nan_to_num(p))
+        scores = label_scores(given, self.classifier.labels, truth)
+        return np.where(np.isnan(p).any(axis=1), np.nan, scores)
+
 
 @dataclass(frozen=True, eq=False)
 class Held:
@@ -117,6 +128,7 @@ def fit_fused(
     finetuned_head: LinearScorer | None = None,
     validation: Examples | None = None,
     out_of_scope: Sequence[str] = (),
+    copies: Sequence[tuple[int, str]] = (),
     kind: Kind = "single",
     seed: int = 13,
     folds: int | None = None,
@@ -128,9 +140,10 @@ def fit_fused(
     finetuned: an encoder fine-tuned on `examples` alone; its weight is then learned on
     `validation`, which it must not have seen. finetuned_head: its own head; else logistic
     regression on its vectors. out_of_scope: texts to be refused; without any the two signals
-    weigh the same. folds: of the out-of-fold rows (5, or 10 where rows are few). threads: with 1
-    the fit is repeatable to the bit; with more, probabilities to about 1e-5, because liblinear's
-    threads share one random generator.
+    weigh the same. copies: (row of examples, its text altered), from which the lexical scorer
+    learns too; weights and calibration never do. folds: of the out-of-fold rows (5, or 10 where
+    rows are few). threads: with 1 the fit is repeatable to the bit; with more, probabilities to
+    about 1e-5, because liblinear's threads share one random generator.
 
     Raises DataError: too few labels or rows, or a fine-tuned scorer without validation rows.
     """
@@ -147,9 +160,9 @@ def fit_fused(
     vectors = views(features)
     clock.done("encoding")
     parts = make_folds(examples, _fold_count(examples, folds), seed) if finetuned is None else ()
-    ngrams = Ngrams.of(examples.texts)
+    words = LexicalRows.of(examples.texts, truth, copies)
     with threadpool_limits(limits=threads):
-        lexical = fit_lexical(ngrams, truth, np.arange(len(examples)), threads=threads)
+        lexical = words.fit(np.arange(len(examples)), threads=threads)
         clock.done("lexical scorer")
         dense = fit_dense(vectors, truth, parts, seed=seed)
         clock.done("dense scorer")
@@ -171,7 +184,7 @@ def fit_fused(
     if validation is not None and finetuned is not None:
         held = _validated(classifier, validation)
     else:
-        held = _out_of_fold(examples, truth, vectors, ngrams, dense, parts, threads)
+        held = _out_of_fold(examples, truth, vectors, words, dense, parts, threads)
     clock.done("held-out scores")
     fusion, crossed = _calibrated(held, kind, seed)
     figures, fused = _figures(held, fusion, crossed, kind)
@@ -206,7 +219,7 @@ def _out_of_fold(
     examples: Examples,
     truth: NDArray[np.bool_],
     vectors: Floats,
-    ngrams: Ngrams,
+    words: LexicalRows,
     dense: DenseFit,
     parts: Sequence[Part],
     threads: int,
@@ -217,8 +230,8 @@ def _out_of_fold(
 
     def one(part: Part) -> None:
         train, rows = part
-        scorer = fit_lexical(ngrams, truth, train)
-        lexical[rows] = lexical_margins(scorer, ngrams, rows)
+        scorer = words.fit(train)
+        lexical[rows] = lexical_margins(scorer, words.ngrams, rows)
         distances[rows] = nearest_distance(vectors[rows], vectors[train])
 
     # One thread a fold: liblinear and BLAS release the interpreter lock.

@@ -17,6 +17,7 @@ from shared.modeling.heads import HeadSpec
 from shared.pretrained import PretrainedEncoder
 from shared.training.adapters import finetuned_embedder
 from shared.training.batches import HeadTask
+from shared.training.copies import copies_of
 from shared.training.examples import Examples, split
 from shared.training.finetune import finetune_classifier
 from shared.training.fusion import FusedFit, fit_fused
@@ -32,11 +33,13 @@ PROBES = 400
 
 @dataclass(frozen=True)
 class HeadData:
-    """What one classifier learns from. out_of_scope: texts it must refuse, if any are known."""
+    """What one classifier learns from. out_of_scope: texts it must refuse, if any are known.
+    altered: altered copies of the examples teach it too (copies.py)."""
 
     name: str
     examples: Examples
     out_of_scope: tuple[str, ...] = ()
+    altered: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -85,6 +88,7 @@ def learn(
             head.examples,
             embedder=embedder,
             out_of_scope=head.out_of_scope,
+            copies=copies_of(head.examples, options.seed) if head.altered else (),
             kind=head.kind,
             seed=options.seed,
             threads=threads,
@@ -137,6 +141,7 @@ def _with_finetuning(
             finetuned=tuned_embedder,
             validation=part.validation,
             out_of_scope=head.out_of_scope,
+            copies=copies_of(part.train, options.seed) if head.altered else (),
             kind=head.kind,
             seed=options.seed,
             threads=options.threads or 2,
@@ -163,6 +168,7 @@ def refit(head: HeadData, *, embedder: Embedder, options: TrainOptions) -> Fused
         head.examples,
         embedder=embedder,
         out_of_scope=head.out_of_scope,
+        copies=copies_of(head.examples, options.seed) if head.altered else (),
         kind=head.kind,
         seed=options.seed,
         threads=options.threads or 2,

@@ -41,6 +41,35 @@ class Ngrams:
         return cls(vocabulary, vocabulary.count(texts))
 
 
+@dataclass(frozen=True, eq=False)
+class LexicalRows:
+    """What the lexical scorer learns from: n examples and, behind them, altered copies of some.
+
+    truth: (n, C). owner: (m,) the example that each row is, or is a copy of; m >= n.
+    """
+
+    ngrams: Ngrams
+    truth: NDArray[np.bool_]
+    owner: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls,
+        texts: Sequence[str],
+        truth: NDArray[np.bool_],
+        copies: Sequence[tuple[int, str]] = (),
+    ) -> "LexicalRows":
+        """copies: (row of the example, altered text)."""
+        owner = [*range(len(texts)), *(row for row, _ in copies)]
+        ngrams = Ngrams.of([*texts, *(text for _, text in copies)])
+        return cls(ngrams, truth, np.asarray(owner, dtype=np.int64))
+
+    def fit(self, rows: NDArray[np.int64], *, threads: int = 1) -> LexicalScorer:
+        """From these examples and the copies of them, none of any other example."""
+        mine = np.flatnonzero(np.isin(self.owner, rows))
+        return fit_lexical(self.ngrams, self.truth[self.owner], mine, threads=threads)
+
+
 def fit_lexical(
     ngrams: Ngrams, truth: NDArray[np.bool_], rows: NDArray[np.int64], *, threads: int = 1
 ) -> LexicalScorer:
