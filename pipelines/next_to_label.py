@@ -13,7 +13,7 @@ from shared.inference.batches import unit_length
 from shared.inference.classifier import FusedClassifier
 from shared.registry import Registry
 from shared.settings import Home
-from shared.text import near_duplicate_groups, normalise
+from shared.text import near_duplicate_groups
 from shared.training.active_learning import Measure, choose_batch, doubt
 from shared.training.examples import SEPARATOR
 
@@ -80,7 +80,7 @@ def _classifier(
         from apps.chatbot.bot import Bot
 
         bot = Bot.load(folder, home=home, threads=threads)
-        return bot.classifier, [normalise(text) for text in raw]
+        return bot.classifier, bot.read(raw)
     from apps.news_monitor.labelling import Labeller, headline
 
     labeller = Labeller.load(folder, home=home, threads=threads)

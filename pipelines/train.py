@@ -11,11 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from shared.atomic import write_text
+from shared.evaluation.forgetting import forgotten_in_common
 from shared.evaluation.model_card import CARD, Origin, Purpose, model_card, source_file
+from shared.evaluation.outcomes import common_rows, load_outcomes
 from shared.evaluation.report import Report
+from shared.evaluation.side_by_side import SideBySide
+from shared.inference.model_encoders import ENCODER_FOLDER
 from shared.pretrained import resolve
 from shared.registry import MANIFEST, ModelVersion, Registry
 from shared.run_journal import CHECKPOINTS, REPORT, open_run
@@ -49,6 +53,15 @@ class Recipe(Protocol):
         self, folder: Path, *, options: TrainOptions, home: Home, say: Callable[[str], None]
     ) -> Report:
         """Write everything serving needs into `folder`; return the report on held-out data."""
+        ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A recipe that measures by itself what is forgotten of earlier versions."""
+
+    def after(self, previous: Sequence[ModelVersion]) -> Recipe:
+        """The same recipe, told of them."""
         ...
 
 
@@ -141,7 +154,14 @@ def _released(
     notes: Sequence[str],
 ) -> Trained:
     started = time.monotonic()
-    report = recipe.fit(folder, options=options, home=home, say=say)
+    previous = earlier(Registry(home.models, clock), name, recipe.app, options.base)
+    if isinstance(recipe, Remembering):
+        report = recipe.after(previous).fit(folder, options=options, home=home, say=say)
+    else:
+        report = recipe.fit(folder, options=options, home=home, say=say)
+        report = replace(report, side_by_side=(*report.side_by_side, *_in_common(folder, previous)))
+    for table in report.side_by_side:
+        say(table.line)
     report = replace(report, notes=(*report.notes, *notes))
     report.write(folder)
     base = resolve(options.base, cache=home.cache)
@@ -162,3 +182,33 @@ def _released(
         card=card,
     )
     return Trained(version, report, time.monotonic() - started)
+
+
+def earlier(registry: Registry, name: str, app: str, base: str) -> tuple[ModelVersion, ...]:
+    """The versions that a new one of `name` is trained on from: the live one of that name, and the
+    one whose fine-tuned encoder is the base."""
+    found = []
+    if name in registry.names():
+        found.append(registry.resolve(name))
+    folder = Path(base)
+    if folder.name == ENCODER_FOLDER and (folder.parent / MANIFEST).is_file():
+        owner = folder.resolve().parent
+        found += [
+            version
+            for each in registry.names()
+            for version in registry.versions(each)
+            if version.path.resolve() == owner and version.app == app and version not in found
+        ]
+    return tuple(found)
+
+
+def _in_common(folder: Path, previous: Sequence[ModelVersion]) -> tuple[SideBySide, ...]:
+    """On the held-out rows that the reports of both have."""
+    mine = load_outcomes(folder)
+    return tuple(
+        table
+        for version in previous
+        for table in forgotten_in_common(
+            common_rows(mine, load_outcomes(version.path)), version.reference
+        )
+    )

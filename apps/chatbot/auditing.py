@@ -92,7 +92,7 @@ def battery() -> tuple[Test, ...]:
 def read_with(bot: Bot, texts: Sequence[str]) -> list[LabelReading]:
     """What the bot makes of each text: the learned intent, and what it would do beside it."""
     classifier, policy = bot.classifier, bot.config.policy
-    clean = [normalise(text) for text in texts]
+    clean = bot.read(texts)
     features = classifier.embedder.features(clean)
     shares = classifier.predict_proba(clean, features=features)
     said = classifier.predict(clean, features=features, alpha=bot.config.alpha)

@@ -21,6 +21,7 @@ from shared.inference.batches import unit_length
 from shared.inference.classifier import FusedClassifier, Prediction
 from shared.inference.model_encoders import OpenEncoders, open_model_encoders
 from shared.inference.runtime import Embedder
+from shared.inference.spelling import Spelling
 from shared.settings import Home
 from shared.text import detect_language, normalise
 
@@ -115,13 +116,16 @@ class Bot:
         matcher: AnswerMatcher | None,
         embedder: Embedder,
         precedents: Precedents | None = None,
+        spelling: Spelling | None = None,
     ) -> None:
-        """precedents: the training questions, where they are kept."""
+        """precedents: the training questions, where they are kept. spelling: mends words before
+        they are read, where that helped in training."""
         self.config = config
         self.classifier = classifier
         self.answers = answers
         self.matcher = matcher
         self.precedents = precedents
+        self.spelling = spelling
         self._beyond = {a.label for a in answers.beyond(classifier.labels)}
         self._embedder = embedder
 
@@ -159,15 +163,21 @@ class Bot:
             )
         answers = AnswerBook.load(folder / ANSWERS_FILE)
         precedents = Precedents.load(folder, classifier)
-        return cls(config, classifier, answers, matcher, encoders.base, precedents)
+        spelling = Spelling.load(folder)
+        return cls(config, classifier, answers, matcher, encoders.base, precedents, spelling)
+
+    def read(self, texts: Sequence[str]) -> list[str]:
+        """The texts as its classifier is to see them: in one normal form, slips mended."""
+        clean = [normalise(text) for text in texts]
+        return clean if self.spelling is None else self.spelling.all_corrected(clean)
 
     def reply(self, texts: Sequence[str], slots: Mapping[str, str] | None = None) -> list[Reply]:
         """One reply for each text, in order. slots: values already known of this customer."""
         if not texts:
             return []
-        clean = [normalise(text) for text in texts]
-        features = self._embedder.features(clean)  # (n, k * dim)
-        predictions = self.classifier.predict(clean, features=features, alpha=self.config.alpha)
+        clean, read = [normalise(text) for text in texts], self.read(texts)
+        features = self._embedder.features(read)  # (n, k * dim)
+        predictions = self.classifier.predict(read, features=features, alpha=self.config.alpha)
         matches = self._match(unit_length(features[:, : self._embedder.dim]))
         return [
             self._reply(raw, text, prediction, match, slots or {})

@@ -6,7 +6,6 @@ from apps.chatbot.bot import Bot
 from apps.chatbot.precedents import Precedent
 from shared.errors import DataError
 from shared.evaluation.explain import Explanation, explain
-from shared.text import normalise
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ def explain_message(bot: Bot, text: str, label: str | None = None, seed: int = 1
     if label is not None and label not in bot.classifier.labels:
         known = ", ".join(bot.classifier.labels)
         raise DataError(f"intent {label!r} was learned from no example: expected one of {known}")
-    read = normalise(text)
+    (read,) = bot.read([text])
     found = explain(bot.classifier, read, label=label, seed=seed)
     kept = bot.precedents
     return Why(found, () if kept is None else kept.nearest(bot.classifier, read))

@@ -40,9 +40,10 @@ def judge(
 
     copies: which of the questions are copies of training rows, where that may be.
     """
-    scores = bot.classifier.score(held.texts)
+    read = bot.read(held.texts)
+    scores = bot.classifier.score(read)
     parts = {RIVAL_NAMES.get(name, name): part for name, part in scores.parts.items()}
-    others = {name: other.score(held.texts).probabilities for name, other in rivals.items()}
+    others = {name: other.score(read).probabilities for name, other in rivals.items()}
     judged = judge_single(
         held.texts,
         held.single,
@@ -143,7 +144,7 @@ def _refusals(
     bot: Bot, inside: NDArray[np.float32], out_of_scope: Sequence[str], seed: int
 ) -> list[Measure]:
     """How well the out-of-scope score tells the texts to refuse from the held-out questions."""
-    outside = bot.classifier.score(out_of_scope).oos
+    outside = bot.classifier.score(bot.read(out_of_scope)).oos
     both = np.concatenate([outside, inside])
     is_outside = np.arange(len(both)) < len(outside)
     n = len(both)

@@ -17,6 +17,7 @@ from apps.chatbot.bot import (
     Bot,
     BotConfig,
 )
+from apps.chatbot.hardened import Hardening, forgetting
 from apps.chatbot.judgement import judge, outcomes_of
 from apps.chatbot.matching import AnswerMatcher
 from apps.chatbot.precedents import Precedents
@@ -24,6 +25,8 @@ from apps.chatbot.questions import Questions, joined, present, questions_for, re
 from apps.chatbot.settings import ChatbotSettings
 from apps.chatbot.unlabelled import Study
 from shared.evaluation.calibration import fit_platt
+from shared.evaluation.drift import drift_notes
+from shared.evaluation.forgetting import keep_texts
 from shared.evaluation.leakage import UNKNOWN, TrainingRows
 from shared.evaluation.model_card import Purpose
 from shared.evaluation.outcomes import save_outcomes
@@ -32,8 +35,10 @@ from shared.inference.classifier import FusedClassifier
 from shared.inference.model_encoders import ENCODER_FOLDER, open_base_encoder
 from shared.inference.remembered import RememberingEmbedder
 from shared.inference.runtime import Embedder
+from shared.inference.spelling import Spelling
 from shared.intake import take_in
 from shared.pretrained import PretrainedEncoder, resolve
+from shared.registry import ModelVersion
 from shared.settings import Home
 from shared.tables import Column
 from shared.training.examples import Examples, split
@@ -61,13 +66,19 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ChatbotRecipe:
-    """Tables `text,label` or `question,answer`; see `triptych train chatbot --help`."""
+    """Tables `text,label` or `question,answer`; see `triptych train chatbot --help`.
+
+    augment: altered copies of the rows are tried too. previous: earlier versions, to measure what
+    is forgotten of them.
+    """
 
     examples: Sequence[Path]
     validation: Sequence[Path] = ()
     out_of_scope: Path | None = None
     answers: Path | None = None
     unlabelled: Path | None = None
+    augment: bool = False
+    previous: tuple[ModelVersion, ...] = ()
     mapping: Mapping[str, str] = field(default_factory=dict)
     settings: ChatbotSettings = field(default_factory=ChatbotSettings)
     app: str = "chatbot"
@@ -101,47 +112,75 @@ class ChatbotRecipe:
         train, held, cut = self._parts(questions, options, home, say)
         refused = self._texts(self.out_of_scope, home, say)
         learn_oos, judge_oos = refused[::2], refused[1::2]
-        base = resolve(options.base, cache=home.cache)
-        embedder = RememberingEmbedder(
-            open_base_encoder(
-                base, cache=home.cache, threads=options.threads, device=options.device
-            )
-        )
-        head = HeadData(HEAD, train, learn_oos)
+        base, embedder = _opened(options, home)
+        hardening = Hardening.of(
+            HeadData(HEAD, train, learn_oos), embedder=embedder, options=options,
+            copies=self.augment, unlabelled=self.unlabelled is not None, say=say,
+        )  # fmt: skip
+        head = hardening.head
         learned = learn(
-            [head],
-            base=base,
-            embedder=embedder,
-            options=options,
-            folder=folder / ENCODER_FOLDER,
-            say=say,
-        )
+            [head], base=base, embedder=embedder, options=options,
+            folder=folder / ENCODER_FOLDER, say=say,
+        )  # fmt: skip
         study = Study(self._texts(self.unlabelled, home, say), embedder, options, say)
         found = study.on(head, learned, held.texts)
-        bot = self._assembled(base, found.classifier, book, train, embedder)
-        report = judge(
-            bot,
-            held,
-            judge_oos,
-            title=f"Chatbot from {', '.join(path.name for path in self.examples)}",
-            data=f"{len(held)} held-out questions"
-            + (f" and {len(judge_oos)} out of scope" if judge_oos else ""),
-            rivals=found.rivals,
-            seed=options.seed,
-            notes=(*learned.notes, *learned.chosen[HEAD].notes, *found.notes),
-            copies=None if cut else TrainingRows.of(train.texts).copies(held.texts),
+        spelling = hardening.spelling(train)
+        bot = self._assembled(base, found.classifier, book, train, embedder, spelling)
+        fit = None if found.helped else learned.chosen[HEAD]
+        notes = (
+            *learned.notes,
+            *learned.chosen[HEAD].notes,
+            *found.notes,
+            *hardening.chosen.notes,
+            *drift_notes(embedder, bot.classifier.finetuned),
+        )
+        may_copy = None if cut else train
+        report = replace(
+            self._judged(bot, held, judge_oos, found.rivals, may_copy, options, notes),
+            side_by_side=(*hardening.table(bot, held), *forgetting(bot, train, fit, self.previous)),
         )
         outcomes, taught = outcomes_of(bot, held), train
         if cut and learned.encoder is None:
             # The report is written; the rows it was written on may now teach too.
             taught = questions.examples()
-            classifier, notes = study.again(HeadData(HEAD, taught, refused), found)
-            bot = self._assembled(base, classifier, book, taught, embedder)
-            report = replace(report, notes=(*report.notes, *notes))
+            again = HeadData(HEAD, taught, refused, altered=head.altered)
+            classifier, more = study.again(again, found)
+            spelling = hardening.spelling(taught)
+            bot = self._assembled(base, classifier, book, taught, embedder, spelling)
+            report = replace(report, notes=(*report.notes, *more))
         _write(bot, folder, keep_encoder=learned.encoder is not None)
         TrainingRows.of(taught.texts).save(folder)
         save_outcomes(outcomes, folder)
+        keep_texts(outcomes, folder)
         return report
+
+    def _judged(
+        self,
+        bot: Bot,
+        held: Examples,
+        refused: Sequence[str],
+        rivals: Mapping[str, FusedClassifier],
+        train: Examples | None,
+        options: TrainOptions,
+        notes: Sequence[str],
+    ) -> Report:
+        """train: rows that the held-out ones may be copies of."""
+        return judge(
+            bot,
+            held,
+            refused,
+            title=f"Chatbot from {', '.join(path.name for path in self.examples)}",
+            data=f"{len(held)} held-out questions"
+            + (f" and {len(refused)} out of scope" if refused else ""),
+            rivals=rivals,
+            seed=options.seed,
+            notes=notes,
+            copies=None if train is None else TrainingRows.of(train.texts).copies(held.texts),
+        )
+
+    def after(self, previous: Sequence[ModelVersion]) -> "ChatbotRecipe":
+        """The same, measuring what is forgotten of these versions."""
+        return replace(self, previous=tuple(previous))
 
     def _assembled(
         self,
@@ -150,8 +189,10 @@ class ChatbotRecipe:
         book: AnswerBook,
         taught: Examples,
         embedder: Embedder,
+        spelling: Spelling | None,
     ) -> Bot:
-        return _assemble(self._config(base, classifier), classifier, book, taught, embedder)
+        config = self._config(base, classifier)
+        return _assemble(config, classifier, book, taught, embedder, spelling)
 
     def heads(self, options: TrainOptions, *, home: Home, say: Say) -> tuple[HeadData, ...]:
         """What a search over recipes may see: the rows that teach, none that the report is on."""
@@ -204,6 +245,14 @@ class ChatbotRecipe:
         )
 
 
+def _opened(options: TrainOptions, home: Home) -> tuple[PretrainedEncoder, RememberingEmbedder]:
+    base = resolve(options.base, cache=home.cache)
+    opened = open_base_encoder(
+        base, cache=home.cache, threads=options.threads, device=options.device
+    )
+    return base, RememberingEmbedder(opened)
+
+
 def evaluate(
     folder: Path, path: Path, mapping: Mapping[str, str], home: Home, *, say: Say
 ) -> Report:
@@ -234,12 +283,13 @@ def _assemble(
     book: AnswerBook,
     train: Examples,
     embedder: Embedder,
+    spelling: Spelling | None,
 ) -> Bot:
     """A bot in memory; answers no example asks for get a matcher calibrated on those that have."""
     beyond = book.beyond(classifier.labels)
     precedents = Precedents.of(classifier, train.texts, train.single)
     if not beyond:
-        return Bot(config, classifier, book, None, embedder, precedents)
+        return Bot(config, classifier, book, None, embedder, precedents, spelling)
     labels = tuple(answer.label for answer in book.answers)
     matcher = AnswerMatcher.from_answers(
         labels, [answer.template() for answer in book.answers], embedder
@@ -252,6 +302,7 @@ def _assemble(
         matcher.with_curve(slope, intercept),
         embedder,
         precedents,
+        spelling,
     )
 
 
@@ -289,3 +340,5 @@ def _write(bot: Bot, folder: Path, *, keep_encoder: bool) -> None:
         bot.matcher.save(folder)
     if bot.precedents is not None:
         bot.precedents.save(folder)
+    if bot.spelling is not None:
+        bot.spelling.save(folder)

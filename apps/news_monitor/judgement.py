@@ -10,7 +10,7 @@ from apps.news_monitor.labelling import Labeller, headline
 from shared.evaluation.classification import Judged, judge_multi, judge_single
 from shared.evaluation.intervals import bootstrap, mean_of
 from shared.evaluation.leakage import Copies
-from shared.evaluation.outcomes import Outcomes, text_outcomes
+from shared.evaluation.outcomes import Outcomes, label_scores, text_outcomes
 from shared.evaluation.report import Baseline, Measure, Report
 from shared.evaluation.slices import words_of
 from shared.inference.classifier import FusedClassifier
@@ -83,10 +83,7 @@ def _outcomes(classifier: FusedClassifier, part: Examples, name: str) -> Outcome
     chances = classifier.predict_proba(texts)
     given = classifier.decide(chances)
     due = part.targets(classifier.labels)
-    unknown = np.array([len(set(row) - set(classifier.labels)) for row in part.labels])
-    involved = given.sum(1) + due.sum(1) + unknown
-    hits = (given & due).sum(1)
-    scores = np.where(involved > 0, 2 * hits / np.maximum(involved, 1), 1.0)
+    scores = label_scores(given, classifier.labels, part.labels)
     if classifier.kind == "single":
         confidence, right = chances.max(1), np.asarray((given & due).any(1))
     else:

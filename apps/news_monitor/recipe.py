@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.news_monitor.examples import labelled_rows, sentiment_examples, topic_examples
+from apps.news_monitor.hardened import Hardening, forgetting
 from apps.news_monitor.judgement import judge_labels, outcomes_of
 from apps.news_monitor.labelling import (
     SENTIMENT_FOLDER,
@@ -19,6 +20,8 @@ from apps.news_monitor.labelling import (
 )
 from apps.news_monitor.labels import SENTIMENTS
 from shared.errors import DataError
+from shared.evaluation.drift import drift_notes
+from shared.evaluation.forgetting import keep_texts
 from shared.evaluation.leakage import UNKNOWN, Copies, TrainingRows
 from shared.evaluation.model_card import Purpose
 from shared.evaluation.outcomes import save_outcomes
@@ -28,11 +31,12 @@ from shared.inference.model_encoders import ENCODER_FOLDER, open_base_encoder
 from shared.inference.remembered import RememberingEmbedder
 from shared.inference.runtime import Embedder
 from shared.pretrained import PretrainedEncoder, resolve
+from shared.registry import ModelVersion
 from shared.settings import Home
 from shared.tables import sniff_columns
 from shared.training.examples import Examples, split
 from shared.training.fusion import FusedFit
-from shared.training.learning import HeadData, learn, refit
+from shared.training.learning import HeadData, Learned, learn, refit
 from shared.training.options import TrainOptions
 
 SENTIMENT, TOPICS = "sentiment", "topics"
@@ -63,13 +67,16 @@ class NewsRecipe:
     """Tables `text,label`, for sentiment and, from the same or other sources, for topics.
 
     mapping: our column names -> the files'. sentiment_labels: the files' values -> negative,
-    neutral or positive, such as {"0": "negative"}.
+    neutral or positive, such as {"0": "negative"}. augment: altered copies of the rows are tried
+    too. previous: earlier versions, to measure what is forgotten of them.
     """
 
     sentiment: Sequence[Path]
     topics: Sequence[Path] = ()
     mapping: Mapping[str, str] = field(default_factory=dict)
     sentiment_labels: Mapping[str, str] = field(default_factory=dict)
+    augment: bool = False
+    previous: tuple[ModelVersion, ...] = ()
     app: str = "news"
 
     @property
@@ -95,45 +102,44 @@ class NewsRecipe:
             name: split(whole, fraction=HELD_OUT_SHARE, seed=options.seed)
             for name, whole in wholes.items()
         }
-        base = resolve(options.base, cache=home.cache)
-        embedder = RememberingEmbedder(
-            open_base_encoder(
-                base, cache=home.cache, threads=options.threads, device=options.device
-            )
-        )
+        base, embedder = _opened(options, home)
         folder.mkdir(parents=True, exist_ok=True)
-        learned = learn(
+        hardening = Hardening.of(
             [HeadData(name, part.train) for name, part in parts.items()],
-            base=base,
-            embedder=embedder,
-            options=options,
-            folder=folder / ENCODER_FOLDER,
-            say=say,
-        )
+            embedder=embedder, options=options, copies=self.augment, say=say,
+        )  # fmt: skip
+        learned = learn(
+            hardening.heads, base=base, embedder=embedder, options=options,
+            folder=folder / ENCODER_FOLDER, say=say,
+        )  # fmt: skip
         held = {name: part.validation for name, part in parts.items()}
         train, unseen = parts[SENTIMENT].train, parts[SENTIMENT].validation
         labeller = _assemble(base, learned.chosen, train, unseen)
-        rivals = learned.frozen if learned.finetuned else {}
-        report = judge_labels(
-            labeller,
-            held,
-            title="News labels from " + ", ".join(p.name for p in (*self.sentiment, *self.topics)),
-            data=", ".join(f"{len(part)} held-out rows for {name}" for name, part in held.items()),
-            rivals={name: fit.classifier for name, fit in rivals.items()},
-            seed=options.seed,
-            notes=(*learned.notes, *(n for fit in learned.chosen.values() for n in fit.notes)),
+        notes = (
+            *learned.notes,
+            *(n for fit in learned.chosen.values() for n in fit.notes),
+            *hardening.notes,
+            *drift_notes(embedder, _finetuned(learned)),
         )
-        outcomes = outcomes_of(labeller, held)
+        report = self._judged(labeller, held, learned, options, notes)
         taught = {name: part.train for name, part in parts.items()}
+        tables = (
+            *hardening.tables(learned.chosen, held),
+            *forgetting(learned.chosen, taught, self.previous),
+        )
+        report = replace(report, side_by_side=tables)
+        outcomes = outcomes_of(labeller, held)
         if learned.encoder is None:
             # The report is written; the rows it was written on may now teach too.
             taught = wholes
-            fits = self._again(wholes, embedder, options)
+            heads = [replace(head, examples=wholes[head.name]) for head in hardening.heads]
+            fits = {h.name: refit(h, embedder=embedder, options=options) for h in heads}
             labeller = _assemble(base, fits, wholes[SENTIMENT], unseen)
             note = "The released model was then fitted again on all rows, the held-out ones too."
             report = replace(report, notes=(*report.notes, note))
         _write(labeller, folder, taught, keep_encoder=learned.encoder is not None)
         save_outcomes(outcomes, folder)
+        keep_texts(outcomes, folder)
         return report
 
     def heads(self, options: TrainOptions, *, home: Home, say: Say) -> tuple[HeadData, ...]:
@@ -157,13 +163,42 @@ class NewsRecipe:
             wholes[TOPICS] = topic_examples(self.topics, mapping=self.mapping, home=home, say=say)
         return wholes
 
-    def _again(
-        self, wholes: Mapping[str, Examples], embedder: Embedder, options: TrainOptions
-    ) -> dict[str, FusedFit]:
-        return {
-            name: refit(HeadData(name, whole), embedder=embedder, options=options)
-            for name, whole in wholes.items()
-        }
+    def _judged(
+        self,
+        labeller: Labeller,
+        held: Mapping[str, Examples],
+        learned: Learned,
+        options: TrainOptions,
+        notes: Sequence[str],
+    ) -> Report:
+        rivals = learned.frozen if learned.finetuned else {}
+        return judge_labels(
+            labeller,
+            held,
+            title="News labels from " + ", ".join(p.name for p in (*self.sentiment, *self.topics)),
+            data=", ".join(f"{len(part)} held-out rows for {name}" for name, part in held.items()),
+            rivals={name: fit.classifier for name, fit in rivals.items()},
+            seed=options.seed,
+            notes=notes,
+        )
+
+    def after(self, previous: Sequence[ModelVersion]) -> "NewsRecipe":
+        """The same, measuring what is forgotten of these versions."""
+        return replace(self, previous=tuple(previous))
+
+
+def _opened(options: TrainOptions, home: Home) -> tuple[PretrainedEncoder, RememberingEmbedder]:
+    base = resolve(options.base, cache=home.cache)
+    opened = open_base_encoder(
+        base, cache=home.cache, threads=options.threads, device=options.device
+    )
+    return base, RememberingEmbedder(opened)
+
+
+def _finetuned(learned: Learned) -> Embedder | None:
+    """The fine-tuned encoder, if any head uses it."""
+    found = [fit.classifier.finetuned for fit in learned.chosen.values()]
+    return next((encoder for encoder in found if encoder is not None), None)
 
 
 def evaluate(

@@ -74,6 +74,13 @@ SentimentLabelOption = Annotated[
     ),
 ]
 
+AugmentOption = Annotated[
+    bool,
+    typer.Option(
+        "--augment", help="Learn from copies of the rows with typing slips too, if that helps."
+    ),
+]
+
 
 @dataclass(frozen=True)
 class Learning:
@@ -214,6 +221,7 @@ def train_chatbot(
             "--unlabelled", metavar="FILE", help="`text`: learned from too, if that helps."
         ),
     ] = None,
+    augment: AugmentOption = False,
     learning: Learning = Learning(),
     text_column: TextColumn = None,
     label_column: LabelColumn = None,
@@ -233,6 +241,7 @@ def train_chatbot(
         out_of_scope=out_of_scope,
         answers=answers,
         unlabelled=unlabelled,
+        augment=augment,
         mapping=mapping_of(
             text=text_column, label=label_column, question=question_column, answer=answer_column
         ),
@@ -249,6 +258,7 @@ def train_news(
     sentiment: SentimentOption,
     name: NameOption,
     topics: TopicsOption = None,
+    augment: AugmentOption = False,
     learning: Learning = Learning(),
     text_column: TextColumn = None,
     label_column: LabelColumn = None,
@@ -262,6 +272,7 @@ def train_news(
     recipe = NewsRecipe(
         sentiment=tuple(sentiment),
         topics=tuple(topics or ()),
+        augment=augment,
         mapping=mapping_of(text=text_column, label=label_column),
         sentiment_labels=dict(pair_of(entry) for entry in sentiment_label or ()),
     )
