@@ -54,8 +54,9 @@ class Reply:
 
     answer: the template of `intent` as written, "" where there is none, also when the decision is
     not to answer. message: what to say to the customer. missing_slot: what must be asked before the
-    template can be said. probability: calibrated; why: the rule that decided, in words. scorers:
-    each scorer's own probability of the intent.
+    template can be said. probability: calibrated; why: the rule that decided, in words, and how the
+    message was read where slips in it were mended. scorers: each scorer's own probability of the
+    intent.
     """
 
     text: str
@@ -180,8 +181,10 @@ class Bot:
         predictions = self.classifier.predict(read, features=features, alpha=self.config.alpha)
         matches = self._match(unit_length(features[:, : self._embedder.dim]))
         return [
-            self._reply(raw, text, prediction, match, slots or {})
-            for raw, text, prediction, match in zip(texts, clean, predictions, matches, strict=True)
+            self._reply(raw, text, prediction, match, slots or {}, mended)
+            for raw, text, mended, prediction, match in zip(
+                texts, clean, read, predictions, matches, strict=True
+            )
         ]
 
     def predict_frame(self, texts: Sequence[str]) -> pd.DataFrame:
@@ -210,6 +213,7 @@ class Bot:
         prediction: Prediction,
         match: Match | None,
         slots: Mapping[str, str],
+        mended: str,
     ) -> Reply:
         language = detect_language(text)
         decided = decide(prediction, self.config.policy, wants_person=wants_person(text))
@@ -238,7 +242,7 @@ class Bot:
             message=spoken.text if text else phrases_for(language).empty,
             missing_slot=spoken.missing_slot,
             language=language,
-            why=decided.why,
+            why=decided.why if mended == text else f"{decided.why}; read as “{mended}”",
             scorers=prediction.scorers,
         )
 

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from apps.chatbot.bot import Bot
 from apps.chatbot.recipe import ChatbotRecipe
 from apps.news_monitor.recipe import NewsRecipe
+from apps.recommender.recipe import RecommenderRecipe
+from apps.recommender.settings import RecommenderSettings
 from pipelines.train import Recipe, Trained, earlier, train
 from shared.evaluation.forgetting import FILE
 from shared.evaluation.model_card import CARD
@@ -102,6 +105,32 @@ def test_headlines_are_compared_head_by_head_and_an_equal_version_forgot_nothing
     assert table.figures[0].before == table.figures[0].after
 
 
+def test_a_recommender_is_compared_on_the_users_that_both_versions_held_out(
+    tiny_encoder: Path, tmp_path: Path
+) -> None:
+    home = Home(tmp_path)
+    items = pd.DataFrame({"item_id": [f"i{n}" for n in range(12)], "title": ["red tea cup"] * 12})
+    items.to_csv(tmp_path / "items.csv", index=False)
+    rows = [(f"u{u}", f"i{(u + step) % 12}", f"2024-01-{1 + step:02d}") for u in range(60)
+            for step in range(4)]  # fmt: skip
+    events = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
+    events.to_csv(tmp_path / "events.csv", index=False)
+    settings = RecommenderSettings(held_out="last")
+    small = settings.sequence.model_copy(
+        update={"dimensions": 8, "hidden": 8, "epochs": 1, "least_steps": 0}
+    )
+    recipe = RecommenderRecipe(
+        tmp_path / "items.csv",
+        tmp_path / "events.csv",
+        settings=settings.model_copy(update={"sequence": small}),
+    )
+    assert trained(recipe, home, tiny_encoder, []).report.side_by_side == ()
+    (table,) = trained(recipe, home, tiny_encoder, []).report.side_by_side
+    assert table.title.startswith("What it forgot of desk@1: ")
+    assert table.figures[0].n > 0
+    assert table.figures[0].before == pytest.approx(table.figures[0].after, abs=1e-6)
+
+
 def test_a_base_that_is_a_versions_own_encoder_makes_that_version_an_earlier_one(
     tmp_path: Path,
 ) -> None:
@@ -166,6 +195,8 @@ def test_a_bot_mends_words_where_that_helped_and_says_before_and_after(
     (word, *_) = short_words(1, seed=1)["text"][0].split()
     slipped = word[1] + word[0] + word[2:]
     assert bot.read([f"{slipped.upper()} 42"]) == [f"{word} 42"]
-    assert bot.reply([slipped])[0].ranking == bot.reply([word])[0].ranking
+    mended, plain = bot.reply([slipped, word])
+    assert mended.ranking == plain.ranking
+    assert mended.why == f"{plain.why}; read as “{word}”"
     (version.path / SPELLING).unlink()
     assert Bot.load(version.path, home=home, threads=1).read([slipped]) == [slipped]
