@@ -5,16 +5,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 
 from apps.recommender.auditing import open_encoder
 from apps.recommender.behaviour import co_engaged
+from apps.recommender.bundle import EncoderNote
 from apps.recommender.interactions import Interactions
 from apps.recommender.recipe import RecommenderRecipe
 from apps.recommender.recommender import Recommender
 from apps.recommender.settings import EncoderSettings, RecommenderSettings
+from shared.inference.model_encoders import open_base_encoder
 from shared.modeling.adapter import is_adapter
+from shared.modeling.encoder import Encoder
+from shared.pretrained import resolve
 from shared.settings import Home
-from shared.training.options import TrainOptions
+from shared.training.adapters import finetuned_embedder, save_trained
+from shared.training.methods import apply_method
+from shared.training.options import Method, TrainOptions
 
 
 def test_pairs_lie_within_the_window_of_one_user_and_come_once(
@@ -60,7 +67,33 @@ def test_a_tuned_encoder_is_kept_only_where_it_ranks_better(
     kept = note.endswith(", kept")
     assert (folder / "encoder").exists() == kept
     if kept:
-        assert is_adapter(folder / "encoder") == (method == "lora")
         bundle = Recommender.load(folder, home=Home(tmp_path)).bundle
         opened = open_encoder(bundle.encoder, folder, Home(tmp_path))
         assert opened.fingerprint == bundle.encoder.fingerprint
+
+
+def test_a_model_kept_with_an_adapter_opens_it_on_its_base(
+    tiny_encoder: Path, tmp_path: Path
+) -> None:
+    home, options = Home(tmp_path), TrainOptions(threads=1, max_length=16)
+    base = resolve(str(tiny_encoder), cache=home.cache)
+    encoder = Encoder.from_pretrained(base.path, max_length=16)
+    apply_method(encoder, Method.LORA, options)
+    for name, parameter in encoder.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(parameter, std=0.2)
+    save_trained(encoder, base, tmp_path / "model" / "encoder")
+    embedder = open_base_encoder(base, cache=home.cache, threads=1)
+    texts = ["red shoe", "blue tea cup", "a card and a shoe and a cup and a bank and tea " * 2]
+    trained = finetuned_embedder(
+        tmp_path / "model" / "encoder",
+        embedder=embedder,
+        probes=texts,
+        options=options,
+        say=lambda _: None,
+    )
+    assert is_adapter(tmp_path / "model" / "encoder")
+    note = EncoderNote(base.name, base.sha256, trained.fingerprint, "encoder")
+    opened = open_encoder(note, tmp_path / "model", home)
+    np.testing.assert_allclose(opened.encode(texts), trained.encode(texts), atol=1e-5)
+    assert np.abs(opened.encode(texts) - embedder.encode(texts)).max() > 0.01
