@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from shared.atomic import write_text
+from shared.errors import ModelError
 from shared.evaluation.forgetting import forgotten_in_common
 from shared.evaluation.model_card import CARD, Origin, Purpose, model_card, source_file
 from shared.evaluation.outcomes import common_rows, load_outcomes
@@ -154,7 +155,7 @@ def _released(
     notes: Sequence[str],
 ) -> Trained:
     started = time.monotonic()
-    previous = earlier(Registry(home.models, clock), name, recipe.app, options.base)
+    previous = earlier(Registry(home.models, clock), name, recipe.app, options.base, say)
     if isinstance(recipe, Remembering):
         report = recipe.after(previous).fit(folder, options=options, home=home, say=say)
     else:
@@ -184,22 +185,31 @@ def _released(
     return Trained(version, report, time.monotonic() - started)
 
 
-def earlier(registry: Registry, name: str, app: str, base: str) -> tuple[ModelVersion, ...]:
+def earlier(
+    registry: Registry, name: str, app: str, base: str, say: Callable[[str], None]
+) -> tuple[ModelVersion, ...]:
     """The versions that a new one of `name` is trained on from: the live one of that name, and the
-    one whose fine-tuned encoder is the base."""
-    found = []
-    if name in registry.names():
-        found.append(registry.resolve(name))
+    one whose fine-tuned encoder is the base. A damaged one is told of and left out, for training
+    again is what mends it."""
+    references = [name] if name in registry.names() else []
     folder = Path(base)
     if folder.name == ENCODER_FOLDER and (folder.parent / MANIFEST).is_file():
         owner = folder.resolve().parent
-        found += [
-            version
+        references += [
+            version.reference
             for each in registry.names()
             for version in registry.versions(each)
-            if version.path.resolve() == owner and version.app == app and version not in found
+            if version.path.resolve() == owner and version.app == app
         ]
-    return tuple(found)
+    found: dict[str, ModelVersion] = {}
+    for reference in references:
+        try:
+            version = registry.resolve(reference, app=app)
+        except ModelError as error:
+            say(f"what is forgotten of {reference} is not measured: {error}")
+        else:
+            found.setdefault(version.reference, version)
+    return tuple(found.values())
 
 
 def _in_common(folder: Path, previous: Sequence[ModelVersion]) -> tuple[SideBySide, ...]:

@@ -142,11 +142,20 @@ def test_a_base_that_is_a_versions_own_encoder_makes_that_version_an_earlier_one
         registry.publish(name, folder.parent, app="chatbot", metrics={})
     base = registry.resolve("other").path / "encoder"
     assert (base.parent / MANIFEST).is_file()
-    found = earlier(registry, "desk", "chatbot", str(base))
+    said: list[str] = []
+    found = earlier(registry, "desk", "chatbot", str(base), said.append)
     assert [version.reference for version in found] == ["desk@1", "other@1"]
-    assert [v.reference for v in earlier(registry, "new", "chatbot", str(base))] == ["other@1"]
-    assert earlier(registry, "new", "news", str(base)) == ()
-    assert earlier(registry, "new", "chatbot", "minilm") == ()
+    found = earlier(registry, "new", "chatbot", str(base), said.append)
+    assert [version.reference for version in found] == ["other@1"]
+    found = earlier(registry, "other", "chatbot", str(base), said.append)
+    assert [version.reference for version in found] == ["other@1"]
+    assert earlier(registry, "new", "news", str(base), said.append) == ()
+    assert earlier(registry, "new", "chatbot", "minilm", said.append) == ()
+    assert said == []
+    # Training again is what a damaged version needs: it must not stop on it.
+    (registry.resolve("desk").path / "encoder" / "weights.txt").write_text("bitten")
+    assert earlier(registry, "desk", "chatbot", "minilm", said.append) == ()
+    assert said[0].startswith("what is forgotten of desk is not measured: desk@1 is damaged: ")
 
 
 def short_words(rows: int, seed: int) -> pd.DataFrame:
