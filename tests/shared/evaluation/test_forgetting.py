@@ -183,6 +183,16 @@ def test_a_remedy_is_kept_for_slips_nobody_taught_and_not_at_the_cost_of_other_r
     assert "rows as they are .900 to .900 (40 rows)" in table.line
 
 
+def test_of_many_rows_some_are_altered_each_with_its_own_label() -> None:
+    rows = Judged([f"row number {n}" for n in range(50)], [(str(n),) for n in range(50)],
+                  np.arange(50))  # fmt: skip
+    some = rows.drawn(20, seed=3)
+    assert len(set(some.texts)) == 20
+    assert [text.split()[-1] for text in some.texts] == [label for (label,) in some.labels]
+    assert some.groups.tolist() == sorted(some.groups.tolist())
+    assert rows.drawn(50, seed=3).texts == rows.texts
+
+
 def test_the_figure_of_a_part_is_no_better_for_being_unsure() -> None:
     untaught = PairedFigure("slips", 40, 0.4, 0.5, -0.1, 0.3, 1.0, 0.2)
     clean = PairedFigure(AS_THEY_ARE, 40, 0.9, 0.9, -0.1, 0.1, 1.0, 1.0)
