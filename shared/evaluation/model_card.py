@@ -149,18 +149,25 @@ def _rivals(report: Report) -> Iterator[str]:
 
 
 def _side_by_side(report: Report) -> Iterator[str]:
-    """Before and after a remedy, and what was forgotten of an earlier version."""
+    """Before and after a remedy, and what was forgotten of an earlier version: the first figure,
+    which is of all rows, and every part that changed."""
     for table in report.side_by_side:
         yield f"## {table.title}"
-        if table.figures:
+        told = [f for row, f in enumerate(table.figures) if row == 0 or f.before != f.after]
+        if told:
             yield _table(
-                ("part", "rows", table.before, table.after, "difference"),
+                ("part", "rows", table.before, table.after, "difference, 95 %"),
                 [
-                    (f.part, f"{f.n:,}", f"{f.before:.3f}", f"{f.after:.3f}",
-                     f"{f.low:+.3f} to {f.high:+.3f}")
-                    for f in table.figures[:SIDE_BY_SIDE_LISTED]
+                    (
+                        figure.part,
+                        f"{figure.n:,}",
+                        f"{figure.before:.3f}",
+                        f"{figure.after:.3f}",
+                        f"{figure.low:+.3f} to {figure.high:+.3f}",
+                    )
+                    for figure in told[:SIDE_BY_SIDE_LISTED]
                 ],
-            )  # fmt: skip
+            )
         yield _bullets([table.line, *table.notes])
 
 

@@ -62,7 +62,7 @@ rows of the same kind.</p>
 <h2>{{ table.title }}</h2>
 {% if table.figures %}
 <table><tr><th></th><th class="n">rows</th><th class="n">{{ table.before }}</th>
-<th class="n">{{ table.after }}</th><th class="n">difference</th><th>beyond noise</th></tr>
+<th class="n">{{ table.after }}</th><th class="n">difference, 95 %</th><th>beyond noise</th></tr>
 {% for row in table.figures[:most] %}<tr><td class="label">{{ row.part }}</td>
 <td class="n">{{ row.n|whole }}</td><td class="n">{{ row.before|figure }}</td>
 <td class="n{% if row.worse <= 0.05 %} low{% endif %}">{{ row.after|figure }}</td>

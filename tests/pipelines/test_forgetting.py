@@ -87,6 +87,7 @@ def test_a_withheld_label_is_named_in_the_report_the_card_and_at_the_end_of_trai
     card = (second.version.path / CARD).read_text()
     assert f"## {table.title}" in card
     assert "| refund | 9 | 1.000 | 0.000 |" in card
+    assert "| pay | 9 |" not in card  # nothing to tell of it
 
 
 def test_headlines_are_compared_head_by_head_and_an_equal_version_forgot_nothing(
