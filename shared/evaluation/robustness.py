@@ -48,9 +48,9 @@ class Judged:
         rows = np.arange(len(self.texts))
         if len(rows) > most:
             rows = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
-        return Judged(
-            [self.texts[row] for row in rows], [self.labels[row] for row in rows], self.groups[rows]
-        )
+        kept = rows.tolist()
+        return Judged([self.texts[n] for n in kept], [self.labels[n] for n in kept],
+                      self.groups[rows])  # fmt: skip
 
     def altered(self, change: Change, seed: int) -> "Judged":
         """The rows that the change applies to, changed."""
