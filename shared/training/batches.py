@@ -114,7 +114,8 @@ class LengthGroupedBatches(Sampler[list[int]]):
 
 
 class Collator:
-    """Pads a batch to its own longest row, or all to one length.
+    """Pads a batch to its own longest row, or all to one length; states of lower layers too, where
+    rows have them.
 
     part: (rank, processes), of which each takes its rows of every batch: rank, rank + processes, …
     and what the sum of the losses is divided by, see HeadsObjective.loss. A process for which
@@ -136,6 +137,9 @@ class Collator:
             targets = torch.full_like(targets, torch.nan)
         inputs = [row["inputs"] for row in own]
         batch = {**padded(inputs, self.pad_token_id, self.pad_to), "labels": targets}
+        if "states" in own[0]:
+            states = [row["states"] for row in own]
+            batch["states"] = padded_states(states, batch["input_ids"].shape[1])
         if processes > 1:
             batch["divisor"] = torch.tensor(len(rows) / processes)
         return batch
@@ -152,6 +156,14 @@ def padded(
         ids[at, : len(row)] = torch.tensor(row, dtype=torch.long)
         mask[at, : len(row)] = 1
     return {"input_ids": ids, "attention_mask": mask}
+
+
+def padded_states(rows: Sequence[Tensor], width: int) -> Tensor:
+    """(length, dim) each -> (n, width, dim), zeros after the end of a row."""
+    states = rows[0].new_zeros((len(rows), width, rows[0].shape[1]))
+    for at, row in enumerate(rows):
+        states[at, : len(row)] = row
+    return states
 
 
 def columns_of(specs: Sequence[HeadSpec]) -> tuple[HeadColumns, ...]:

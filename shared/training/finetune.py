@@ -21,6 +21,7 @@ from transformers import (
 
 from shared.errors import DataError
 from shared.modeling.encoder import Encoder
+from shared.modeling.layer_split import LayerSplit
 from shared.modeling.text_model import TextModel
 from shared.pretrained import PretrainedEncoder
 from shared.training import processes
@@ -37,6 +38,7 @@ from shared.training.batches import (
     tokenise,
 )
 from shared.training.checkpoints import LearnedCheckpoints
+from shared.training.layer_cache import CachedRows, cached, upper_vectors
 from shared.training.linear_probe import START_STRENGTH, choose_strength, fit_heads
 from shared.training.machine import machine_of, quiet_libraries, threads_limited
 from shared.training.methods import (
@@ -161,6 +163,7 @@ def teach(
 ) -> Outcome:
     """The steps, in every process."""
     options = given.options
+    lesson = lesson.with_lower_states(options, say)
     trainer = new_trainer(lesson, given.method, options, given.checkpoints)
     return run(
         trainer,
@@ -188,8 +191,31 @@ class Lesson:
 
     def vectors(self, rows: Rows, options: TrainOptions) -> tuple[Tensor, Tensor]:
         """(n, dim) vectors of the encoder as it is now, and the (n, width) targets."""
-        found = encode(self.encoder, rows.inputs, machine=machine_of(options))
-        return torch.from_numpy(found), torch.from_numpy(rows.targets)
+        if isinstance(rows, CachedRows) and self.objective.split is not None:
+            self.encoder.to(machine_of(options).device).eval()
+            found = upper_vectors(self.objective.split, rows, machine=machine_of(options))
+        else:
+            vectors = encode(self.encoder, rows.inputs, machine=machine_of(options))
+            found = torch.from_numpy(vectors)
+        return found, torch.from_numpy(rows.targets)
+
+    def with_lower_states(self, options: TrainOptions, say: Callable[[str], None]) -> "Lesson":
+        """The same lesson, with the output of the layers that do not learn computed beforehand."""
+        split = self.objective.split
+        if split is None:
+            return self
+        machine = machine_of(options)
+        self.encoder.to(machine.device)
+        train, validation = cached(
+            (self.train, self.validation),
+            split,
+            dim=self.encoder.dim,
+            pad_token_id=int(self.encoder.tokenizer.pad_token_id),
+            machine=machine,
+            budget_mb=options.layer_cache_mb,
+            say=say,
+        )
+        return replace(self, train=train, validation=validation)
 
 
 class HeadsTrainer(GivenGroups, LearnedCheckpoints, Trainer):  # type: ignore[misc]
@@ -271,6 +297,7 @@ def prepare(model: TextModel, tasks: Sequence[HeadTask], options: TrainOptions) 
         scales=head_scales(columns, train.targets, [task.weight for task in tasks]),
         label_weights=[label_weights(h, train.targets, options.class_weights) for h in columns],
         label_smoothing=options.label_smoothing,
+        split=LayerSplit(model.encoder, options.freeze_layers) if options.freeze_layers else None,
     )
     return Lesson(objective, train, held.by_length())
 

@@ -23,14 +23,14 @@ from tokenizers import AddedToken
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from shared.errors import ModelError
+from shared.errors import ModelError, SettingsError
 from shared.modeling.architectures import ARCHITECTURES, Architecture
 from shared.modeling.encoder import Encoder
+from shared.training.freezing import adapted, check_freezing, layer_of, learns
 from shared.training.options import Method, TrainOptions
 
 PROMPT_TOKENS = 16
 _HEADS = re.compile(r"(^|\.)heads\.")
-_LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _lora(encoder: Encoder, options: TrainOptions) -> PeftConfig:
         r=options.adapter_rank,
         lora_alpha=options.adapter_alpha,
         lora_dropout=0.05,
-        target_modules=list(architecture_of(encoder).attention),
+        target_modules=adapted(encoder.model, architecture_of(encoder).attention, options),
     )
 
 
@@ -71,21 +71,31 @@ def _adalora(encoder: Encoder, options: TrainOptions) -> PeftConfig:
         lora_alpha=options.adapter_alpha,
         lora_dropout=0.05,
         total_step=1,
-        target_modules=list(architecture_of(encoder).attention),
+        target_modules=adapted(encoder.model, architecture_of(encoder).attention, options),
     )
 
 
-def _ia3(encoder: Encoder, options: TrainOptions) -> PeftConfig:  # noqa: ARG001
+def _ia3(encoder: Encoder, options: TrainOptions) -> PeftConfig:
     names = architecture_of(encoder)
-    return IA3Config(target_modules=list(names.scaled), feedforward_modules=list(names.outputs))
+    return IA3Config(
+        target_modules=adapted(encoder.model, names.scaled, options),
+        feedforward_modules=adapted(encoder.model, names.outputs, options),
+    )
 
 
-def _prompt(encoder: Encoder, options: TrainOptions) -> PeftConfig:  # noqa: ARG001
+def _prompt(encoder: Encoder, options: TrainOptions) -> PeftConfig:
     """Prompt tuning as new words that every text begins with, and whose vectors are learned.
 
     So the prompt is part of the encoder's token table and prefix once training is over, and every
     runtime, ONNX included, serves it without knowing.
+
+    Raises SettingsError beside frozen layers.
     """
+    if options.freeze_layers:
+        raise SettingsError(
+            f"freeze_layers = {options.freeze_layers} beside the method prompt, which learns below "
+            "every layer: leave it at 0, or use full, lora, adalora or ia3"
+        )
     words = [f"[prompt{at}]" for at in range(PROMPT_TOKENS)]
     encoder.tokenizer.add_tokens(
         [AddedToken(word, normalized=False, special=True) for word in words], special_tokens=True
@@ -181,9 +191,12 @@ def choose_method(
 def apply_method(encoder: Encoder, method: Method, options: TrainOptions) -> None:
     """Decide in place which of the encoder's weights learn, adding the method's adapter.
 
-    Raises ModelError where an adapter does not know the encoder's architecture.
+    Raises:
+        ModelError: an adapter does not know the encoder's architecture.
+        SettingsError: more layers are to be frozen than there are, or beneath a prompt.
     """
     recipe = METHODS[method]
+    check_freezing(encoder.model, options, adapter=recipe.adapter is not None)
     if recipe.adapter is not None:
         config = recipe.adapter(encoder, options)
         with warnings.catch_warnings():
@@ -192,10 +205,7 @@ def apply_method(encoder: Encoder, method: Method, options: TrainOptions) -> Non
             encoder.model = get_peft_model(encoder.model, config)
         return
     for name, parameter in encoder.model.named_parameters():
-        learns = not recipe.cached
-        if options.freeze_embeddings and name.startswith("embeddings."):
-            learns = False
-        parameter.requires_grad_(learns)
+        parameter.requires_grad_(not recipe.cached and learns(name, options))
 
 
 def architecture_of(encoder: Encoder) -> Architecture:
@@ -271,7 +281,7 @@ def parameter_groups(
     rate = options.learning_rate or recipe.learning_rate
     head_rate = options.head_learning_rate or recipe.head_learning_rate
     learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    depths = {name: _depth(name) for name in learned}
+    depths = {name: layer_of(name) for name in learned}
     top = max((depth for depth in depths.values() if depth is not None), default=0)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in learned.items():
@@ -288,11 +298,3 @@ def parameter_groups(
         {"params": parameters, "lr": own, "weight_decay": decay}
         for (own, decay), parameters in groups.items()
     ]
-
-
-def _depth(name: str) -> int | None:
-    """Layer of a parameter, the lowest 1; 0 for the embeddings; None for what has no place."""
-    found = _LAYER.search(name)
-    if found:
-        return int(found.group(1)) + 1
-    return 0 if "embeddings." in name else None

@@ -1,6 +1,7 @@
 """Classification with one or more heads on one encoder: the loss, and what validation measures."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from sklearn.metrics import f1_score
 from torch import Tensor, nn
 from torch.nn import functional
 
+from shared.modeling.layer_split import LayerSplit
 from shared.modeling.text_model import TextModel
 from shared.training.batches import HeadColumns
 from shared.training.options import ClassWeights
@@ -19,7 +21,8 @@ class HeadsObjective(nn.Module):
 
     Single label: cross entropy. Several labels: binary cross entropy, the mean over the labels.
     A row counts for the heads it has a target for. scales: factor of each head's rows, so that
-    every head weighs the same (or as its task says) whatever its number of rows.
+    every head weighs the same (or as its task says) whatever its number of rows. split: where the
+    lower layers do not learn; they then compute without dropout.
     """
 
     def __init__(
@@ -30,9 +33,11 @@ class HeadsObjective(nn.Module):
         scales: Sequence[float],
         label_weights: Sequence[Tensor | None],
         label_smoothing: float,
+        split: LayerSplit | None = None,
     ) -> None:
         super().__init__()
         self.model = model
+        self.split = split
         self.columns = tuple(columns)
         self.scales = tuple(scales)
         self.label_smoothing = label_smoothing
@@ -46,16 +51,25 @@ class HeadsObjective(nn.Module):
         attention_mask: Tensor | None = None,
         vectors: Tensor | None = None,
         divisor: Tensor | None = None,
+        states: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """labels: (batch, targets), NaN where a head has none. vectors: (batch, dim) in the place
-        of token ids, where the encoder does not learn. divisor: (), see `loss`.
-        Gives loss () and logits (batch, logits).
+        of token ids, where the encoder does not learn; states: (batch, length, dim) below the
+        layers that do. divisor: (), see `loss`. Gives loss () and logits (batch, logits).
         """
         if vectors is None:
-            vectors = self.model.encoder(input_ids, attention_mask)
+            vectors = self._encoded(input_ids, attention_mask, states)
         heads = [self.model.heads[head.spec.name](vectors) for head in self.columns]
         logits = torch.cat(heads, dim=1).float()  # (batch, logits of all heads)
         return {"loss": self.loss(logits, labels, divisor), "logits": logits}
+
+    def _encoded(self, input_ids: Any, attention_mask: Any, states: Tensor | None) -> Any:
+        """(batch, dim)"""
+        if self.split is None:
+            return self.model.encoder(input_ids, attention_mask)
+        if states is None:
+            states = self.split.lower(input_ids, attention_mask)
+        return self.split.upper(states, attention_mask)
 
     def loss(self, logits: Tensor, labels: Tensor, divisor: Tensor | None = None) -> Tensor:
         """(): sum over heads of scale * sum of the head's rows / rows of the batch.

@@ -52,7 +52,10 @@ class TrainOptions:
     more: by n / (labels * count), its square root, or not. metric: what early stopping watches,
     the mean over the heads. patience: evaluations without a gain before the run stops.
     max_length: word pieces a text is cut to. freeze_embeddings: the token table does not learn
-    (1.2 times as fast at the same accuracy). adapter_rank, adapter_alpha: of LoRA and its kin.
+    (1.2 times as fast at the same accuracy). freeze_layers: so many of the lowest layers, and the
+    embeddings with them, do not learn and have no dropout; a classifier's texts go through them
+    once, if what comes out fits into layer_cache_mb MiB of memory in half precision (0 keeps
+    nothing), else in every step. adapter_rank, adapter_alpha: of LoRA and its kin.
     bf16: autocast; None means where the machine has it in hardware. logdir: TensorBoard logs.
     journal: where what happens is written down, line by line (shared/run_journal.py). tracking:
     where the curves go besides, into a run that tracking.tracked has opened.
@@ -81,6 +84,8 @@ class TrainOptions:
     patience: int = 3
     max_length: int | None = None
     freeze_embeddings: bool = True
+    freeze_layers: int = 0
+    layer_cache_mb: float = 1024.0
     adapter_rank: int = 8
     adapter_alpha: int = 16
     seed: int = 13
@@ -113,6 +118,8 @@ class TrainOptions:
             "0 or more, below 1",
         )
         _within("dropout", self.dropout, 0 <= self.dropout < 1, "0 or more, below 1")
+        for name in ("freeze_layers", "layer_cache_mb"):
+            _within(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
         _within("weight_decay", self.weight_decay, self.weight_decay >= 0, "0 or more")
         _within(
             "checkpoint_minutes", self.checkpoint_minutes, self.checkpoint_minutes >= 0, "0 or more"

@@ -150,7 +150,7 @@ def cut_off(tiny_encoder: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, w
             raise CutError
 
     target = (
-        "shared.training.finetune.merge_adapter"
+        "shared.training.finetune.save_trained"
         if where == "at the end"
         else "shared.training.progress.EpochLines.on_step_end"
     )
