@@ -50,6 +50,7 @@ class Bench(StrEnum):
     SERVING = "serving"
     ACTIVE = "active"
     PRETRAINING = "pretraining"
+    METHODS = "methods"
 
 
 DatasetsOption = Annotated[
@@ -97,7 +98,7 @@ def benchmark(
         typer.Argument(
             metavar="WHAT",
             help="core, chatbot, news, recommender, explain, forecast, distributed, serving, "
-            "active or pretraining.",
+            "active, pretraining or methods.",
         ),
     ],
     datasets: DatasetsOption = None,
@@ -146,6 +147,9 @@ def benchmark(
         return
     if what is Bench.PRETRAINING:
         benchmark_own_texts(datasets, open_home(home), seed, seeds, threads, as_json)
+        return
+    if what is Bench.METHODS:
+        benchmark_fine_tuning(datasets, open_home(home), seed, seeds, threads, as_json)
         return
     from pipelines.benchmark import run_benchmark
 
@@ -218,3 +222,26 @@ def benchmark_own_texts(
     )
     if as_json:
         print_json([asdict(row) for row in rows])
+
+
+def benchmark_fine_tuning(
+    datasets: Path | None,
+    home: "Home",
+    seed: int,
+    seeds: int,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    from pipelines.benchmark_methods import benchmark_methods
+    from shared.training.options import TrainOptions
+
+    rows, rate = benchmark_methods(
+        datasets,
+        home=home,
+        options=TrainOptions(threads=threads, progress=False),
+        seeds=tuple(range(seed, seed + seeds)),
+        say=speaker(as_json),
+    )
+    if as_json:
+        throughput = None if rate is None else asdict(rate)
+        print_json({"methods": [asdict(row) for row in rows], "throughput": throughput})
