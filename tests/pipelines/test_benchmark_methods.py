@@ -91,7 +91,7 @@ def test_every_way_is_judged_and_compared(
     assert found["full, 3 layers frozen"].trained_parameters < found["full"].trained_parameters
     assert found["full"].trained_parameters < weights  # the token table does not learn
     assert rate is not None
-    assert said[-1].startswith("training, 20 steps each in turn: ")
+    assert said[-1].startswith("training, 3 steps each in turn: ")
     assert len(said) == len(rows) + 1
 
 
