@@ -51,6 +51,11 @@ class ModelVersion:
     def reference(self) -> str:
         return f"{self.name}@{self.version}"
 
+    @property
+    def title(self) -> str:
+        """The reference, and whether it is live: for lists that a person chooses from."""
+        return f"{self.reference} (live)" if self.production else self.reference
+
 
 class Registry:
     """The models under one folder. clock: stamps versions and promotions."""
@@ -141,6 +146,10 @@ class Registry:
     def versions(self, name: str) -> list[ModelVersion]:
         """All versions of a name, oldest first; not verified."""
         return [self._read(name, number) for number in self._numbers(name)]
+
+    def versions_of(self, app: str) -> list[ModelVersion]:
+        """Every version of an application's models, name by name, the newest first."""
+        return [v for name in self._names_of(app) for v in reversed(self.versions(name))]
 
     def promote(self, name: str, version: int, reason: str = "") -> ModelVersion:
         """Put a version into production. Raises like `resolve`: a broken one stays out."""

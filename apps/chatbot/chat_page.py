@@ -32,16 +32,6 @@ def conversations_of(reference: str) -> Conversations:
     )
 
 
-def released_models() -> list[str]:
-    registry = Registry(default_home(os.environ).models, lambda: datetime.now(UTC))
-    names = [n for n in registry.names() if any(v.app == "chatbot" for v in registry.versions(n))]
-    return [
-        f"{version.name}@{version.version}" + (" (live)" if version.production else "")
-        for name in names
-        for version in reversed(registry.versions(name))
-    ]
-
-
 def show_reason(turn: Turn) -> None:
     """The rule that decided, the five likeliest intents, what each scorer thought."""
     reply = turn.reply
@@ -116,19 +106,20 @@ def show_history(reference: str, history: list[tuple[str, Turn | None]]) -> None
 
 def main() -> None:
     st.title("Chat")
-    models = released_models()
+    registry = Registry(default_home(os.environ).models, lambda: datetime.now(UTC))
+    models = {version.title: version.reference for version in registry.versions_of("chatbot")}
     if not models:
         st.info(
             "No chatbot has been trained yet. Run `triptych demo`, or `triptych train chatbot`."
         )
         return
     with st.sidebar:
-        chosen = st.selectbox("Model", models)
+        reference = models[st.selectbox("Model", list(models))]
         if st.button("New conversation"):
             st.session_state.pop("history", None)
             st.session_state.pop("sender", None)
     try:
-        conversations = conversations_of(chosen.removesuffix(" (live)"))
+        conversations = conversations_of(reference)
     except TriptychError as error:
         st.error(str(error))
         return
@@ -144,7 +135,7 @@ def main() -> None:
         history.append((title, None))
         turn = conversations.handle(sender, payload)
         history.append((turn.text, turn))
-    show_history(chosen.removesuffix(" (live)"), history)
+    show_history(reference, history)
 
 
 if __name__ == "__main__":

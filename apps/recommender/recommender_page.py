@@ -14,19 +14,6 @@ SHOWN_USERS = 500
 LIST_COLUMNS = ("rank", "title", "reason", "channels", "score", "item_id")
 
 
-def released_models() -> list[str]:
-    """`name@version` of every recommender, the newest first; a live one is marked."""
-    registry = Registry(default_home(os.environ).models, lambda: datetime.now(UTC))
-    names = [
-        n for n in registry.names() if any(v.app == "recommender" for v in registry.versions(n))
-    ]
-    return [
-        f"{version.name}@{version.version}" + (" (live)" if version.production else "")
-        for name in names
-        for version in reversed(registry.versions(name))
-    ]
-
-
 @st.cache_resource(show_spinner="Loading the model …")
 def loaded(reference: str) -> Recommender:
     home = default_home(os.environ)
@@ -83,18 +70,19 @@ def show_similar(recommender: Recommender, k: int) -> None:
 
 def main() -> None:
     st.title("Recommender")
-    models = released_models()
+    registry = Registry(default_home(os.environ).models, lambda: datetime.now(UTC))
+    models = {version.title: version.reference for version in registry.versions_of("recommender")}
     if not models:
         st.info(
             "No recommender has been trained yet. "
             "`triptych train recommender --items F --events F --name shop` trains one."
         )
         return
-    reference = st.sidebar.selectbox("Model", models)
+    reference = models[st.sidebar.selectbox("Model", list(models))]
     k = st.sidebar.slider("Items", min_value=1, max_value=50, value=10)
     include_seen = st.sidebar.toggle("Also what the user has had")
     try:
-        recommender = loaded(str(reference).removesuffix(" (live)"))
+        recommender = loaded(reference)
         user = chosen_user(recommender)
         by_user, by_item = st.tabs(["A user", "Similar items"])
         with by_user:

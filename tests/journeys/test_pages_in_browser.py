@@ -124,6 +124,19 @@ def test_the_news_pages_open(page: Any, path: str, heading: str) -> None:
     page.get_by_role("heading", name=heading, exact=True).first.wait_for()
 
 
+def test_a_headline_is_labelled_and_its_words_say_why(page: Any) -> None:
+    page.goto("/headline_page")
+    box = page.get_by_label("Headline")
+    box.fill("<b>Airline</b> shares plunge after profit warning")
+    box.press("Enter")
+    marked = page.get_by_test_id("stHtml").filter(has_text="plunge").first
+    marked.wait_for()
+    assert marked.inner_text() == "<b>Airline</b> shares plunge after profit warning"
+    assert marked.locator("span[style*=background]").count() > 0
+    assert marked.locator("b").count() == 0
+    page.get_by_text("What spoke for").first.wait_for()
+
+
 def test_the_runs_page_shows_each_training_and_what_was_confused(page: Any) -> None:
     page.goto("/runs_page")
     page.get_by_role("heading", name="Runs", exact=True).wait_for()

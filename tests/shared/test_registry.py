@@ -57,6 +57,19 @@ def test_a_reference_says_which_version(
     assert registry.resolve(reference).version == version
 
 
+def test_versions_of_an_application_are_listed_newest_first(
+    registry: Registry, publish: Publish
+) -> None:
+    for name, app in (("b", "news"), ("a", "news"), ("a", "news"), ("c", "chatbot")):
+        publish(name, app=app)
+    assert [version.title for version in registry.versions_of("news")] == [
+        "a@2",
+        "a@1 (live)",
+        "b@1 (live)",
+    ]
+    assert registry.versions_of("recommender") == []
+
+
 def test_rollback_goes_to_the_version_that_was_live_before(
     registry: Registry, publish: Publish
 ) -> None:

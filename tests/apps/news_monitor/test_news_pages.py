@@ -120,3 +120,12 @@ def test_neither_pages_nor_monitor_import_torch() -> None:
     )
     code = f"import {names}, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
+def test_the_headline_page_says_what_to_do_without_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page("headline_page", Home(tmp_path), monkeypatch)
+    assert [note.value for note in page.info] == [
+        "No news model has been trained yet. Run `triptych demo`, or `triptych train news`."
+    ]

@@ -1,0 +1,103 @@
+"""A headline, the labels a model gives it, and what each of its words did for them."""
+
+import os
+from datetime import UTC, datetime
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+from apps.news_monitor.explaining import explain_headline
+from apps.news_monitor.labelling import Labeller
+from apps.news_monitor.labels import SENTIMENTS, Labels
+from shared.errors import TriptychError
+from shared.evaluation.explain import Explanation
+from shared.evaluation.highlight import marked_html
+from shared.registry import Registry
+from shared.settings import default_home
+
+EXAMPLE = "Airline shares slump after profit warning, though bookings rise"
+COLOURS = ["#c62828", "#9aa3ad", "#2e7d5b"]  # of SENTIMENTS
+TOPICS_SHOWN = 5
+
+
+@st.cache_resource(show_spinner="Loading the model …")
+def labeller_of(reference: str) -> Labeller:
+    home = default_home(os.environ)
+    version = Registry(home.models, lambda: datetime.now(UTC)).resolve(reference, app="news")
+    return Labeller.load(version.path, home=home, name=reference)
+
+
+@st.cache_data(show_spinner="Looking for the reason …", max_entries=200)
+def read(reference: str, text: str) -> tuple[Labels, list[Explanation]]:
+    labeller = labeller_of(reference)
+    return labeller.label([text])[0], explain_headline(labeller, text)
+
+
+def show_probabilities(labels: Labels) -> None:
+    sentiment = pd.DataFrame(
+        {
+            "label": SENTIMENTS,
+            "probability": [labels.p_negative, labels.p_neutral, labels.p_positive],
+        }
+    )
+    topics = pd.DataFrame(
+        sorted(labels.topic_scores.items(), key=lambda item: -item[1])[:TOPICS_SHOWN],
+        columns=["label", "probability"],
+    )
+    left, right = st.columns(2)
+    left.altair_chart(bars(sentiment, "Sentiment", COLOURS), width="stretch")
+    if not topics.empty:
+        right.altair_chart(bars(topics, "Topics", ["#2563a8"]), width="stretch")
+
+
+def bars(rows: pd.DataFrame, title: str, colours: list[str]) -> alt.Chart:
+    """One bar a row, in their order; a colour each, or one for all."""
+    order = rows["label"].tolist()
+    chart: alt.Chart = (
+        alt.Chart(rows)
+        .mark_bar()
+        .encode(
+            x=alt.X("probability", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%")),
+            y=alt.Y("label", sort=order, title=None, axis=alt.Axis(labelLimit=220)),
+            color=alt.Color("label", scale=alt.Scale(domain=order, range=colours), legend=None),
+            tooltip=["label", alt.Tooltip("probability", format=".1%")],
+        )
+        .properties(height=60 + 26 * len(order), title=alt.Title(title, anchor="start"))
+    )
+    return chart
+
+
+def main() -> None:
+    st.title("A headline")
+    registry = Registry(default_home(os.environ).models, lambda: datetime.now(UTC))
+    models = {version.title: version.reference for version in registry.versions_of("news")}
+    if not models:
+        st.info(
+            "No news model has been trained yet. Run `triptych demo`, or `triptych train news`."
+        )
+        return
+    reference = models[st.sidebar.selectbox("Model", list(models))]
+    text = st.text_input("Headline", value=EXAMPLE, max_chars=500).strip()
+    if not text:
+        st.caption("Write a headline to see its labels.")
+        return
+    try:
+        labels, reasons = read(reference, text)
+    except TriptychError as error:
+        st.error(str(error))
+        return
+    show_probabilities(labels)
+    st.subheader("Why")
+    for reason in reasons:
+        st.caption(
+            f"What spoke for `{reason.label}` (green) and against it (red); calibrated "
+            f"probability {reason.probability:.0%}:"
+        )
+        st.html(marked_html(reason))
+    if labels.topic_scores and not labels.topics:
+        st.caption("No topic is likely enough to be given.")
+
+
+if __name__ == "__main__":
+    main()
