@@ -120,6 +120,8 @@ def follow(
     Raises SettingsError: the file, or it was searched for another application, method or encoder.
     """
     found = RecipeFile.read(path)
+    if found.search is None:
+        return found.applied(options), found.notes(data=None)
     if not isinstance(recipe, Searchable) or recipe.app != found.search.app:
         raise SettingsError(f"{path}: a recipe for {found.search.app}, this is {recipe.app}")
     data = None

@@ -137,17 +137,20 @@ def load_section(
         raise SettingsError(_explain(error, model, place, origins)) from None
 
 
-def check_sections(file: Path, known: Collection[str]) -> None:
-    """Refuse a section nobody reads: a misspelt `[newz]` would otherwise be ignored in silence.
+def check_sections(file: Path, known: Collection[str]) -> tuple[str, ...]:
+    """The file's sections. One that nobody reads is refused: a misspelt `[newz]` would otherwise be
+    ignored in silence.
 
     Raises: SettingsError naming the section, the nearest known one and all known ones.
     """
-    for name in _parsed(file):
+    sections = tuple(_parsed(file))
+    for name in sections:
         if name not in known:
             raise SettingsError(
                 f"{file.name}: unknown section [{name}]{_guess(name, known)}; "
                 f"known: {', '.join(sorted(known))}"
             )
+    return sections
 
 
 def _parsed(file: Path) -> dict[str, Any]:

@@ -103,7 +103,11 @@ class Learning:
     ] = None
     recipe: Annotated[
         Path | None,
-        typer.Option("--recipe", metavar="FILE", help="Fine-tune as `triptych search` found best."),
+        typer.Option(
+            "--recipe",
+            metavar="FILE",
+            help="Fine-tune as this file says: `triptych search` writes one.",
+        ),
     ] = None
 
 

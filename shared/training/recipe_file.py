@@ -1,6 +1,7 @@
-"""A recipe of fine-tuning as a file: what a search found, for people to read and keep.
+"""A recipe of fine-tuning as a file: what a search found, or what a person wrote.
 
-TOML with two sections: `[recipe]` holds values of TrainOptions, `[search]` where they come from.
+TOML: `[recipe]` holds values of TrainOptions; `[search]`, where a search wrote the file, where they
+come from.
 """
 
 import hashlib
@@ -24,13 +25,19 @@ RECIPE, SEARCH = "recipe", "search"
 class RecipeSection(Section):
     """[recipe]: what TrainOptions calls by the same name; what is absent stays as it was."""
 
-    method: Literal["frozen", "full", "lora", "adalora", "ia3", "prompt"]
+    method: Literal["frozen", "full", "lora", "adalora", "ia3", "prompt"] | None = None
     learning_rate: float | None = Field(default=None, gt=0)
+    head_learning_rate: float | None = Field(default=None, gt=0)
     epochs: int | None = Field(default=None, ge=1)
     batch_size: int | None = Field(default=None, ge=1)
     label_smoothing: float | None = Field(default=None, ge=0, lt=1)
     layer_decay: float | None = Field(default=None, gt=0, le=1)
     freeze_embeddings: bool | None = None
+    freeze_layers: int | None = Field(default=None, ge=0)
+    class_weights: Literal["none", "sqrt", "balanced"] | None = None
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    weight_decay: float | None = Field(default=None, ge=0)
+    warmup: float | None = Field(default=None, ge=0, lt=1)
     adapter_rank: int | None = Field(default=None, ge=1)
     adapter_alpha: int | None = Field(default=None, ge=1)
     minutes: float | None = Field(default=None, gt=0)
@@ -55,46 +62,51 @@ class SearchSection(Section):
 
 @dataclass(frozen=True)
 class RecipeFile:
-    """recipe: what to do. search: why it is believed in."""
+    """recipe: what to do. search: why it is believed in, None where a person wrote it."""
 
     recipe: RecipeSection
-    search: SearchSection
+    search: SearchSection | None = None
 
     @classmethod
     def read(cls, path: Path) -> "RecipeFile":
         """Raises SettingsError: file, key, value and what is allowed."""
-        check_sections(path, (RECIPE, SEARCH))
-        return cls(
-            load_section(RecipeSection, RECIPE, file=path, environ={}),
-            load_section(SearchSection, SEARCH, file=path, environ={}),
-        )
+        sections = check_sections(path, (RECIPE, SEARCH))
+        recipe = load_section(RecipeSection, RECIPE, file=path, environ={})
+        if SEARCH not in sections:
+            return cls(recipe)
+        return cls(recipe, load_section(SearchSection, SEARCH, file=path, environ={}))
 
     def write(self, path: Path) -> None:
         """Replace the file."""
-        found = self.search
-        lines = [
-            f"# The best of {found.trials} trials in {found.minutes:g} minutes: {found.metric} "
-            f"{found.value:.4f}",
-            f"# on {found.rows} rows that no trial learned from, and that chose it: a new model's "
-            "report",
-            "# stands on other rows.",
-        ]
-        for name, section in ((RECIPE, self.recipe), (SEARCH, self.search)):
-            lines += ["", f"[{name}]"]
+        lines: list[str] = []
+        sections: dict[str, Section] = {RECIPE: self.recipe}
+        if self.search is not None:
+            found = self.search
+            sections[SEARCH] = found
+            lines = [
+                f"# The best of {found.trials} trials in {found.minutes:g} minutes: "
+                f"{found.metric} {found.value:.4f}",
+                f"# on {found.rows} rows that no trial learned from, and that chose it: a new "
+                "model's report",
+                "# stands on other rows.",
+                "",
+            ]
+        for name, section in sections.items():
             values = section.model_dump(exclude_none=True)
-            lines += [f"{key} = {_toml(value)}" for key, value in values.items()]
-        write_text(path, "\n".join(lines) + "\n")
+            lines += [f"[{name}]", *(f"{key} = {_toml(v)}" for key, v in values.items()), ""]
+        write_text(path, "\n".join(lines[:-1]) + "\n")
 
     def applied(self, options: TrainOptions) -> TrainOptions:
         """The options with the recipe's values; epochs and minutes asked for by name stand.
 
         Raises SettingsError where the call asks for another method or base encoder.
         """
-        if options.method not in (Method.AUTO, self.recipe.method):
+        own = self.recipe.method
+        if own is not None and options.method not in (Method.AUTO, own):
             raise SettingsError(
-                f"--method {options.method} beside a recipe for {self.recipe.method}: leave one out"
+                f"--method {options.method} beside a recipe for {own}: leave one out"
             )
-        if options.base != self.search.base:
+        if self.search is not None and options.base != self.search.base:
             raise SettingsError(
                 f"the recipe was searched with the base encoder {self.search.base!r}, this "
                 f"training has {options.base!r}: add --base {self.search.base}"
@@ -109,6 +121,9 @@ class RecipeFile:
         """What the report must say. data: of the rows this training would let a search see; None
         where the report's rows come from a file of their own."""
         found = self.search
+        if found is None:
+            values = self.recipe.model_dump(exclude_none=True)
+            return ("Recipe: " + ", ".join(f"{k} = {v}" for k, v in values.items()) + ".",)
         origin = (
             f"Recipe: the best of {found.trials} trials, {found.metric} {found.value:.3f} on "
             f"{found.rows} rows cut from the training rows."

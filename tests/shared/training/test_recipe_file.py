@@ -99,3 +99,16 @@ def test_the_content_of_rows_changes_with_any_of_them() -> None:
         {"other": part(("hi", "a"), ("no", "b"))},
     ]
     assert whole not in {content_of(other) for other in others}
+
+
+def test_a_recipe_that_a_person_wrote_needs_no_search(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text('[recipe]\nfreeze_layers = 3\nclass_weights = "sqrt"\n')
+    found = RecipeFile.read(path)
+    assert found.search is None
+    options = found.applied(TrainOptions(method="lora", base="e5"))
+    assert (options.method, options.base) == ("lora", "e5")
+    assert (options.freeze_layers, options.class_weights) == (3, "sqrt")
+    assert found.notes(data="d" * 64) == ("Recipe: freeze_layers = 3, class_weights = sqrt.",)
+    found.write(tmp_path / "again.toml")
+    assert RecipeFile.read(tmp_path / "again.toml") == found
