@@ -21,6 +21,7 @@ from shared.inference.adapter_inputs import adapter_places, add_adapter_inputs
 from shared.inference.parity import HeadCheck, ParityGate, ParityReport, compare
 from shared.inference.probes import PROBE_TEXTS
 from shared.inference.runtime import (
+    CALIBRATION_FILE,
     ONNX_DESCRIPTION_FILE,
     ONNX_FILE,
     TOKENIZER_FILE,
@@ -29,6 +30,7 @@ from shared.inference.runtime import (
     float_fingerprint,
     int8_fingerprint,
 )
+from shared.inference.static_quantisation import Calibration, quantise_statically
 from shared.inference.throughput import Rate, time_rounds
 from shared.inference.token_quantisation import quantise_matmuls
 from shared.inference.torch_runtime import FloatPrecision, TorchEmbedder
@@ -102,7 +104,7 @@ def _write_onnx(found: EncoderFolder, part: Path) -> str | None:
         trace_onnx(encoder, whole)
         model = onnx.load(str(whole))
         places = adapter_places(model, found.model_type)
-        if quantise_matmuls(model) == 0:
+        if _quantised(model, found.path / CALIBRATION_FILE) == 0:
             return "export failed: the graph has no matrix product with constant weights"
         add_adapter_inputs(model, places)
         onnx.save(model, str(part / ONNX_FILE))
@@ -129,6 +131,13 @@ def _write_onnx(found: EncoderFolder, part: Path) -> str | None:
     }
     write_text(part / ONNX_DESCRIPTION_FILE, json.dumps(description, indent=2) + "\n")
     return None
+
+
+def _quantised(model: onnx.ModelProto, calibration: Path) -> int:
+    """Bring the products to int8: statically where the encoder was calibrated; how many."""
+    if calibration.is_file():
+        return quantise_statically(model, Calibration.read(calibration).spans)
+    return quantise_matmuls(model)
 
 
 def trace_onnx(encoder: Encoder, path: Path) -> None:

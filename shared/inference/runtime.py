@@ -22,6 +22,7 @@ from shared.device import Device, serving_device
 from shared.errors import ModelError, ModelNotFoundError, SettingsError
 from shared.inference.batches import TextTokens, encode_texts, unit_length
 from shared.inference.parity import PARITY_FILE, ParityReport
+from shared.inference.static_table import StaticEmbedder
 from shared.inference.vector_cache import CachedEmbedder
 from shared.modeling.adapter import Adapter
 from shared.modeling.encoder_folder import EncoderFolder, read_encoder_folder, read_json_object
@@ -34,6 +35,9 @@ TOKENIZER_FILE = "tokenizer.json"
 ONNX_DESCRIPTION_FILE = "encoder.json"
 # Names the way int8 vectors are computed (token_quantisation.py): change it when they change.
 INT8_RECIPE = "int8t2"
+# Of static_quantisation.py, for an encoder that has this file beside its weights.
+STATIC_INT8_RECIPE = "int8s1"
+CALIBRATION_FILE = "calibration.json"
 
 _log = logging.getLogger(__name__)
 
@@ -105,7 +109,7 @@ class OnnxEmbedder:
             raise ModelError(
                 f"{folder / ONNX_DESCRIPTION_FILE}: unexpected content ({error!r}); export again"
             ) from error
-        self._session = _session(folder / ONNX_FILE)
+        self._session = open_session(folder / ONNX_FILE)
         self._threads = len(os.sched_getaffinity(0)) if threads is None else threads
         self._batch_size = batch_size
         self._adapter: dict[str, NDArray[np.float32]] = {}
@@ -158,8 +162,12 @@ def float_fingerprint(folder: EncoderFolder) -> str:
 
 
 def int8_fingerprint(folder: EncoderFolder) -> str:
-    """Fingerprint of the int8 runtime exported from `folder`."""
-    return f"{INT8_RECIPE}-{folder.digest()[:32]}"
+    """Fingerprint of the int8 runtime exported from `folder`, by its calibration if it has one."""
+    calibration = folder.path / CALIBRATION_FILE
+    if not calibration.is_file():
+        return f"{INT8_RECIPE}-{folder.digest()[:32]}"
+    together = hashlib.sha256(folder.digest().encode() + calibration.read_bytes())
+    return f"{STATIC_INT8_RECIPE}-{together.hexdigest()[:32]}"
 
 
 def load_embedder(
@@ -194,12 +202,15 @@ def load_embedder(
         SettingsError: the device asked for is not there, or cannot compute int8.
     """
     found = read_encoder_folder(folder, prefix=prefix, max_length=max_length)
+    embedder: Embedder
+    if not found.has_layers:
+        embedder = _static_embedder(found, precision, fingerprint, batch_size)
+        return embedder if cache_vectors is None else CachedEmbedder(embedder, cache_vectors)
     place = _place(found, precision, fingerprint, device)
     if place == "cuda" and precision == "auto" and fingerprint in (None, float_fingerprint(found)):
         precision = _gpu_precision()
     if fingerprint is not None:
         precision = _within_family(found, precision, fingerprint)
-    embedder: Embedder
     if precision in ("auto", "int8"):
         export = _find_export(found, cache, threads)
         chosen = _choose(found, export, precision)
@@ -210,6 +221,17 @@ def load_embedder(
     else:
         embedder = _torch_embedder(found, chosen, threads, batch_size, place)
     return embedder if cache_vectors is None else CachedEmbedder(embedder, cache_vectors)
+
+
+def _static_embedder(
+    found: EncoderFolder, precision: Precision, fingerprint: str | None, batch_size: int
+) -> Embedder:
+    """There is one way to compute it, on processors, whatever the machine."""
+    if precision == "int8":
+        raise ModelError(f"{found.path}: a static encoder has no int8 form; use precision auto")
+    if fingerprint is not None:
+        _within_family(found, "fp32", fingerprint)
+    return StaticEmbedder(found, fingerprint=float_fingerprint(found), batch_size=batch_size)
 
 
 def _place(
@@ -348,7 +370,8 @@ def _torch_embedder(
     )
 
 
-def _session(path: Path) -> Any:
+def open_session(path: Path) -> Any:
+    """An ONNX Runtime session of one thread, on processors."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

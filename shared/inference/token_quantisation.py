@@ -6,32 +6,35 @@ batch of 32 and the same text alone) and one outlying token costs all others the
 each token has a scale of its own. Then a text's vector is the same in any company, and it is
 nearer to fp32; the price is a few elementwise operations, 6 % of the processor time.
 
+Processors without VNNI add two neighbouring products in 16 bits, where the largest ones saturate.
+Weights of 7 bits cannot, and are no better for it: on such a processor all-MiniLM-L6-v2 keeps a
+mean cosine of .9969 to fp32 with 8 bits and of .9964 with 7 (300 questions of BANKING77).
+
 Change runtime.INT8_RECIPE, which goes into fingerprints, whenever the vectors change.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-_CONTRIB = "com.microsoft"
+from shared.inference.graph_rewriting import (
+    CONTRIB,
+    Rewriting,
+    constant_matrices,
+    is_constant_product,
+)
+
 # Smallest scale: a token of zeros must not be divided by zero.
 _TINY = 1e-9
 
 
 @dataclass
-class _Rewriting:
-    """The graph so far. quantised: activations that are quantised already, by name."""
+class _TokenRewriting(Rewriting):
+    """quantised: activations that are quantised already, by name."""
 
-    nodes: list[NodeProto] = field(default_factory=list)
-    constants: list[TensorProto] = field(default_factory=list)
     quantised: set[str] = field(default_factory=set)
-
-    def constant(self, name: str, value: NDArray[np.generic]) -> str:
-        self.constants.append(numpy_helper.from_array(value, name))
-        return name
 
 
 def quantise_matmuls(model: ModelProto) -> int:
@@ -46,47 +49,38 @@ def quantise_matmuls(model: ModelProto) -> int:
     X is stored as uint8 around 128, W as int8, for that is the pair processors multiply fastest.
     Products of two activations (attention) stay in fp32. Embedding tables stay in fp32.
     """
-    graph = model.graph
-    matrices = {t.name: t for t in graph.initializer if len(t.dims) == 2}
-    state = _Rewriting()
+    matrices = constant_matrices(model)
+    state = _TokenRewriting()
     state.constant("tq_one", np.array(1, np.float32))
     state.constant("tq_largest", np.array(127, np.float32))
     state.constant("tq_tiny", np.array(_TINY, np.float32))
     state.constant("tq_zero", np.array(128, np.uint8))
     replaced = 0
-    for node in graph.node:
-        if node.op_type == "MatMul" and node.input[1] in matrices:
+    for node in model.graph.node:
+        if is_constant_product(node, matrices):
             _quantise_input(state, node.input[0])
             _replace(state, node, numpy_helper.to_array(matrices[node.input[1]]))
             replaced += 1
         else:
             state.nodes.append(node)
-    needed = {name for node in state.nodes for name in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name in needed]
-    _assign(graph.node, state.nodes)
-    _assign(graph.initializer, [*kept, *state.constants])
-    model.opset_import.append(helper.make_opsetid(_CONTRIB, 1))
+    state.apply(model)
     return replaced
 
 
-def _quantise_input(state: _Rewriting, x: str) -> None:
+def _quantise_input(state: _TokenRewriting, x: str) -> None:
     """x -> x/q (uint8 around 128) and x/largest (max |x| of each token), once for all users."""
     if x in state.quantised:
         return
     state.quantised.add(x)
-    nodes = [
-        ("Abs", [x], "abs", {}),
-        ("ReduceMax", [f"{x}/abs"], "max", {"axes": [-1], "keepdims": 1}),
-        ("Max", [f"{x}/max", "tq_tiny"], "largest", {}),
-        ("Div", ["tq_largest", f"{x}/largest"], "inverse", {}),
-        ("Mul", [x, f"{x}/inverse"], "scaled", {}),
-        ("QuantizeLinear", [f"{x}/scaled", "tq_one", "tq_zero"], "q", {}),
-    ]
-    for operation, inputs, output, attributes in nodes:
-        state.nodes.append(helper.make_node(operation, inputs, [f"{x}/{output}"], **attributes))
+    state.add("Abs", [x], f"{x}/abs")
+    state.add("ReduceMax", [f"{x}/abs"], f"{x}/max", axes=[-1], keepdims=1)
+    state.add("Max", [f"{x}/max", "tq_tiny"], f"{x}/largest")
+    state.add("Div", ["tq_largest", f"{x}/largest"], f"{x}/inverse")
+    state.add("Mul", [x, f"{x}/inverse"], f"{x}/scaled")
+    state.add("QuantizeLinear", [f"{x}/scaled", "tq_one", "tq_zero"], f"{x}/q")
 
 
-def _replace(state: _Rewriting, node: NodeProto, matrix: NDArray[np.float32]) -> None:
+def _replace(state: _TokenRewriting, node: NodeProto, matrix: NDArray[np.float32]) -> None:
     x, y = node.input[0], node.output[0]
     quantised, scale = quantise_columns(matrix)
     inputs = [
@@ -98,9 +92,9 @@ def _replace(state: _Rewriting, node: NodeProto, matrix: NDArray[np.float32]) ->
         "tq_zero",
         state.constant(f"{y}/zero", np.zeros(matrix.shape[1], np.int8)),
     ]
-    product = helper.make_node("MatMulIntegerToFloat", inputs, [f"{y}/product"], domain=_CONTRIB)
+    product = helper.make_node("MatMulIntegerToFloat", inputs, [f"{y}/product"], domain=CONTRIB)
     state.nodes.append(product)
-    state.nodes.append(helper.make_node("Mul", [f"{y}/product", f"{x}/largest"], [y]))
+    state.add("Mul", [f"{y}/product", f"{x}/largest"], y)
 
 
 def quantise_columns(matrix: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
@@ -108,10 +102,3 @@ def quantise_columns(matrix: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDA
     scale = np.abs(matrix).max(axis=0) / np.float32(127)
     scale[scale == 0] = 1
     return np.rint(matrix / scale).astype(np.int8), scale
-
-
-def _assign(field_: object, items: Iterable[object]) -> None:
-    """Replace what a repeated protobuf field holds."""
-    content = list(items)
-    del field_[:]  # type: ignore[attr-defined]
-    field_.extend(content)  # type: ignore[attr-defined]

@@ -62,9 +62,14 @@ class Encoder(nn.Module):
 
         Raises:
             ModelNotFoundError, ModelError: see read_encoder_folder; also if weights are missing
-                or have another shape than the config says.
+                or have another shape than the config says, and for a static encoder.
         """
         found = read_encoder_folder(folder, prefix=prefix, max_length=max_length)
+        if not found.has_layers:
+            raise ModelError(
+                f"{folder}: a static encoder, which has no layers to train; use it as it is, with "
+                "--method frozen or auto"
+            )
         return cls(
             _load_transformer(found),
             _load_tokenizer(found),

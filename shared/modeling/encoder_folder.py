@@ -16,6 +16,8 @@ from shared.errors import ModelError, ModelNotFoundError
 Pooling = Literal["mean", "cls"]
 
 DESCRIPTION_FILE = "triptych_encoder.json"
+# The model_type of an encoder that is a table of token vectors without layers.
+STATIC_MODEL = "triptych-static"
 DEFAULT_MAX_LENGTH = 128
 # A safetensors header is JSON; the format's own limit on its length is 100 MB.
 _LARGEST_HEADER = 100_000_000
@@ -41,6 +43,11 @@ class EncoderFolder:
     pooling: Pooling
     model_type: str
     pad_token_id: int
+
+    @property
+    def has_layers(self) -> bool:
+        """Whether there is anything to fine-tune."""
+        return self.model_type != STATIC_MODEL
 
     def weight_files(self) -> tuple[Path, ...]:
         """The safetensors files, in name order."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from shared.inference.classifier import FusedClassifier, Kind
 from shared.inference.runtime import Embedder
+from shared.modeling.encoder_folder import read_encoder_folder
 from shared.modeling.heads import HeadSpec
 from shared.pretrained import PretrainedEncoder
 from shared.training.adapters import finetuned_embedder
@@ -21,7 +22,7 @@ from shared.training.copies import copies_of
 from shared.training.examples import Examples, split
 from shared.training.finetune import finetune_classifier
 from shared.training.fusion import FusedFit, fit_fused
-from shared.training.methods import choose_method
+from shared.training.methods import Choice, choose_method
 from shared.training.options import FineTuned, Method, TrainOptions
 
 # Rows that fine-tuning does not learn from: early stopping and the fusion's weights use them.
@@ -96,13 +97,19 @@ def learn(
         )
         for head in heads
     }
-    smallest = min(_smallest_label(head.examples) for head in heads)
-    choice = choose_method(options.method, smallest_label=smallest, minutes=options.minutes)
+    choice = _choice(heads, base, options)
     reason = f"method {choice.method.value}: {choice.reason}"
     if choice.method is Method.FROZEN:
         say(f"{reason}; the encoder stays as it is")
         return Learned(frozen, frozen, None, None, Method.FROZEN, (reason,))
     return _with_finetuning(heads, frozen, base, embedder, options, folder, say)
+
+
+def _choice(heads: Sequence[HeadData], base: PretrainedEncoder, options: TrainOptions) -> Choice:
+    if options.method == Method.AUTO and not read_encoder_folder(base.path).has_layers:
+        return Choice(Method.FROZEN, "a static encoder has no layers to train")
+    smallest = min(_smallest_label(head.examples) for head in heads)
+    return choose_method(options.method, smallest_label=smallest, minutes=options.minutes)
 
 
 def _with_finetuning(
