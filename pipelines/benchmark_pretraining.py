@@ -22,8 +22,7 @@ from shared.inference.runtime import Embedder
 from shared.pretrained import resolve
 from shared.settings import Home
 from shared.tables import Column, read_table
-from shared.text import near_duplicate_groups
-from shared.training.corpus import corpus_of
+from shared.training.corpus import corpus_of, without_copies
 from shared.training.examples import Examples, from_table
 from shared.training.fusion import fit_fused
 from shared.training.options import PretrainingObjective, TrainOptions
@@ -80,8 +79,8 @@ def benchmark_pretraining(
     Raises: DataError: BANKING77 is not there. ModelError: the base encoder.
     """
     sets = datasets or home.datasets
-    train, held = (_examples(sets / name) for name in BANKING)
-    corpus = corpus_of(_unseen(train.texts, held.texts), seed=options.seed)
+    train, held = (examples_at(sets / name) for name in BANKING)
+    corpus = corpus_of(without_copies(train.texts, held.texts), seed=options.seed)
     say(corpus.line())
     rows: list[PretrainingRow] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -110,20 +109,13 @@ def benchmark_pretraining(
     return rows
 
 
-def _examples(path: Path) -> Examples:
+def examples_at(path: Path) -> Examples:
     if not path.is_file():
         raise DataError(
             f"{path}: is not there; fetch it with `triptych data fetch banking77`, or name a "
             "folder of public sets with --datasets"
         )
     return from_table(read_table(path, [Column("text"), Column("label")]), "single")
-
-
-def _unseen(texts: Sequence[str], held: Sequence[str]) -> list[str]:
-    """Those of `texts` that are no near duplicate of a held-out one."""
-    groups = near_duplicate_groups([*texts, *held])
-    seen = set(groups[len(texts) :].tolist())
-    return [text for text, group in zip(texts, groups, strict=False) if int(group) not in seen]
 
 
 def _rows(

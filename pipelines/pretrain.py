@@ -7,7 +7,7 @@ from shared.intake import take_in
 from shared.pretrained import resolve
 from shared.settings import Home
 from shared.tables import Column
-from shared.training.corpus import Corpus, corpus_of
+from shared.training.corpus import corpus_of
 from shared.training.options import PretrainingObjective, TrainOptions
 from shared.training.pretraining import NEIGHBOURS, Pretrained, check_free, pretrain
 from shared.training.pretraining_stage import Trained
@@ -34,7 +34,7 @@ def pretrain_on_tables(
     """
     check_free(output)  # before the tables are read, which may take minutes
     encoder = resolve(options.base, cache=home.cache)
-    corpus = read_corpus(tables, mapping, seed=options.seed, home=home, say=say)
+    corpus = corpus_of(read_texts(tables, mapping, home=home, say=say), seed=options.seed)
     say(corpus.line())
     return pretrain(
         corpus,
@@ -46,10 +46,10 @@ def pretrain_on_tables(
     )
 
 
-def read_corpus(
-    tables: Sequence[Path], mapping: Mapping[str, str], *, seed: int, home: Home, say: Say
-) -> Corpus:
-    """The texts of all tables as one corpus."""
+def read_texts(
+    tables: Sequence[Path], mapping: Mapping[str, str], *, home: Home, say: Say
+) -> list[str]:
+    """The texts of all tables."""
     texts: list[str] = []
     for path in tables:
         table = take_in(
@@ -60,7 +60,7 @@ def read_corpus(
             say=say,
         )
         texts += [str(text) for text in table.frame["text"]]
-    return corpus_of(texts, seed=seed)
+    return texts
 
 
 def lines_of(done: Pretrained) -> list[str]:

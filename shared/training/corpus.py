@@ -70,3 +70,10 @@ def corpus_of(texts: Sequence[str], *, seed: int) -> Corpus:
         empty=len(texts) - len(clean),
         duplicates=len(clean) - len(kept),
     )
+
+
+def without_copies(texts: Sequence[str], held: Sequence[str]) -> list[str]:
+    """Those of `texts` that are no near duplicate of a held-out one."""
+    groups = near_duplicate_groups([*texts, *held])
+    seen = set(groups[len(texts) :].tolist())
+    return [text for text, group in zip(texts, groups, strict=False) if int(group) not in seen]

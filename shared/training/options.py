@@ -12,6 +12,7 @@ from shared.errors import SettingsError
 
 ClassWeights = Literal["none", "sqrt", "balanced"]
 Metric = Literal["macro_f1", "accuracy"]
+Keep = Literal["best", "last"]
 Tracking = Literal["none", "tensorboard", "mlflow", "wandb"]
 
 
@@ -38,6 +39,18 @@ class PretrainingObjective(StrEnum):
     BOTH = "both"
 
 
+class StudentKind(StrEnum):
+    """How an encoder is made smaller: fewer layers, a table of token vectors, or static int8."""
+
+    LAYERS = "layers"
+    TABLE = "table"
+    STATIC_INT8 = "static-int8"
+
+
+STUDENT_LAYERS = 3
+ALLOWED_DROP = 0.02  # of accuracy, with a student in the place of its teacher
+
+
 @dataclass(frozen=True)
 class TrainOptions:
     """One training run. None means: as the method's row in `methods.METHODS` says.
@@ -50,7 +63,10 @@ class TrainOptions:
     the target spread over the other labels, 0 <= s < 1. dropout: before the new heads, 0 <= d < 1;
     the encoder keeps its own. class_weights: rows of rare labels count
     more: by n / (labels * count), its square root, or not. metric: what early stopping watches,
-    the mean over the heads. patience: evaluations without a gain before the run stops.
+    the mean over the heads. contrastive: weight of the supervised contrastive loss beside that of
+    the heads, in batches of rows paired by label; keep: the weights of the best evaluation, or of
+    the last one, and then all epochs are run; None of either: as `few_labels` says. patience:
+    evaluations without a gain before the run stops.
     max_length: word pieces a text is cut to. freeze_embeddings: the token table does not learn
     (1.2 times as fast at the same accuracy). freeze_layers: so many of the lowest layers, and the
     embeddings with them, do not learn and have no dropout; a classifier's texts go through them
@@ -81,6 +97,8 @@ class TrainOptions:
     dropout: float = 0.1
     class_weights: ClassWeights = "none"
     metric: Metric = "macro_f1"
+    contrastive: float | None = None
+    keep: Keep | None = None
     patience: int = 3
     max_length: int | None = None
     freeze_embeddings: bool = True
@@ -118,6 +136,10 @@ class TrainOptions:
             "0 or more, below 1",
         )
         _within("dropout", self.dropout, 0 <= self.dropout < 1, "0 or more, below 1")
+        if self.keep is not None:
+            _one_of("keep", self.keep, ["best", "last"])
+        if self.contrastive is not None:
+            _within("contrastive", self.contrastive, self.contrastive >= 0, "0 or more")
         for name in ("freeze_layers", "layer_cache_mb"):
             _within(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
         _within("weight_decay", self.weight_decay, self.weight_decay >= 0, "0 or more")

@@ -1,0 +1,214 @@
+"""A student with a few of its teacher's layers, taught by the teacher's own vectors; no labels.
+
+The layers kept are spread evenly, the last one among them, so that the student begins as an encoder
+that already says something. What it must give is everything that a classifier reads of a text
+(Encoder.features), not the one vector alone.
+
+Source: Sanh et al. 2019, DistilBERT, section 2, for the start; Reimers and Gurevych 2020, Making
+Monolingual Sentence Embeddings Multilingual, for the squared error of vectors as the loss.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from accelerate.data_loader import prepare_data_loader
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader
+from transformers import EvalPrediction, Trainer, TrainingArguments
+
+from shared.errors import ModelError, SettingsError
+from shared.inference.runtime import load_embedder
+from shared.modeling.encoder import Encoder
+from shared.training.batches import Collator, LengthGroupedBatches, Rows, tokenise
+from shared.training.checkpoints import LearnedCheckpoints
+from shared.training.machine import Machine, machine_of
+from shared.training.methods import MethodRecipe, parameter_groups
+from shared.training.pretraining_stage import Figures, Stage, Trained
+from shared.training.progress import Stopwatch
+from shared.training.runs import GivenGroups
+
+METRIC = "unexplained"
+RECIPE = MethodRecipe(epochs=10, batch_size=32, learning_rate=5e-4, head_learning_rate=5e-4)
+MEASURED_AT_ONCE = 128
+
+
+def spread_layers(count: int, kept: int) -> tuple[int, ...]:
+    """Which of `count` layers a student of `kept` has: evenly apart, the last one among them.
+
+    >>> spread_layers(6, 3), spread_layers(12, 5)
+    ((1, 3, 5), (1, 4, 6, 9, 11))
+    """
+    return tuple(round((at + 1) * count / kept) - 1 for at in range(kept))
+
+
+def keep_layers(encoder: Encoder, kept: int) -> tuple[int, ...]:
+    """Take all layers but `kept` out of the encoder, in place; the numbers of those that stay.
+
+    Raises: SettingsError: there are not more layers than that.
+        ModelError: an architecture whose layers are not one list.
+    """
+    transformer: Any = encoder.model
+    count = int(transformer.config.num_hidden_layers)
+    if not 1 <= kept < count:
+        raise SettingsError(
+            f"layers = {kept}: expected 1 to {count - 1}, for the teacher has {count}"
+        )
+    for module in transformer.modules():
+        for name, inner in module.named_children():
+            if isinstance(inner, nn.ModuleList) and len(inner) == count:
+                chosen = spread_layers(count, kept)
+                setattr(module, name, nn.ModuleList(inner[at] for at in chosen))
+                transformer.config.num_hidden_layers = kept
+                return chosen
+    raise ModelError(f"encoder of the family {transformer.config.model_type!r}: no list of layers")
+
+
+class DistilObjective(nn.Module):
+    """How far the student's views of a text are from the teacher's.
+
+    spread: (views,) mean squared distance of the teacher's views from their own mean over the
+    training texts. The loss is the squared distance in that unit, averaged over the views: 0 for
+    the teacher itself, 1 for a student that says the same of every text.
+    """
+
+    def __init__(self, encoder: Encoder, spread: NDArray[np.float32]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.register_buffer("spread", torch.from_numpy(spread))
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor
+    ) -> dict[str, Tensor]:
+        """labels: (batch, views * dim) of the teacher. told: (batch, 2), each text's loss and the
+        cosine of its two vectors."""
+        found = self.encoder.features(input_ids, attention_mask)
+        shape = (len(labels), -1, self.encoder.dim)
+        ours, theirs = found.view(shape), labels.view(shape)  # (batch, views, dim)
+        errors = (ours - theirs).square().sum(2) / cast(Tensor, self.spread)
+        cosines = functional.cosine_similarity(ours[:, 0], theirs[:, 0])
+        told = torch.stack([errors.mean(1), cosines], 1).detach()
+        return {"loss": errors.mean(), "told": told}
+
+
+class DistilTrainer(GivenGroups, LearnedCheckpoints, Trainer):  # type: ignore[misc]
+    """The library's trainer with batches of similar length."""
+
+    def __init__(self, objective: DistilObjective, rows: Rows, **settings: Any) -> None:
+        self.rows = rows
+        super().__init__(objective, train_dataset=rows, **settings)
+
+    def get_train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        batches = LengthGroupedBatches(
+            self.rows.lengths, batch_size=self.args.train_batch_size, seed=self.args.seed
+        )
+        loader: DataLoader[dict[str, Any]] = DataLoader(
+            self.rows,
+            batch_sampler=batches,
+            collate_fn=self.data_collator,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        prepared: DataLoader[dict[str, Any]] = prepare_data_loader(
+            loader, self.accelerator.device, num_processes=1, process_index=0, put_on_device=True
+        )
+        return prepared
+
+
+def distil_layers(stage: Stage, layers: int) -> Trained:
+    """Teach a student of `layers` layers what the stage's encoder says of the stage's texts; write
+    it into the stage's folder.
+
+    Raises SettingsError and ModelError as keep_layers does.
+    """
+    options = stage.options
+    watch = Stopwatch(stage.clock)
+    body = stage.encoder()
+    kept = keep_layers(body, layers)
+    without_dropout(body)
+    stage.say(f"Layers {', '.join(str(at + 1) for at in kept)} of the teacher are kept")
+    train, held = (
+        teacher_rows(stage, body, t) for t in (stage.corpus.train, stage.corpus.held_out)
+    )
+    objective = DistilObjective(body, view_spread(train.targets, body.dim))
+    machine = machine_of(options)
+    trainer = DistilTrainer(
+        objective,
+        train,
+        args=stage.arguments(
+            TrainingArguments, label_names=["labels"], remove_unused_columns=False
+        ),
+        groups=parameter_groups(objective, stage.recipe, options),
+        eval_dataset=held,
+        data_collator=Collator(int(body.tokenizer.pad_token_id)),
+        compute_metrics=_figures_of,
+    )
+
+    def measured() -> Figures:
+        return measure_student(objective, held, machine)
+
+    return stage.run(
+        trainer,
+        objective,
+        body,
+        watch=watch,
+        steps_per_epoch=math.ceil(len(train) / trainer.args.train_batch_size),
+        start=measured,
+        measure=measured,
+    )
+
+
+def without_dropout(encoder: Encoder) -> None:
+    """The teacher's vectors are without noise, and noise is all that dropout would add here."""
+    for module in encoder.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+
+
+def teacher_rows(stage: Stage, student: Encoder, texts: Sequence[str]) -> Rows:
+    """Tokens and the teacher's features of the texts, the shortest first; computed here, once."""
+    teacher = load_embedder(
+        stage.pretrained.path,
+        precision="fp32",
+        threads=stage.options.threads,
+        prefix=stage.pretrained.prefix,
+        max_length=stage.options.max_length,
+        device=stage.options.device,
+    )
+    return Rows(tokenise(student, texts), teacher.features(texts)).by_length()
+
+
+def view_spread(features: NDArray[np.float32], dim: int) -> NDArray[np.float32]:
+    """(n, views * dim) -> (views,): mean squared distance of each view from its mean.
+
+    >>> view_spread(np.float32([[1, 0, 5], [3, 0, 5]]), 1).tolist()
+    [1.0, 9.999999960041972e-13, 9.999999960041972e-13]
+    """
+    views = features.reshape(len(features), -1, dim)
+    spread = np.square(views - views.mean(0)).sum(2).mean(0)
+    return np.asarray(np.maximum(spread, 1e-12), dtype=np.float32)
+
+
+def measure_student(objective: DistilObjective, rows: Rows, machine: Machine) -> Figures:
+    """unexplained: mean loss of a text; cosine: mean of the two vectors of a text."""
+    objective.to(machine.device).eval()
+    collate = Collator(int(objective.encoder.tokenizer.pad_token_id))
+    told: list[NDArray[np.float32]] = []
+    with torch.no_grad(), machine.autocast():
+        for start in range(0, len(rows), MEASURED_AT_ONCE):
+            some = [rows[at] for at in range(start, min(start + MEASURED_AT_ONCE, len(rows)))]
+            batch = {name: value.to(machine.device) for name, value in collate(some).items()}
+            told.append(objective(**batch)["told"].float().cpu().numpy())
+    return _figures(np.concatenate(told))
+
+
+def _figures_of(prediction: EvalPrediction) -> Figures:
+    return _figures(np.asarray(prediction.predictions))
+
+
+def _figures(told: NDArray[np.float32]) -> Figures:
+    loss, cosine = told.mean(0, dtype=np.float64)
+    return {METRIC: float(loss), "cosine": float(cosine)}

@@ -1,0 +1,301 @@
+"""Smaller encoders made from a base encoder and unlabelled texts, behind a gate.
+
+What comes out is an encoder like any other: `--base DIR` takes it. Beside the weights lies a
+manifest of what it was made from, and of how near it comes to its teacher on held-out texts.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from shared.atomic import write_text
+from shared.errors import ModelError, SettingsError
+from shared.inference.calibrate import calibrate
+from shared.inference.export import export_int8
+from shared.inference.parity import Parity, ParityGate, compare
+from shared.inference.runtime import (
+    CALIBRATION_FILE,
+    ONNX_FOLDER,
+    Embedder,
+    load_embedder,
+)
+from shared.modeling.encoder import Encoder
+from shared.modeling.encoder_folder import DESCRIPTION_FILE, read_encoder_folder
+from shared.pretrained import SOURCE_FILE, PretrainedEncoder, file_hashes
+from shared.training import layer_student, processes
+from shared.training.corpus import Corpus
+from shared.training.examples import Split
+from shared.training.layer_student import distil_layers
+from shared.training.machine import machine_of, quiet_libraries, threads_limited
+from shared.training.options import ALLOWED_DROP, STUDENT_LAYERS, StudentKind, TrainOptions
+from shared.training.pretraining import check_free
+from shared.training.pretraining_stage import Say, Stage
+from shared.training.runs import fingerprint
+from shared.training.student_figures import (
+    Accuracy,
+    Speed,
+    measure_accuracy,
+    measure_speed,
+    megabytes_of,
+)
+from shared.training.table_student import make_table, write_table
+
+MANIFEST = "student.json"
+COMPARED_TEXTS = 400
+CALIBRATION_TEXTS = 400
+# What a student must reach. Of a text's two vectors the classifier needs what tells texts apart,
+# so a student with vectors of its own may be farther away than a rounded copy of its teacher.
+GATES: Mapping[StudentKind, ParityGate] = {
+    StudentKind.LAYERS: ParityGate(-1.0, 0.9, 0.6, 0.0, ALLOWED_DROP),
+    StudentKind.TABLE: ParityGate(-1.0, 0.75, 0.3, 0.0, ALLOWED_DROP),
+    StudentKind.STATIC_INT8: ParityGate(metric_drop=ALLOWED_DROP),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be made. layers: of a student of that kind. allowed_drop: of accuracy.
+    examples: labelled texts and a held-out part, where accuracy is to be measured too."""
+
+    kind: StudentKind
+    layers: int = STUDENT_LAYERS
+    allowed_drop: float = ALLOWED_DROP
+    examples: Split | None = None
+
+    @property
+    def gate(self) -> ParityGate:
+        return replace(GATES[self.kind], metric_drop=self.allowed_drop)
+
+
+@dataclass(frozen=True)
+class Student:
+    """A finished student. parity: with the teacher in fp32 on held-out texts; made: what the making
+    said of itself; megabytes: of the weights in the folder, in int8 where that lies beside them."""
+
+    folder: Path
+    base: PretrainedEncoder
+    plan: Plan
+    corpus: Corpus
+    made: Mapping[str, Any]
+    parity: Parity
+    accuracy: Accuracy | None
+    speed: Mapping[str, Speed]
+    megabytes: Mapping[str, float]
+    seconds: float
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """What misses the gate."""
+        return self.parity.failures(self.plan.gate)
+
+    def manifest(self) -> dict[str, Any]:
+        """For a file beside the weights."""
+        return {
+            "kind": self.plan.kind.value,
+            "passed": not self.failures,
+            "failures": list(self.failures),
+            "gate": asdict(self.plan.gate),
+            "parity": asdict(self.parity),
+            "accuracy": None if self.accuracy is None else asdict(self.accuracy),
+            "milliseconds": {name: asdict(speed) for name, speed in self.speed.items()},
+            "megabytes": dict(self.megabytes),
+            "made": dict(self.made),
+            "base": {
+                "name": self.base.name,
+                "sha256": self.base.sha256,
+                "licence": self.base.licence,
+            },
+            "data": {
+                "sha256": self.corpus.sha256,
+                "train": len(self.corpus.train),
+                "held_out": len(self.corpus.held_out),
+            },
+            "seconds": self.seconds,
+        }
+
+
+def shrink(
+    corpus: Corpus,
+    *,
+    teacher: PretrainedEncoder,
+    plan: Plan,
+    options: TrainOptions,
+    folder: Path,
+    cache: Path,
+    force: bool = False,
+    say: Say = lambda _: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Student:
+    """Make the student, compare it with its teacher on the held-out texts, write it into `folder`.
+
+    A student that misses the gate is not written, unless `force`; it waits beside `folder`, so that
+    the same call with force need not make it again. cache: Home.cache.
+
+    Raises:
+        DataError: `folder` is there already. SettingsError: under several processes, or more
+            layers than there are. ModelError: the teacher, or a student that misses the gate.
+    """
+    check_free(folder)
+    if processes.world_size() > 1:
+        raise SettingsError(
+            f"{processes.world_size()} processes: shrinking runs in one; leave out torchrun"
+        )
+    work = folder.with_name(f"{folder.name}.shrinking")
+    started = clock()
+    with threads_limited(options.threads), quiet_libraries():
+        made = made_once(corpus, teacher, plan, options, work, say, clock)
+        student = judged(
+            corpus, teacher, plan, options, work / "encoder", cache=cache, made=made, say=say
+        )
+    done = replace(student, folder=folder, seconds=clock() - started)
+    if done.failures and not force:
+        raise ModelError(
+            f"{folder}: the student misses the gate: {'; '.join(done.failures)}; not written: it "
+            f"waits in {work} for the same call with --force, or give more texts"
+        )
+    _publish(done, work)
+    return done
+
+
+def made_once(
+    corpus: Corpus,
+    teacher: PretrainedEncoder,
+    plan: Plan,
+    options: TrainOptions,
+    work: Path,
+    say: Say,
+    clock: Callable[[], float] = time.monotonic,
+) -> dict[str, Any]:
+    """The student in work/encoder and what its making said; of an earlier call where that came to
+    its end."""
+    record = work / "made.json"
+    layers = plan.layers if plan.kind is StudentKind.LAYERS else None
+    name = fingerprint(options, teacher.sha256, plan.kind, layers, corpus.sha256)
+    if record.is_file():
+        found = json.loads(record.read_text(encoding="utf-8"))
+        if found["name"] == name:
+            say("The student was made by an earlier call")
+            return dict(found["made"])
+    record.unlink(missing_ok=True)
+    shutil.rmtree(work / "encoder", ignore_errors=True)
+    work.mkdir(parents=True, exist_ok=True)
+    make = _MAKERS[plan.kind]
+    made = make(Stage(
+        f"student of {plan.layers} layers", layer_student.METRIC, layer_student.RECIPE, corpus,
+        teacher, replace(options, layer_decay=1.0), work / "encoder", say, clock,
+    ), plan)  # fmt: skip
+    write_text(record, json.dumps({"name": name, "made": made}))
+    return made
+
+
+def _make_layers(stage: Stage, plan: Plan) -> dict[str, Any]:
+    trained = distil_layers(stage, plan.layers)
+    _export(stage)
+    return {"layers": plan.layers, **asdict(trained)}
+
+
+def _make_table(stage: Stage, _: Plan) -> dict[str, Any]:
+    options, teacher = stage.options, stage.pretrained
+    encoder = Encoder.from_pretrained(teacher.path, teacher.prefix, options.max_length)
+    texts = stage.corpus.train
+    vectors = _reference(teacher, options).encode(texts)
+    fit = make_table(encoder, texts, vectors, machine=machine_of(options), seed=options.seed)
+    write_table(stage.folder, fit, encoder)
+    stage.say(f"Ridge {fit.ridge:g}: cosine {fit.cosines[fit.ridge]:.3f} on texts left out")
+    return {"ridge": fit.ridge, "cosines": {str(key): v for key, v in fit.cosines.items()}}
+
+
+def _make_static_int8(stage: Stage, _: Plan) -> dict[str, Any]:
+    teacher, options = stage.pretrained, stage.options
+    found = read_encoder_folder(teacher.path, prefix=teacher.prefix, max_length=options.max_length)
+    texts = stage.corpus.train[:CALIBRATION_TEXTS]  # in random order
+    calibration = calibrate(found, texts, seed=options.seed)
+    shutil.copytree(
+        teacher.path, stage.folder, ignore=shutil.ignore_patterns(ONNX_FOLDER, SOURCE_FILE)
+    )
+    description = {
+        "prefix": found.prefix, "max_length": found.max_length, "pooling": found.pooling
+    }  # fmt: skip
+    write_text(stage.folder / DESCRIPTION_FILE, json.dumps(description, indent=2) + "\n")
+    calibration.write(stage.folder / CALIBRATION_FILE)
+    _export(stage)
+    return {"texts": calibration.texts, "activations": len(calibration.spans)}
+
+
+_MAKERS: Mapping[StudentKind, Callable[[Stage, Plan], dict[str, Any]]] = {
+    StudentKind.LAYERS: _make_layers,
+    StudentKind.TABLE: _make_table,
+    StudentKind.STATIC_INT8: _make_static_int8,
+}
+
+
+def _export(stage: Stage) -> None:
+    """The int8 form beside the weights, its parity judged on texts of the house."""
+    report = export_int8(
+        stage.folder,
+        stage.folder / ONNX_FOLDER,
+        stage.corpus.held_out[:COMPARED_TEXTS],
+        threads=stage.options.threads,
+    )
+    if report.int8_failures:
+        stage.say(f"No int8 for it: {'; '.join(report.int8_failures)}")
+
+
+def judged(
+    corpus: Corpus,
+    teacher: PretrainedEncoder,
+    plan: Plan,
+    options: TrainOptions,
+    folder: Path,
+    *,
+    cache: Path,
+    made: Mapping[str, Any],
+    say: Say = lambda _: None,
+) -> Student:
+    """The student in `folder` beside its teacher, both as they are served; the vectors compared
+    with the teacher's in fp32."""
+    texts = corpus.held_out[:COMPARED_TEXTS]
+    static = plan.kind is StudentKind.STATIC_INT8
+    student = load_embedder(folder, precision="int8" if static else "auto", threads=options.threads)
+    served = load_embedder(
+        teacher.path, prefix=teacher.prefix, max_length=options.max_length, cache=cache,
+        threads=options.threads,
+    )  # fmt: skip
+    parity = compare(_reference(teacher, options).encode(texts), student.encode(texts))
+    accuracy = None
+    if plan.examples is not None:
+        accuracy = measure_accuracy(plan.examples, served, student, options, say)
+        parity = replace(parity, metric_drop=accuracy.drop.value)
+    embedders = {"teacher": served, "student": student}
+    return Student(
+        folder=folder, base=teacher, plan=plan, corpus=corpus, made=made, parity=parity,
+        accuracy=accuracy, speed=measure_speed(embedders, texts), seconds=0.0,
+        megabytes={"teacher": megabytes_of(teacher.path), "student": megabytes_of(folder)},
+    )  # fmt: skip
+
+
+def _reference(teacher: PretrainedEncoder, options: TrainOptions) -> Embedder:
+    return load_embedder(
+        teacher.path, precision="fp32", prefix=teacher.prefix, max_length=options.max_length,
+        threads=options.threads, device=options.device,
+    )  # fmt: skip
+
+
+def _publish(done: Student, work: Path) -> None:
+    """What was made becomes the result, in one step."""
+    made = work / "encoder"
+    write_text(made / MANIFEST, json.dumps(done.manifest(), indent=2, ensure_ascii=False))
+    (made / SOURCE_FILE).unlink(missing_ok=True)  # of a call that was cut off here
+    source = {
+        "source": f"{done.base.name}, made smaller on unlabelled texts ({MANIFEST})",
+        "licence": done.base.licence,
+        "files": file_hashes(made),
+    }
+    write_text(made / SOURCE_FILE, json.dumps(source, indent=2))
+    done.folder.parent.mkdir(parents=True, exist_ok=True)
+    made.rename(done.folder)
+    shutil.rmtree(work)

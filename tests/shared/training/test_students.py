@@ -1,0 +1,162 @@
+"""Students: made by kind, judged beside their teacher, and written only when the gate lets them."""
+
+import json
+import random
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared.errors import DataError, ModelError, SettingsError
+from shared.inference.parity import ParityGate, compare
+from shared.inference.runtime import OnnxEmbedder, load_embedder
+from shared.inference.static_table import StaticEmbedder
+from shared.pretrained import SOURCE_FILE, PretrainedEncoder, resolve
+from shared.training import processes, students
+from shared.training.corpus import Corpus
+from shared.training.examples import from_rows, split
+from shared.training.options import StudentKind, TrainOptions
+from shared.training.students import MANIFEST, Plan, shrink
+
+WORDS = {"card": "lost order bank", "tea": "good cup red", "news": "shares profit fall"}
+FILLER = "the a my is was please help how will it when".split()
+QUICK = TrainOptions(epochs=2, learning_rate=2e-3, bf16=False, progress=False, threads=1)
+# A random encoder's neighbours are near ties; what its students reach is not the question here.
+OPEN = ParityGate(-1.0, -1.0, 0.0, 0.0, 1.0)
+
+
+def rows(count: int, seed: int) -> tuple[list[str], list[tuple[str]]]:
+    rng = random.Random(seed)
+    labels = [rng.choice(sorted(WORDS)) for _ in range(count)]
+    texts = [" ".join([*rng.sample(WORDS[label].split(), 2), *rng.sample(FILLER, 4)])
+             for label in labels]  # fmt: skip
+    return texts, [(label,) for label in labels]
+
+
+@pytest.fixture(scope="module")
+def teacher(tiny_encoder: Path) -> PretrainedEncoder:
+    return PretrainedEncoder("tiny", tiny_encoder, "good ", "1" * 64, "MIT")
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    texts, _ = rows(120, 5)
+    return Corpus(tuple(texts[:90]), tuple(texts[90:]), 120, 0, 0)
+
+
+@pytest.fixture
+def open_gates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(students, "GATES", dict.fromkeys(StudentKind, OPEN))
+
+
+@pytest.mark.usefixtures("open_gates")
+@pytest.mark.parametrize("kind", StudentKind)
+def test_what_comes_out_is_a_base_encoder_with_its_origin(
+    teacher: PretrainedEncoder, corpus: Corpus, tmp_path: Path, kind: StudentKind
+) -> None:
+    examples = split(from_rows(*rows(80, 6), kind="single"), fraction=0.25)
+    done = shrink(
+        corpus, teacher=teacher, plan=Plan(kind, 1, 1.0, examples), options=QUICK,
+        folder=tmp_path / "out", cache=tmp_path / "cache",
+    )  # fmt: skip
+    found = resolve(str(tmp_path / "out"), cache=tmp_path)
+    assert (found.licence, found.prefix) == ("MIT", "good ")
+    embedder = load_embedder(found.path, precision="int8" if "int8" in kind else "auto")
+    kinds = {StudentKind.TABLE: StaticEmbedder, StudentKind.STATIC_INT8: OnnxEmbedder}
+    assert isinstance(embedder, kinds.get(kind, object))
+    expected = load_embedder(teacher.path, precision="fp32", prefix="good ")
+    cosines = (embedder.encode(corpus.held_out) * expected.encode(corpus.held_out)).sum(1)
+    assert done.parity.cosine_mean == pytest.approx(float(cosines.mean()), abs=1e-4)
+    assert done.accuracy is not None
+    assert done.parity.metric_drop == done.accuracy.drop.value
+    assert done.accuracy.teacher - done.accuracy.student == pytest.approx(done.accuracy.drop.value)
+    assert {len(examples.train), len(examples.validation)} == {
+        done.accuracy.train, done.accuracy.held_out,
+    }  # fmt: skip
+    manifest = json.loads((found.path / MANIFEST).read_text())
+    assert manifest == json.loads(json.dumps(done.manifest()))
+    assert manifest["passed"] is True
+    assert manifest["base"] == {"name": "tiny", "sha256": "1" * 64, "licence": "MIT"}
+    assert manifest["milliseconds"].keys() == {"teacher", "student"}
+    assert "model.safetensors" in json.loads((found.path / SOURCE_FILE).read_text())["files"]
+    assert not (tmp_path / "out.shrinking").exists()
+
+
+def test_a_student_that_misses_the_gate_waits_for_force(
+    teacher: PretrainedEncoder, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = replace(OPEN, cosine_mean=1.5)
+    monkeypatch.setattr(students, "GATES", {StudentKind.TABLE: gate})
+    folder = tmp_path / "out"
+
+    def call(said: list[str], force: bool) -> students.Student:
+        return shrink(
+            corpus, teacher=teacher, plan=Plan(StudentKind.TABLE), options=QUICK, folder=folder,
+            cache=tmp_path / "cache", force=force, say=said.append,
+        )  # fmt: skip
+
+    with pytest.raises(ModelError) as refused:
+        call([], force=False)
+    cosine = re.search(r"cosine_mean (\S+) below", str(refused.value))
+    assert cosine is not None
+    assert str(refused.value) == (
+        f"{folder}: the student misses the gate: cosine_mean {cosine[1]} below 1.5; not written: "
+        f"it waits in {folder}.shrinking for the same call with --force, or give more texts"
+    )
+    assert not folder.exists()
+    said: list[str] = []
+    done = call(said, force=True)
+    assert said == ["The student was made by an earlier call"]
+    assert done.failures == (f"cosine_mean {cosine[1]} below 1.5",)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    assert (manifest["passed"], manifest["failures"]) == (False, list(done.failures))
+
+
+def test_the_drop_allowed_is_that_of_the_plan() -> None:
+    for kind in StudentKind:
+        gate = Plan(kind, allowed_drop=0.07).gate
+        assert gate == replace(students.GATES[kind], metric_drop=0.07)
+
+
+@pytest.mark.usefixtures("open_gates")
+def test_another_plan_is_made_anew(
+    teacher: PretrainedEncoder, corpus: Corpus, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    for seed in (1, 2, 2):
+        options = replace(QUICK, seed=seed)
+        students.made_once(
+            corpus, teacher, Plan(StudentKind.TABLE), options, tmp_path / "work", said.append
+        )
+    assert [line.split(":")[0] for line in said][-1] == "The student was made by an earlier call"
+    assert sum(line.startswith("Ridge") for line in said) == 2
+
+
+def test_what_cannot_be_made_is_refused(
+    teacher: PretrainedEncoder, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def call(folder: Path) -> None:
+        shrink(corpus, teacher=teacher, plan=Plan(StudentKind.LAYERS, 7), options=QUICK,
+               folder=folder, cache=tmp_path / "cache")  # fmt: skip
+
+    with pytest.raises(SettingsError) as refused:
+        call(tmp_path / "out")
+    assert str(refused.value) == "layers = 7: expected 1 to 1, for the teacher has 2"
+    with pytest.raises(DataError) as taken:
+        call(tmp_path)
+    assert str(taken.value) == (
+        f"{tmp_path}: is there already; name another folder, or remove it first"
+    )
+    monkeypatch.setattr(processes, "world_size", lambda: 2)
+    with pytest.raises(SettingsError) as several:
+        call(tmp_path / "other")
+    assert str(several.value) == "2 processes: shrinking runs in one; leave out torchrun"
+
+
+def test_the_gates_of_students_let_a_teacher_through() -> None:
+    vectors = np.eye(5, dtype=np.float32)
+    for gate in students.GATES.values():
+        same = compare(vectors, vectors)
+        assert replace(same, metric_drop=0.0).failures(gate) == ()
