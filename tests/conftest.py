@@ -9,6 +9,7 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Before torch and onnxruntime are imported anywhere: spinning threads on a shared
 # machine make two threads slower than one. No test may reach a hub.
@@ -18,11 +19,27 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import numpy as np
 import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+JOURNEYS = "tests/journeys/"
 
 TINY_WORDS = (
     "the a my is was not card order money refund where how late lost bank profit loss shares fall "
     "rise good bad red blue tea cup shoe hello please help when will it arrive cancel pay news"
 ).split()
+
+
+class OneHome(LoadScopeScheduling):  # type: ignore[misc]
+    """With several workers (-n 2), a file's tests go to one of them; so do all journeys, for they
+    share a home whose models take minutes to train."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return JOURNEYS if file.startswith(JOURNEYS) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneHome:
+    return OneHome(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -97,6 +97,7 @@ def test_the_recipe_is_written_and_followed(
     assert found.path == home.runs / "support" / "recipe.toml"
     written = RecipeFile.read(found.path)
     assert written.recipe.method == found.searched.best.recipe["method"]
+    assert written.search is not None
     assert written.search.rows == found.searched.rows
     told, notes = follow(found.path, recipe, options, judged_apart=False, home=home)
     for name, value in found.searched.best.recipe.items():
