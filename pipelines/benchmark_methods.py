@@ -6,6 +6,7 @@ such an encoder is another question, which `triptych benchmark few` asks.
 """
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -85,11 +86,12 @@ LONG_WAYS = ("frozen", "full", "full, 3 layers frozen", "lora")
 
 @dataclass(frozen=True)
 class Trained:
-    """A run, judged. scores: (n,) 0..1 of each judged row: right or wrong, or 1 / rank. kept_mb: of
-    what stays on disk beside the base encoder, in fp32."""
+    """A run, judged. scores: (n,) 0..1 of each judged row: right or wrong, or 1 / rank.
+    cpu_minutes: of all threads together, which other work on the machine changes little. kept_mb:
+    of what stays on disk beside the base encoder, in fp32."""
 
     scores: Floats
-    minutes: float
+    cpu_minutes: float
     trained_parameters: int
     trained_share: float
     kept_mb: float
@@ -105,7 +107,7 @@ class MethodRow:
     measure: str
     quality: Interval
     gain: Difference
-    minutes: float
+    cpu_minutes: float
     trained_parameters: int
     trained_share: float
     kept_mb: float
@@ -118,7 +120,7 @@ class MethodRow:
         )
         return (
             f"{self.data:<26} {self.way:<22} {self.measure} {self.quality.value:.4f} "
-            f"({self.quality.low:.4f} to {self.quality.high:.4f})  {self.minutes:>5.1f} min  "
+            f"({self.quality.low:.4f} to {self.quality.high:.4f})  {self.cpu_minutes:>5.1f} CPU min  "
             f"{self.trained_parameters:>10,} learn ({self.trained_share:.2%})  "
             f"{self.kept_mb:>6.2f} MB  {'' if self.way == RIVAL else gain}".rstrip()
         )
@@ -199,7 +201,7 @@ def _measured(case: Case, options: TrainOptions, seeds: Sequence[int]) -> Iterat
             case.measure,
             bootstrap(mean_of(scores), len(scores), groups=case.groups),
             paired_bootstrap(mean_of(scores), mean_of(rival), len(scores), groups=case.groups),
-            float(np.mean([run.minutes for run in runs])),
+            float(np.mean([run.cpu_minutes for run in runs])),
             runs[0].trained_parameters,
             runs[0].trained_share,
             runs[0].kept_mb,
@@ -229,9 +231,11 @@ def _classification(
         parts = split(train, fraction=STOPPING_SHARE, seed=options.seed)
         spec = HeadSpec("label", "single", parts.train.names)
         task = HeadTask(spec, parts.train, parts.validation)
+        started = time.process_time()
         done = finetune_classifier([task], encoder=base, options=options, folder=folder)
+        spent = time.process_time() - started
         right = np.array(_predicted(folder, held.texts, options)) == np.array(held.single)
-        return _trained(done, folder, right.astype(np.float64))
+        return _trained(done, folder, right.astype(np.float64), spent)
 
     return Case(data, "accuracy", ways, held.groups, run)
 
@@ -268,10 +272,12 @@ def _beauty(sets: Path, base: PretrainedEncoder) -> Case:
         own = replace(options, epochs=1, max_length=64)
         if way.method is Method.FROZEN:
             return Trained(_reciprocal_ranks(base.path, base.prefix, judged, own), 0.0, 0, 0.0, 0.0)
+        started = time.process_time()
         done = finetune_matcher(
             _pairs(train), _pairs(stopping), encoder=base, options=own, folder=folder
         )
-        return _trained(done, folder, _reciprocal_ranks(folder, None, judged, own))
+        spent = time.process_time() - started
+        return _trained(done, folder, _reciprocal_ranks(folder, None, judged, own), spent)
 
     return Case("Amazon Beauty, pairs", "MRR@10", PAIR_WAYS, np.arange(len(judged)), run)
 
@@ -294,10 +300,10 @@ def _pairs(rows: Sequence[tuple[str, str]]) -> Pairs:
     return Pairs(tuple(a for a, _ in rows), tuple(b for _, b in rows))
 
 
-def _trained(done: FineTuned, folder: Path, scores: Floats) -> Trained:
+def _trained(done: FineTuned, folder: Path, scores: Floats, seconds: float) -> Trained:
     return Trained(
         scores,
-        done.seconds / 60,
+        seconds / 60,
         done.trained_parameters,
         done.trained_share,
         _kept(done, folder),

@@ -27,7 +27,7 @@ def row(way: str) -> MethodRow:
 def test_a_row_says_what_it_gives_and_costs() -> None:
     assert row("lora").line() == (
         "BANKING77                  lora                   accuracy 0.8600 (0.8400 to 0.8800)    "
-        "1.2 min      86,000 learn (0.38%)    0.60 MB  -1.2 points to full (-2.0 to +0.1)"
+        "1.2 CPU min      86,000 learn (0.38%)    0.60 MB  -1.2 points to full (-2.0 to +0.1)"
     )
     assert row("full").line().endswith("0.60 MB")
 
