@@ -121,7 +121,8 @@ class MethodRow:
         return (
             f"{self.data:<26} {self.way:<22} {self.measure} {self.quality.value:.4f} "
             f"({self.quality.low:.4f} to {self.quality.high:.4f})  "
-            f"{self.cpu_minutes:>5.1f} CPU min  {self.trained_parameters:>10,} learn ({self.trained_share:.2%})  "
+            f"{self.cpu_minutes:>5.1f} CPU min  "
+            f"{self.trained_parameters:>10,} learn ({self.trained_share:.2%})  "
             f"{self.kept_mb:>6.2f} MB  {'' if self.way == RIVAL else gain}".rstrip()
         )
 
