@@ -23,6 +23,7 @@ from pipelines.commands import (
     recommender,
     runs,
     search,
+    shrinking,
     training,
     why,
 )
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 house.register(app)
 app.command("pretrain")(pretraining.pretrain)
+app.command("shrink")(shrinking.shrink)
 app.add_typer(training.app, name="train", help="Train a model from your own data.")
 app.add_typer(bulk.predict, name="predict", help="Label a table with a released model.")
 app.command("embed")(bulk.embed)

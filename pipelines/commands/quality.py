@@ -51,6 +51,7 @@ class Bench(StrEnum):
     ACTIVE = "active"
     PRETRAINING = "pretraining"
     METHODS = "methods"
+    SIZES = "sizes"
 
 
 DatasetsOption = Annotated[
@@ -98,7 +99,7 @@ def benchmark(
         typer.Argument(
             metavar="WHAT",
             help="core, chatbot, news, recommender, explain, forecast, distributed, serving, "
-            "active, pretraining or methods.",
+            "active, pretraining, methods or sizes.",
         ),
     ],
     datasets: DatasetsOption = None,
@@ -147,6 +148,9 @@ def benchmark(
         return
     if what is Bench.PRETRAINING:
         benchmark_own_texts(datasets, open_home(home), seed, seeds, threads, as_json)
+        return
+    if what is Bench.SIZES:
+        benchmark_small_encoders(datasets, open_home(home), seed, threads, as_json)
         return
     if what is Bench.METHODS:
         benchmark_fine_tuning(datasets, open_home(home), seed, seeds, threads, as_json)
@@ -245,3 +249,19 @@ def benchmark_fine_tuning(
     if as_json:
         throughput = None if rate is None else asdict(rate)
         print_json({"methods": [asdict(row) for row in rows], "throughput": throughput})
+
+
+def benchmark_small_encoders(
+    datasets: Path | None, home: "Home", seed: int, threads: int | None, as_json: bool
+) -> None:
+    from pipelines.benchmark_sizes import benchmark_sizes
+    from shared.training.options import TrainOptions
+
+    sizes = benchmark_sizes(
+        datasets,
+        home=home,
+        options=TrainOptions(seed=seed, threads=threads),
+        say=speaker(as_json),
+    )
+    if as_json:
+        print_json([asdict(size) for size in sizes])

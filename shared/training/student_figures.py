@@ -1,6 +1,6 @@
 """What a smaller encoder costs and gives beside its teacher: accuracy, milliseconds, megabytes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -85,4 +85,8 @@ def megabytes_of(folder: Path) -> float:
     """Of the weights in an encoder folder; of the int8 export where that lies beside them."""
     export = sorted((folder / ONNX_FOLDER).glob("*.onnx"))
     files = export or read_encoder_folder(folder).weight_files()
+    return megabytes_of_files(files)
+
+
+def megabytes_of_files(files: Iterable[Path]) -> float:
     return sum(file.stat().st_size for file in files) / 1e6

@@ -1,0 +1,100 @@
+"""`triptych shrink`: a smaller and faster encoder, taught by a larger one."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.options import (
+    DeviceOption,
+    HomeOption,
+    JsonOption,
+    LabelColumn,
+    SeedOption,
+    TextColumn,
+    ThreadsOption,
+    device_of,
+    mapping_of,
+    open_home,
+    print_json,
+    speaker,
+    use_threads,
+)
+from shared.training.options import ALLOWED_DROP, STUDENT_LAYERS, StudentKind, TrainOptions
+
+
+def shrink(
+    texts: Annotated[
+        list[Path],
+        typer.Option("--texts", metavar="FILE", help="Table with a text in each row; repeatable."),
+    ],
+    to: Annotated[
+        StudentKind,
+        typer.Option("--to", help="Fewer layers, a table of token vectors, or static int8."),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", metavar="DIR", help="Folder of the encoder to write.")
+    ],
+    base: Annotated[
+        str,
+        typer.Option(
+            "--base", metavar="MODEL", help="minilm, mpnet, e5, a folder, or a model hub id."
+        ),
+    ] = "minilm",
+    layers: Annotated[
+        int, typer.Option("--layers", min=1, help="Layers that a student of that kind keeps.")
+    ] = STUDENT_LAYERS,
+    examples: Annotated[
+        Path | None,
+        typer.Option("--examples", metavar="FILE", help="Labelled texts to compare accuracy on."),
+    ] = None,
+    allowed_drop: Annotated[
+        float,
+        typer.Option("--allowed-drop", min=0, help="Accuracy that may be lost, .02: 2 points."),
+    ] = ALLOWED_DROP,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", min=0.01, help="Stop training after this long.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, help="Passes over the texts at most.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write it though it misses the gate.")
+    ] = False,
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    home: HomeOption = None,
+    seed: SeedOption = 13,
+    threads: ThreadsOption = None,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make an encoder smaller on unlabelled texts, for --base; kept only near its teacher."""
+    use_threads(threads)
+    from pipelines.shrink import lines_of, shrink_on_tables
+
+    done = shrink_on_tables(
+        texts,
+        mapping_of(text=text_column, label=label_column),
+        output=output,
+        kind=to,
+        layers=layers,
+        examples=examples,
+        allowed_drop=allowed_drop,
+        options=TrainOptions(
+            base=base,
+            minutes=minutes,
+            epochs=epochs,
+            seed=seed,
+            threads=threads,
+            device=device_of(device),
+        ),
+        home=open_home(home),
+        force=force,
+        say=speaker(as_json),
+    )
+    if as_json:
+        print_json({"output": done.folder, **done.manifest()})
+        return
+    for line in lines_of(done):
+        typer.echo(line)

@@ -1,0 +1,100 @@
+"""`triptych shrink`: an encoder and tables of unlabelled texts in, a smaller encoder out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from pipelines.pretrain import read_texts
+from shared.intake import take_in
+from shared.pretrained import resolve
+from shared.settings import Home
+from shared.tables import Column
+from shared.training.corpus import corpus_of, without_copies
+from shared.training.examples import Split, from_table, split
+from shared.training.options import StudentKind, TrainOptions
+from shared.training.pretraining import check_free
+from shared.training.students import Plan, Student, shrink
+
+Say = Callable[[str], None]
+HELD_OUT_EXAMPLES = 0.25  # of the labelled rows, to compare accuracy on
+
+
+def shrink_on_tables(
+    tables: Sequence[Path],
+    mapping: Mapping[str, str],
+    *,
+    output: Path,
+    kind: StudentKind,
+    layers: int,
+    examples: Path | None,
+    allowed_drop: float,
+    options: TrainOptions,
+    home: Home,
+    force: bool,
+    say: Say,
+) -> Student:
+    """Make options.base smaller on the texts of all tables and write the student into `output`.
+
+    examples: a table with a label for each text, to compare accuracy on a part of it; copies of
+    that part are not learned from. Rows that cannot be used go to reports/rejects of the home.
+
+    Raises: DataError: a table, too few texts, or `output` is there already.
+        SettingsError: more layers than there are.
+        ModelError: the base encoder, or a student that misses the gate.
+    """
+    check_free(output)  # before the tables are read, which may take minutes
+    teacher = resolve(options.base, cache=home.cache)
+    texts = read_texts(tables, mapping, home=home, say=say)
+    labelled = None
+    if examples is not None:
+        labelled = _labelled(examples, mapping, options.seed, home, say)
+        texts = without_copies(texts, labelled.validation.texts)
+    corpus = corpus_of(texts, seed=options.seed)
+    say(corpus.line())
+    return shrink(
+        corpus,
+        teacher=teacher,
+        plan=Plan(kind, layers, allowed_drop, labelled),
+        options=options,
+        folder=output.resolve(),
+        cache=home.cache,
+        force=force,
+        say=say,
+    )
+
+
+def _labelled(path: Path, mapping: Mapping[str, str], seed: int, home: Home, say: Say) -> Split:
+    table = take_in(
+        path,
+        [Column("text"), Column("label")],
+        mapping=mapping,
+        rejects=home.reports / "rejects",
+        say=say,
+    )
+    return split(from_table(table, "single"), fraction=HELD_OUT_EXAMPLES, seed=seed)
+
+
+def lines_of(done: Student) -> list[str]:
+    """How near the student is to its teacher and what it saves, for a person."""
+    found, gate = done.parity, done.plan.gate
+    lines = [
+        f"Beside its teacher on held-out texts: cosine {found.cosine_mean:.3f} "
+        f"({gate.cosine_mean:g} or more), same nearest neighbour {found.neighbour_agreement:.3f} "
+        f"({gate.neighbour_agreement:g} or more)"
+    ]
+    if done.accuracy is not None:
+        told, drop = done.accuracy, done.accuracy.drop
+        lines.append(
+            f"Accuracy of the frozen fusion on {told.held_out} held-out rows: {told.teacher:.3f} "
+            f"-> {told.student:.3f}; lost {drop.value:.3f} ({drop.low:.3f} to {drop.high:.3f}), "
+            f"at most {gate.metric_drop:g} allowed"
+        )
+    for name, speed in done.speed.items():
+        lines.append(
+            f"{name:<8} {speed.alone:8.2f} ms for one text {speed.batched:8.2f} ms a text in "
+            f"batches {done.megabytes[name]:8.1f} MB"
+        )
+    if done.failures:
+        lines.append(f"It misses the gate and was forced: {'; '.join(done.failures)}")
+    lines.append(f"Encoder: {done.folder} ({done.base.name}, licence {done.base.licence}, smaller)")
+    lines.append(f"To use it: triptych train APP --base {done.folder} --method frozen")
+    return lines

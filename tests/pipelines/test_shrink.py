@@ -1,0 +1,93 @@
+"""`triptych shrink` by the real command: a student written, used as a base, and one refused."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+from pipelines.shrink import lines_of
+from shared.evaluation.intervals import Difference
+from shared.inference.parity import Parity
+from shared.pretrained import PretrainedEncoder
+from shared.training.corpus import Corpus
+from shared.training.options import StudentKind
+from shared.training.student_figures import Accuracy, Speed
+from shared.training.students import MANIFEST, Plan, Student
+
+TRIPTYCH = Path(sys.executable).with_name("triptych")
+WORDS = {"card": "lost order bank", "tea": "good cup red", "news": "shares profit fall"}
+FILLER = "the a my is was please help how will it when".split()
+
+
+def lines(rows: int, seed: int) -> list[str]:
+    rng = random.Random(seed)
+    made = []
+    for at in range(rows):
+        label = sorted(WORDS)[at % len(WORDS)]
+        words = [label, *rng.sample(WORDS[label].split(), 2), *rng.sample(FILLER, 5)]
+        rng.shuffle(words)
+        made.append(f"{' '.join(words)},{label}")
+    return made
+
+
+def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(TRIPTYCH), *arguments, "--threads", "1"],
+        env={**os.environ, "TRIPTYCH_HOME": str(home)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_command_writes_an_encoder_that_an_application_trains_on(
+    tiny_encoder: Path, tmp_path: Path
+) -> None:
+    """A random teacher's neighbours are near ties, so the gate lets its student pass or not by
+    chance: it is forced, and what it missed stands in the manifest."""
+    (tmp_path / "chats.csv").write_text("satz,n\n" + "\n".join(lines(90, 1)) + "\n")
+    (tmp_path / "labelled.csv").write_text("satz,label\n" + "\n".join(lines(60, 2)) + "\n")
+    own, home = tmp_path / "own", tmp_path / "home"
+    done = run(
+        home, "shrink", "--texts", str(tmp_path / "chats.csv"), "--text-column", "satz",
+        "--base", str(tiny_encoder), "--to", "table", "--output", str(own),
+        "--examples", str(tmp_path / "labelled.csv"), "--allowed-drop", "0.5", "--force", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told == {"output": str(own), **json.loads((own / MANIFEST).read_text())}
+    assert told["kind"] == "table"
+    assert told["gate"]["metric_drop"] == 0.5
+    assert told["accuracy"]["held_out"] == 15
+    trained = run(
+        home, "train", "chatbot", "--examples", str(tmp_path / "labelled.csv"),
+        "--text-column", "satz", "--base", str(own), "--name", "small", "--method", "auto",
+    )  # fmt: skip
+    assert trained.returncode == 0, trained.stderr
+    assert "method frozen: a static encoder has no layers to train" in trained.stdout
+
+
+def test_the_lines_say_what_was_lost_and_what_was_allowed() -> None:
+    student = Student(
+        folder=Path("/own"),
+        base=PretrainedEncoder("minilm", Path("/base"), "", "0" * 64, "Apache-2.0"),
+        plan=Plan(StudentKind.LAYERS, 3, 0.02),
+        corpus=Corpus(("a",), ("b",), 2, 0, 0),
+        made={},
+        parity=Parity(0.5, 0.8, 0.7, None, 0.03),
+        accuracy=Accuracy(0.95, 0.92, Difference(0.03, 0.01, 0.05, 0.01), 300, 100),
+        speed={"teacher": Speed(9.0, 3.0), "student": Speed(5.0, 1.5)},
+        megabytes={"teacher": 90.9, "student": 33.25},
+        seconds=60.0,
+    )
+    assert lines_of(student) == [
+        "Beside its teacher on held-out texts: cosine 0.800 (0.9 or more), same nearest neighbour "
+        "0.700 (0.6 or more)",
+        "Accuracy of the frozen fusion on 100 held-out rows: 0.950 -> 0.920; lost 0.030 (0.010 to "
+        "0.050), at most 0.02 allowed",
+        "teacher      9.00 ms for one text     3.00 ms a text in batches     90.9 MB",
+        "student      5.00 ms for one text     1.50 ms a text in batches     33.2 MB",
+        "It misses the gate and was forced: cosine_mean 0.8 below 0.9; metric_drop 0.03 above 0.02",
+        "Encoder: /own (minilm, licence Apache-2.0, smaller)",
+        "To use it: triptych train APP --base /own --method frozen",
+    ]
