@@ -1,6 +1,5 @@
 """Fine-tuning a classifier: labelled examples and an encoder in, the best checkpoint out."""
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -45,6 +44,8 @@ from shared.training.methods import (
     METHODS,
     apply_method,
     choose_method,
+    for_few_labels,
+    has_few_labels,
     parameter_groups,
 )
 from shared.training.objectives import HeadsObjective, head_scales, label_weights, measure
@@ -60,6 +61,7 @@ from shared.training.runs import (
     run,
     training_arguments,
 )
+from shared.training.supervised_contrastive import PairedBatches, pairing_keys
 
 __all__ = [
     "Evaluation",
@@ -97,13 +99,17 @@ def finetune_classifier(
         DataError: no task, two heads of one name, an empty part, a label without training rows
             or one that the head does not have.
         ModelError: the encoder is broken, or the method does not know its architecture.
+        SettingsError: `contrastive` asked for where it cannot be computed.
     """
     watch = Stopwatch(clock)
     check_tasks(tasks)
     choice = choose_method(
         options.method, smallest_label=smallest_label(tasks), minutes=options.minutes
     )
+    options = for_few_labels(options, few=few_labels(tasks), pairable=pairable(tasks))
     say(f"Method: {choice.method.value}, {choice.reason}")
+    if options.contrastive and not METHODS[choice.method].cached:
+        say(f"Rows of a label are pulled together as well, with weight {options.contrastive:g}")
     with threads_limited(options.threads), quiet_libraries():
         model = new_model(tasks, encoder, choice.method, options)
         counts = count_parameters(model)
@@ -170,7 +176,7 @@ def teach(
         name=fingerprint(options, given.encoder.sha256, given.method, *tasks_content(given.tasks)),
         options=options,
         watch=watch,
-        steps_per_epoch=math.ceil(len(lesson.train) / trainer.args.train_batch_size),
+        steps_per_epoch=len(trainer.batches()),
         begin=lambda: start_heads(lesson, options),
         say=say,
         watchers=watchers,
@@ -219,19 +225,25 @@ class Lesson:
 
 
 class HeadsTrainer(GivenGroups, LearnedCheckpoints, Trainer):  # type: ignore[misc]
-    """The library's trainer with length-grouped batches and a learning rate for each layer."""
+    """The library's trainer with batches of our own and a learning rate for each layer."""
 
     def __init__(self, objective: HeadsObjective, rows: Rows, **settings: Any) -> None:
+        self.objective = objective
         self.rows = rows
         super().__init__(objective, train_dataset=rows, **settings)
 
+    def batches(self) -> LengthGroupedBatches | PairedBatches:
+        """Of one process or of all together; in pairs where the loss compares the rows."""
+        lengths, size, seed = self.rows.lengths, self.args.train_batch_size, self.args.seed
+        if not self.objective.contrastive:
+            return LengthGroupedBatches(lengths, batch_size=size, seed=seed)
+        keys = pairing_keys(self.objective.columns, self.rows.targets)
+        return PairedBatches(keys, lengths, batch_size=size, seed=seed)
+
     def get_train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        batches = LengthGroupedBatches(
-            self.rows.lengths, batch_size=self.args.train_batch_size, seed=self.args.seed
-        )
         loader: DataLoader[dict[str, Any]] = DataLoader(
             self.rows,
-            batch_sampler=batches,
+            batch_sampler=self.batches(),
             collate_fn=Collator(
                 self.data_collator.pad_token_id,
                 part=(processes.rank(), processes.world_size()),
@@ -271,6 +283,16 @@ def smallest_label(tasks: Sequence[HeadTask]) -> int:
     return min(int(task.train.targets(task.spec.labels).sum(0).min()) for task in tasks)
 
 
+def few_labels(tasks: Sequence[HeadTask]) -> bool:
+    """Whether every head has few training rows a label."""
+    return all(has_few_labels(len(task.train), len(task.spec.labels)) for task in tasks)
+
+
+def pairable(tasks: Sequence[HeadTask]) -> bool:
+    """Whether rows can be told to be of one label, in one process that sees the whole batch."""
+    return processes.world_size() == 1 and any(task.spec.kind == "single" for task in tasks)
+
+
 def new_model(
     tasks: Sequence[HeadTask], encoder: PretrainedEncoder, method: Method, options: TrainOptions
 ) -> TextModel:
@@ -298,6 +320,7 @@ def prepare(model: TextModel, tasks: Sequence[HeadTask], options: TrainOptions) 
         label_weights=[label_weights(h, train.targets, options.class_weights) for h in columns],
         label_smoothing=options.label_smoothing,
         split=LayerSplit(model.encoder, options.freeze_layers) if options.freeze_layers else None,
+        contrastive=options.contrastive or 0.0,
     )
     return Lesson(objective, train, held.by_length())
 

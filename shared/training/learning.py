@@ -6,7 +6,7 @@ The report then says what the minutes bought, also when it is nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,11 @@ from shared.modeling.encoder_folder import read_encoder_folder
 from shared.modeling.heads import HeadSpec
 from shared.pretrained import PretrainedEncoder
 from shared.training.adapters import finetuned_embedder
+from shared.training.all_rows import finetune_again, may_go_again, refitted
 from shared.training.batches import HeadTask
 from shared.training.copies import copies_of
 from shared.training.examples import Examples, split
-from shared.training.finetune import finetune_classifier
+from shared.training.finetune import few_labels, finetune_classifier
 from shared.training.fusion import FusedFit, fit_fused
 from shared.training.methods import Choice, choose_method
 from shared.training.options import FineTuned, Method, TrainOptions
@@ -163,9 +164,30 @@ def _with_finetuning(
             f"{without:.3f} without: {verdict}"
         )
         say(notes[-1])
-    uses = any(fit.classifier.finetuned is not None for fit in chosen.values())
+    kept = [head for head in heads if chosen[head.name].classifier.finetuned is not None]
+    same = all(task.spec.labels == h.examples.names for task, h in zip(tasks, heads, strict=True))
+    if kept and same and few_labels(tasks) and may_go_again(run, options):
+        say("The encoder is kept, and rows are few: fine-tuning again, on all of them")
+        whole = [replace(task, train=h.examples) for task, h in zip(tasks, heads, strict=True)]
+        tuned_embedder = finetune_again(
+            whole, run, base=base, embedder=embedder, options=options, probes=probes, say=say
+        )
+        for head in kept:
+            chosen[head.name] = _on_all_rows(chosen[head.name], head, tuned_embedder, options)
+        notes.append("fine-tuned again on all rows; probabilities are calibrated by the first run")
     return Learned(
-        chosen, frozen, run.folder if uses else None, run, Method(run.method), tuple(notes)
+        chosen, frozen, run.folder if kept else None, run, Method(run.method), tuple(notes)
+    )
+
+
+def _on_all_rows(fit: FusedFit, head: HeadData, tuned: Embedder, options: TrainOptions) -> FusedFit:
+    return refitted(
+        fit,
+        tuned,
+        head.examples,
+        copies=copies_of(head.examples, options.seed) if head.altered else (),
+        seed=options.seed,
+        threads=options.threads or 2,
     )
 
 

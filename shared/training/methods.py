@@ -174,6 +174,14 @@ RULES: tuple[Rule, ...] = (
 )
 
 
+# Measured on BANKING77 with 10 rows a label, one draw and seed, 1,540 questions, 6 epochs, the last
+# weights: the trained head .866 by its own loss alone and .874 with the contrastive loss beside it,
+# logistic regression on the vectors so trained .852 and .880 (standard error .009). With more rows
+# a label nothing was measured, and weights other than 1 were not tried.
+FEW_ROWS = 10
+CONTRASTIVE = 1.0
+
+
 def choose_method(
     asked: str, *, smallest_label: int, minutes: float | None, rules: tuple[Rule, ...] = RULES
 ) -> Choice:
@@ -186,6 +194,30 @@ def choose_method(
     rule = next(rule for rule in rules if rule.holds(smallest_label, minutes))
     budget = "no time limit" if minutes is None else f"a budget of {minutes:g} minutes"
     return Choice(rule.method, f"{rule.reason} (smallest label: {smallest_label} rows, {budget})")
+
+
+def has_few_labels(rows: int, labels: int) -> bool:
+    """Whether so many training rows are few for so many labels: FEW_ROWS each on average."""
+    return rows <= FEW_ROWS * labels
+
+
+def for_few_labels(options: TrainOptions, *, few: bool, pairable: bool) -> TrainOptions:
+    """The options with `contrastive` and `keep` decided where they say None.
+
+    pairable: whether the contrastive loss can be computed: some head has one label a row, and one
+    process sees the whole batch. Raises SettingsError where it is asked for and cannot be.
+    """
+    if options.contrastive and not pairable:
+        raise SettingsError(
+            f"contrastive = {options.contrastive:g}: expected 0 where no head has exactly one "
+            "label a row, and where several processes share a batch"
+        )
+    wanted = CONTRASTIVE if few and pairable else 0.0
+    return replace(
+        options,
+        contrastive=wanted if options.contrastive is None else options.contrastive,
+        keep=options.keep or ("last" if few else "best"),
+    )
 
 
 def apply_method(encoder: Encoder, method: Method, options: TrainOptions) -> None:

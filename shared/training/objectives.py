@@ -14,6 +14,7 @@ from shared.modeling.layer_split import LayerSplit
 from shared.modeling.text_model import TextModel
 from shared.training.batches import HeadColumns
 from shared.training.options import ClassWeights
+from shared.training.supervised_contrastive import contrastive_losses
 
 
 class HeadsObjective(nn.Module):
@@ -22,7 +23,8 @@ class HeadsObjective(nn.Module):
     Single label: cross entropy. Several labels: binary cross entropy, the mean over the labels.
     A row counts for the heads it has a target for. scales: factor of each head's rows, so that
     every head weighs the same (or as its task says) whatever its number of rows. split: where the
-    lower layers do not learn; they then compute without dropout.
+    lower layers do not learn; they then compute without dropout. contrastive: weight, in training
+    alone, of the supervised contrastive loss of each single-label head's rows.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class HeadsObjective(nn.Module):
         label_weights: Sequence[Tensor | None],
         label_smoothing: float,
         split: LayerSplit | None = None,
+        contrastive: float = 0.0,
     ) -> None:
         super().__init__()
         self.model = model
@@ -41,6 +44,7 @@ class HeadsObjective(nn.Module):
         self.columns = tuple(columns)
         self.scales = tuple(scales)
         self.label_smoothing = label_smoothing
+        self.contrastive = contrastive
         for at, weights in enumerate(label_weights):
             self.register_buffer(f"label_weights_{at}", weights, persistent=False)
 
@@ -57,11 +61,15 @@ class HeadsObjective(nn.Module):
         of token ids, where the encoder does not learn; states: (batch, length, dim) below the
         layers that do. divisor: (), see `loss`. Gives loss () and logits (batch, logits).
         """
+        learned = self.training and vectors is None
         if vectors is None:
             vectors = self._encoded(input_ids, attention_mask, states)
         heads = [self.model.heads[head.spec.name](vectors) for head in self.columns]
         logits = torch.cat(heads, dim=1).float()  # (batch, logits of all heads)
-        return {"loss": self.loss(logits, labels, divisor), "logits": logits}
+        loss = self.loss(logits, labels, divisor)
+        if learned and self.contrastive:
+            loss = loss + self.contrastive * self.contrast(vectors, labels)
+        return {"loss": loss, "logits": logits}
 
     def _encoded(self, input_ids: Any, attention_mask: Any, states: Tensor | None) -> Any:
         """(batch, dim)"""
@@ -88,6 +96,17 @@ class HeadsObjective(nn.Module):
                 losses = self._row_losses(at, head, logits[rows, head.logits], targets[rows])
                 total = total + scale * losses.sum() / shared
         return total
+
+    def contrast(self, vectors: Tensor, labels: Tensor) -> Tensor:
+        """(): sum over single-label heads of scale * sum of its rows' contrastive losses / rows of
+        the batch. vectors: (batch, dim). The batch must be whole: no divisor."""
+        total = vectors.sum() * 0.0
+        for head, scale in zip(self.columns, self.scales, strict=True):
+            own = labels[:, head.targets.start]
+            rows = ~torch.isnan(own)
+            if head.spec.kind == "single" and rows.any():
+                total = total + scale * contrastive_losses(vectors[rows], own[rows]).sum()
+        return total / len(labels)
 
     def _row_losses(self, at: int, head: HeadColumns, logits: Tensor, targets: Tensor) -> Tensor:
         """(rows,)"""

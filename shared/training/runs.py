@@ -63,7 +63,8 @@ _IMMATERIAL = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended. The model it trained holds the weights of best_step."""
+    """How a run ended. The model it trained holds the weights of best_step, the last one where
+    those are to be kept."""
 
     best_metric: float
     best_step: int
@@ -98,7 +99,7 @@ def training_arguments(
         "eval_strategy": "epoch",
         "save_strategy": "epoch",
         "logging_strategy": "epoch",
-        "load_best_model_at_end": True,
+        "load_best_model_at_end": options.keep != "last",
         "metric_for_best_model": metric,
         "greater_is_better": True,
         "restore_callback_states_from_checkpoint": True,
@@ -269,7 +270,8 @@ def _watched(
     trainer.remove_callback(PrinterCallback)
     for callback in adapter_callbacks(trainer.model):
         trainer.add_callback(callback)
-    trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=options.patience))
+    if trainer.args.load_best_model_at_end:
+        trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=options.patience))
     trainer.add_callback(budget)
     trainer.add_callback(processes.AllWritten())
     trainer.add_callback(
@@ -299,7 +301,8 @@ def _tensorboard(logdir: Path) -> TrainerCallback:
 def _restore(trainer: Trainer, finished: Checkpoint) -> None:
     """Nothing is left to train: take up the state, and the weights of the best checkpoint."""
     trainer.state = TrainerState.load_from_json(str(finished.folder / STATE))
-    load_learned_state(trainer.model, (finished.best or finished.folder) / WEIGHTS)
+    best = finished.best if trainer.args.load_best_model_at_end else None
+    load_learned_state(trainer.model, (best or finished.folder) / WEIGHTS)
 
 
 def _outcome(
@@ -308,12 +311,18 @@ def _outcome(
     state = trainer.state
     best = state.best_model_checkpoint
     stopped = start.stopped if start is not None else ""
+    history = _history(state.log_history)
+    value, step = float(state.best_metric), state.global_step
+    if not trainer.args.load_best_model_at_end:
+        value = history[-1].metrics[str(trainer.args.metric_for_best_model)]
+    elif best:
+        step = int(Path(best).name[len(PREFIX) :])
     return Outcome(
-        best_metric=float(state.best_metric),
-        best_step=int(Path(best).name[len(PREFIX) :]) if best else state.global_step,
+        best_metric=value,
+        best_step=step,
         steps=state.global_step,
         stopped_because=stopped or budget.stopped(state, _ENDED),
-        history=_history(state.log_history),
+        history=history,
         forecast=expected,
         resumed_at_step=None if start is None else start.step,
     )
