@@ -51,6 +51,7 @@ class Bench(StrEnum):
     ACTIVE = "active"
     PRETRAINING = "pretraining"
     METHODS = "methods"
+    FEW = "few"
     SIZES = "sizes"
 
 
@@ -99,7 +100,7 @@ def benchmark(
         typer.Argument(
             metavar="WHAT",
             help="core, chatbot, news, recommender, explain, forecast, distributed, serving, "
-            "active, pretraining, methods or sizes.",
+            "active, pretraining, methods, few or sizes.",
         ),
     ],
     datasets: DatasetsOption = None,
@@ -154,6 +155,9 @@ def benchmark(
         return
     if what is Bench.METHODS:
         benchmark_fine_tuning(datasets, open_home(home), seed, seeds, threads, as_json)
+        return
+    if what is Bench.FEW:
+        benchmark_few_labels(datasets, open_home(home), seed, seeds, threads, as_json)
         return
     from pipelines.benchmark import run_benchmark
 
@@ -249,6 +253,28 @@ def benchmark_fine_tuning(
     if as_json:
         throughput = None if rate is None else asdict(rate)
         print_json({"methods": [asdict(row) for row in rows], "throughput": throughput})
+
+
+def benchmark_few_labels(
+    datasets: Path | None,
+    home: "Home",
+    seed: int,
+    seeds: int,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    from pipelines.benchmark_few import benchmark_few
+    from shared.training.options import TrainOptions
+
+    rows = benchmark_few(
+        datasets,
+        home=home,
+        options=TrainOptions(method="full", threads=threads, progress=False),
+        seeds=tuple(range(seed, seed + seeds)),
+        say=speaker(as_json),
+    )
+    if as_json:
+        print_json([asdict(row) for row in rows])
 
 
 def benchmark_small_encoders(

@@ -1,0 +1,249 @@
+"""`triptych benchmark few`: ten labelled rows of each label, frozen, fine-tuned, by contrast.
+
+Rows of each label are drawn by seed from the training parts of BANKING77 and CLINC150, and every
+system learns from the same; all are asked about development parts that decided nothing.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.benchmark_core import BANKING, CLINC
+from pipelines.benchmark_pretraining import drawn
+from shared.errors import DataError, ModelNotFoundError
+from shared.evaluation.intervals import Difference, Interval, bootstrap, mean_of, paired_bootstrap
+from shared.inference.classifier import FusedClassifier
+from shared.inference.model_encoders import open_base_encoder
+from shared.inference.remembered import RememberingEmbedder
+from shared.inference.runtime import Embedder
+from shared.pretrained import PretrainedEncoder, resolve
+from shared.settings import Home
+from shared.tables import Column, Table, read_table
+from shared.training.examples import Examples, from_table
+from shared.training.fusion import fit_fused
+from shared.training.learning import HeadData, learn
+from shared.training.options import TrainOptions
+from shared.training.scorers import fit_linear
+
+Say = Callable[[str], None]
+Right = NDArray[np.float64]
+SHOTS = (10,)
+BASES = ("minilm", "mpnet")
+LOGISTIC, FUSION = "frozen + logistic regression", "frozen fusion"
+# What a fusion with a fine-tuned encoder is asked for besides the options of all.
+TUNED: Mapping[str, Mapping[str, object]] = {
+    "fusion, plain fine-tuning": {"contrastive": 0.0, "keep": "best"},
+    "fusion, contrastive": {},
+}
+
+
+@dataclass(frozen=True)
+class FewRow:
+    """Accuracy of one system with its 95 % interval, and how much more it is than of each frozen
+    one on the same encoder, paired by question; means over the seeds. kept: share of the seeds in
+    which the fine-tuned encoder joined the fusion. minutes: of training, encoding included."""
+
+    data: str
+    shots: int
+    base: str
+    system: str
+    accuracy: Interval
+    to_logistic: Difference
+    to_fusion: Difference
+    kept: float
+    minutes: float
+
+    def line(self) -> str:
+        """For people."""
+        found = (
+            f"{self.data:<10} {self.shots:>3} a label  {self.base:<7} {self.system:<29} "
+            f"{self.accuracy.value:.4f} ({self.accuracy.low:.4f} to {self.accuracy.high:.4f})  "
+            f"{self.minutes:>5.1f} min"
+        )
+        if self.system in (LOGISTIC, FUSION):
+            return found
+        return (
+            f"{found}  {_points(self.to_logistic)} to logistic regression, "
+            f"{_points(self.to_fusion)} to the frozen fusion"
+        )
+
+
+@dataclass(frozen=True)
+class Answered:
+    """right: (n,) 1 where a system was right."""
+
+    right: Right
+    kept: bool
+    minutes: float
+
+
+def benchmark_few(
+    datasets: Path | None,
+    *,
+    home: Home,
+    options: TrainOptions,
+    seeds: Sequence[int],
+    say: Say,
+    shots: Sequence[int] = SHOTS,
+    bases: Sequence[str] = BASES,
+) -> list[FewRow]:
+    """Every system on every set and base encoder that is there.
+
+    datasets: folder of public sets, the home's where none is named. seeds: each draws its own rows.
+    options.method: of the fine-tuned systems.
+
+    Raises DataError: no set is there.
+    """
+    folder = datasets or home.datasets
+    encoders = list(_opened(bases, home, options, say))
+    rows: list[FewRow] = []
+    for data, read in {"BANKING77": _banking, "CLINC150": _clinc}.items():
+        parts = read(folder, say)
+        if parts is None:
+            continue
+        for count in shots:
+            for base, embedder in encoders:
+                for row in _rows(data, parts, count, base, embedder, options, seeds, say):
+                    say(row.line())
+                    rows.append(row)
+    if not rows:
+        raise DataError(
+            f"nothing to measure in {folder}: fetch a set with `triptych data fetch NAME`, or name "
+            "a folder with --datasets"
+        )
+    return rows
+
+
+def _opened(
+    bases: Sequence[str], home: Home, options: TrainOptions, say: Say
+) -> Iterator[tuple[PretrainedEncoder, Embedder]]:
+    for name in bases:
+        try:
+            base = resolve(name, cache=home.cache)
+        except ModelNotFoundError as error:
+            say(f"skipped {name}: {error}")
+            continue
+        opened = open_base_encoder(
+            base, cache=home.cache, threads=options.threads, device=options.device
+        )
+        yield base, RememberingEmbedder(opened)
+
+
+def _rows(
+    data: str,
+    parts: tuple[Examples, Examples],
+    shots: int,
+    base: PretrainedEncoder,
+    embedder: Embedder,
+    options: TrainOptions,
+    seeds: Sequence[int],
+    say: Say,
+) -> Iterator[FewRow]:
+    """All systems on one encoder."""
+    train, held = parts
+    found: dict[str, list[Answered]] = {}
+    for seed in seeds:
+        few = train.take(drawn(train, shots, seed))
+        for system, answered in _answers(few, held, base, embedder, options, seed, say):
+            found.setdefault(system, []).append(answered)
+    right = {
+        system: np.mean([one.right for one in answers], axis=0) for system, answers in found.items()
+    }
+
+    def gain(system: str, rival: str) -> Difference:
+        ours, theirs = mean_of(right[system]), mean_of(right[rival])
+        return paired_bootstrap(ours, theirs, len(held), groups=held.groups)
+
+    for system, answers in found.items():
+        yield FewRow(
+            data,
+            shots,
+            base.name,
+            system,
+            bootstrap(mean_of(right[system]), len(held), groups=held.groups),
+            gain(system, LOGISTIC),
+            gain(system, FUSION),
+            float(np.mean([one.kept for one in answers])),
+            float(np.mean([one.minutes for one in answers])),
+        )
+
+
+def _answers(
+    few: Examples,
+    held: Examples,
+    base: PretrainedEncoder,
+    embedder: Embedder,
+    options: TrainOptions,
+    seed: int,
+    say: Say,
+) -> Iterator[tuple[str, Answered]]:
+    """System -> its answers to the held-out rows."""
+    embedder.features(held.texts)  # before any clock runs
+    started = time.perf_counter()
+    model = fit_linear(embedder.encode(few.texts), few.targets(few.names), "single")
+    best = model.margins(embedder.encode(held.texts)).argmax(1)
+    minutes = (time.perf_counter() - started) / 60
+    yield LOGISTIC, Answered(_right([few.names[at] for at in best], held), False, minutes)
+    started = time.perf_counter()
+    fused = fit_fused(few, embedder=embedder, seed=seed, threads=options.threads or 2)
+    yield FUSION, _asked(fused.classifier, held, started)
+    for system, changed in TUNED.items():
+        own = replace(options, seed=seed, **changed)  # type: ignore[arg-type]
+        started = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            learned = learn(
+                [HeadData("intent", few)], base=base, embedder=embedder, options=own,
+                folder=Path(folder) / "encoder", say=say,
+            )  # fmt: skip
+            yield system, _asked(learned.classifier("intent"), held, started)
+
+
+def _asked(classifier: FusedClassifier, held: Examples, started: float) -> Answered:
+    minutes = (time.perf_counter() - started) / 60
+    best = classifier.score(held.texts).probabilities.argmax(1)
+    said = [classifier.labels[at] for at in best]
+    return Answered(_right(said, held), classifier.finetuned is not None, minutes)
+
+
+def _right(said: Sequence[str], held: Examples) -> Right:
+    return np.asarray(np.array(said) == np.array(held.single), dtype=np.float64)
+
+
+def _banking(sets: Path, say: Say) -> tuple[Examples, Examples] | None:
+    paths = [sets / name for name in BANKING]
+    if not all(_there(path, say) for path in paths):
+        return None
+    train, held = (from_table(_table(path), "single") for path in paths)
+    return train, held
+
+
+def _clinc(sets: Path, say: Say) -> tuple[Examples, Examples] | None:
+    """One table with a column `split`."""
+    if not _there(sets / CLINC, say):
+        return None
+    table = _table(sets / CLINC)
+    parts = dict(iter(table.frame.groupby("split")))
+    train, held = (
+        from_table(Table(table.path, parts[name].reset_index(drop=True)), "single")
+        for name in ("train", "val")
+    )
+    return train, held
+
+
+def _table(path: Path) -> Table:
+    return read_table(path, [Column("text"), Column("label")])
+
+
+def _there(path: Path, say: Say) -> bool:
+    if not path.is_file():
+        say(f"skipped: {path} is not there")
+    return path.is_file()
+
+
+def _points(gain: Difference) -> str:
+    return f"{100 * gain.value:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
