@@ -50,8 +50,8 @@ class Span:
     def rounded(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """What is left of the values, which may have any shape.
 
-        >>> Span(-1.0, 1.55).rounded(np.float32([-2, 0, 0.014, 1])).round(3).tolist()
-        [-1.0, 0.0, 0.01, 1.0]
+        >>> Span(-64.0, 191.0).rounded(np.float32([-99, 0, 0.6, 7.4])).tolist()
+        [-64.0, 0.0, 1.0, 7.0]
         """
         levels = np.clip(np.rint(values / self.scale) + self.zero, 0, LEVELS)
         kept: NDArray[np.float32] = ((levels - self.zero) * self.scale).astype(np.float32)

@@ -33,7 +33,9 @@ from shared.training.progress import Stopwatch
 from shared.training.runs import GivenGroups
 
 METRIC = "unexplained"
-RECIPE = MethodRecipe(epochs=10, batch_size=32, learning_rate=5e-4, head_learning_rate=5e-4)
+# The learning rate is the better of 3e-4 and 1e-3 (unexplained .258 and .226 after two epochs over
+# 1,200 questions of BANKING77).
+RECIPE = MethodRecipe(epochs=5, batch_size=32, learning_rate=1e-3, head_learning_rate=1e-3)
 MEASURED_AT_ONCE = 128
 
 
@@ -184,8 +186,8 @@ def teacher_rows(stage: Stage, student: Encoder, texts: Sequence[str]) -> Rows:
 def view_spread(features: NDArray[np.float32], dim: int) -> NDArray[np.float32]:
     """(n, views * dim) -> (views,): mean squared distance of each view from its mean.
 
-    >>> view_spread(np.float32([[1, 0, 5], [3, 0, 5]]), 1).tolist()
-    [1.0, 9.999999960041972e-13, 9.999999960041972e-13]
+    >>> view_spread(np.float32([[1, 5], [3, 9]]), 1).tolist()
+    [1.0, 4.0]
     """
     views = features.reshape(len(features), -1, dim)
     spread = np.square(views - views.mean(0)).sum(2).mean(0)

@@ -182,7 +182,6 @@ def made_once(
             return dict(found["made"])
     record.unlink(missing_ok=True)
     shutil.rmtree(work / "encoder", ignore_errors=True)
-    work.mkdir(parents=True, exist_ok=True)
     make = _MAKERS[plan.kind]
     made = make(Stage(
         f"student of {plan.layers} layers", layer_student.METRIC, layer_student.RECIPE, corpus,

@@ -144,6 +144,7 @@ def test_what_cannot_be_made_is_refused(
     with pytest.raises(SettingsError) as refused:
         call(tmp_path / "out")
     assert str(refused.value) == "layers = 7: expected 1 to 1, for the teacher has 2"
+    assert list(tmp_path.iterdir()) == []
     with pytest.raises(DataError) as taken:
         call(tmp_path)
     assert str(taken.value) == (
