@@ -35,6 +35,8 @@ class RecipeSection(Section):
     freeze_embeddings: bool | None = None
     freeze_layers: int | None = Field(default=None, ge=0)
     class_weights: Literal["none", "sqrt", "balanced"] | None = None
+    contrastive: float | None = Field(default=None, ge=0)
+    keep: Literal["best", "last"] | None = None
     dropout: float | None = Field(default=None, ge=0, lt=1)
     weight_decay: float | None = Field(default=None, ge=0)
     warmup: float | None = Field(default=None, ge=0, lt=1)

@@ -112,3 +112,10 @@ def test_a_recipe_that_a_person_wrote_needs_no_search(tmp_path: Path) -> None:
     assert found.notes(data="d" * 64) == ("Recipe: freeze_layers = 3, class_weights = sqrt.",)
     found.write(tmp_path / "again.toml")
     assert RecipeFile.read(tmp_path / "again.toml") == found
+
+
+def test_what_few_labels_are_learned_by_can_be_switched_off(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text('[recipe]\ncontrastive = 0.0\nkeep = "best"\n')
+    options = RecipeFile.read(path).applied(TrainOptions())
+    assert (options.contrastive, options.keep) == (0.0, "best")
