@@ -17,7 +17,7 @@ from shared.modeling.encoder import Encoder
 from shared.pretrained import SOURCE_FILE, PretrainedEncoder, resolve
 from shared.training import masked_language, pretraining
 from shared.training.contrastive import MISSING_SHARE, HeldOutLoss, with_words_missing
-from shared.training.corpus import Corpus, corpus_of
+from shared.training.corpus import Corpus, corpus_of, without_copies
 from shared.training.machine import machine_of
 from shared.training.masked_language import MaskedObjective, measure_masked
 from shared.training.masking import MaskedRows, Vocabulary, word_rows
@@ -72,6 +72,18 @@ def test_too_few_texts_are_refused() -> None:
         "3 texts, of which 2 are left without empty ones and near duplicates: expected 40 or more "
         "to pretrain on; give more tables"
     )
+
+
+def test_copies_of_held_out_texts_are_not_learned_from() -> None:
+    texts = [
+        "where is the parcel that I ordered",
+        "cancel my card",
+        "WHERE is the parcel I ordered",
+    ]
+    held = ["Cancel my card!", "something else altogether"]
+    kept = without_copies(texts, held)
+    assert kept == [texts[0], texts[2]]
+    assert without_copies(texts, []) == texts
 
 
 def test_masked_language_modelling_learns_on_held_out_text(
