@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipelines.benchmark_core import BANKING
 from pipelines.benchmark_pretraining import examples_at
 from shared.evaluation.intervals import Difference, Interval, bootstrap, mean_of, paired_bootstrap
@@ -19,6 +22,7 @@ from shared.inference.runtime import ONNX_FOLDER, Embedder, load_embedder
 from shared.pretrained import PretrainedEncoder, resolve
 from shared.settings import Home
 from shared.training.corpus import Corpus, corpus_of, without_copies
+from shared.training.examples import Examples
 from shared.training.machine import quiet_libraries, threads_limited
 from shared.training.options import STUDENT_LAYERS, StudentKind, TrainOptions
 from shared.training.student_figures import (
@@ -75,20 +79,41 @@ def benchmark_sizes(
     corpus = corpus_of(without_copies(train.texts, held.texts), seed=options.seed)
     say(corpus.line())
     base = resolve(options.base, cache=home.cache)
+    made: list[_Made] = []
+    hits: dict[str, NDArray[np.bool_]] = {}
     with tempfile.TemporaryDirectory() as work, threads_limited(options.threads):
-        made = list(_encoders(base, corpus, options, home, layers, Path(work), say))
+        for one in _encoders(base, corpus, options, home, layers, Path(work), say):
+            made.append(one)
+            hits[one.name] = fused_hits(train, held, one.embedder, options, _silent)
+            say(f"{one.name}: {hits[one.name].sum()} of {len(held)} right")
         speed = measure_speed({m.name: m.embedder for m in made}, held.texts[:TIMED_TEXTS])
-        hits = {m.name: fused_hits(train, held, m.embedder, options, lambda _: None) for m in made}
-    found = []
-    for at, m in enumerate(made):
-        ours = mean_of(hits[m.name])
-        accuracy = bootstrap(ours, len(held), groups=held.groups)
-        whole = mean_of(hits[made[0].name])
-        drop = paired_bootstrap(whole, ours, len(held), groups=held.groups) if at else None
-        found.append(Size(m.name, accuracy, drop, speed[m.name], m.megabytes, m.seconds))
+    found = [
+        _size(m, hits[m.name], hits[made[0].name] if at else None, held, speed[m.name])
+        for at, m in enumerate(made)
+    ]
     for line in lines_of(found):
         say(line)
     return found
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+def _size(
+    made: _Made,
+    hits: NDArray[np.bool_],
+    whole: NDArray[np.bool_] | None,
+    held: Examples,
+    speed: Speed,
+) -> Size:
+    """whole: the rows that fp32 has right, None for fp32 itself."""
+    ours = mean_of(hits)
+    drop = None
+    if whole is not None:
+        drop = paired_bootstrap(mean_of(whole), ours, len(held), groups=held.groups)
+    accuracy = bootstrap(ours, len(held), groups=held.groups)
+    return Size(made.name, accuracy, drop, speed, made.megabytes, made.seconds)
 
 
 def _encoders(
@@ -113,8 +138,8 @@ def _encoders(
     yield _Made("int8, a scale for each token", rounded, size, time.perf_counter() - started)
     for name, kind in (
         ("int8, static scales", StudentKind.STATIC_INT8),
-        (f"student of {layers} layers, int8", StudentKind.LAYERS),
         ("table of token vectors", StudentKind.TABLE),
+        (f"student of {layers} layers, int8", StudentKind.LAYERS),
     ):
         started = time.perf_counter()
         with quiet_libraries():
@@ -130,13 +155,13 @@ def _encoders(
 
 
 def lines_of(sizes: Sequence[Size]) -> list[str]:
-    """The curve as a table, aligned."""
+    """The curve as a table, the slowest first, aligned."""
     head = (
         f"{'encoder':<30} {'accuracy':<22} {'lost to fp32':<27} {'ms alone':>9} "
         f"{f'ms of {BATCH}':>9} {'MB':>7} {'made in':>8}"
     )
     lines = [head]
-    for size in sizes:
+    for size in sorted(sizes, key=lambda size: -size.speed.batched):
         accuracy = f"{size.accuracy.value:.4f} ({size.accuracy.low:.3f}-{size.accuracy.high:.3f})"
         lost = size.drop
         drop = "" if lost is None else f"{lost.value:+.4f} ({lost.low:+.3f} to {lost.high:+.3f})"
