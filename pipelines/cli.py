@@ -12,14 +12,15 @@ import warnings
 import typer
 
 from pipelines.commands import (
+    benchmark,
     bulk,
     chatbot,
     data,
+    evaluation,
     house,
     models,
     news,
     pretraining,
-    quality,
     recommender,
     runs,
     search,
@@ -44,7 +45,8 @@ app.add_typer(training.app, name="train", help="Train a model from your own data
 app.add_typer(bulk.predict, name="predict", help="Label a table with a released model.")
 app.command("embed")(bulk.embed)
 app.command("recommend")(recommender.recommend)
-quality.register(app)
+evaluation.register(app)
+benchmark.register(app)
 why.register(app)
 app.add_typer(chatbot.app, name="chatbot", help="Ask the released chatbot.")
 app.add_typer(news.app, name="news", help="Run, replay and test the news monitor.")

@@ -1,0 +1,245 @@
+"""`triptych benchmark`: what can be measured, each a row of MEASUREMENTS."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.options import (
+    HomeOption,
+    JsonOption,
+    SeedOption,
+    ThreadsOption,
+    open_home,
+    print_json,
+    speaker,
+    use_threads,
+)
+
+if TYPE_CHECKING:
+    from shared.settings import Home
+    from shared.training.options import TrainOptions
+
+
+class Bench(StrEnum):
+    """What can be measured against rivals."""
+
+    CORE = "core"
+    CHATBOT = "chatbot"
+    NEWS = "news"
+    RECOMMENDER = "recommender"
+    EXPLAIN = "explain"
+    FORECAST = "forecast"
+    DISTRIBUTED = "distributed"
+    SERVING = "serving"
+    ACTIVE = "active"
+    PRETRAINING = "pretraining"
+    METHODS = "methods"
+    FEW = "few"
+    SIZES = "sizes"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The call. datasets: folder of public sets, None for the home's. seeds: of the runs whose
+    means are told; the first is the seed of what runs once. only: of METHODS, the sets."""
+
+    what: Bench
+    datasets: Path | None
+    items: Path | None
+    events: Path | None
+    seeds: tuple[int, ...]
+    only: tuple[str, ...]
+    threads: int | None
+    home: "Home"
+    say: Callable[[str], None]
+
+    def options(self, **changed: Any) -> "TrainOptions":
+        """Of a fine-tuning run, without a bar."""
+        from shared.training.options import TrainOptions
+
+        return TrainOptions(seed=self.seeds[0], threads=self.threads, progress=False, **changed)
+
+
+def register(app: typer.Typer) -> None:
+    app.command("benchmark")(benchmark)
+
+
+def benchmark(
+    what: Annotated[Bench, typer.Argument(metavar="WHAT", help=f"{', '.join(Bench)}.")],
+    datasets: Annotated[
+        Path | None,
+        typer.Option(
+            "--datasets", metavar="DIR", help="Folder of public sets; those absent are skipped."
+        ),
+    ] = None,
+    items: Annotated[
+        Path | None, typer.Option("--items", metavar="FILE", help="Any shop's items.")
+    ] = None,
+    events: Annotated[
+        Path | None, typer.Option("--events", metavar="FILE", help="Its events.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="SET", help="Of `methods`: few, news, pairs or banking."),
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs with different seeds.")] = 3,
+    home: HomeOption = None,
+    seed: SeedOption = 13,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure against named rivals in the same run."""
+    use_threads(threads)
+    found = MEASUREMENTS[what](
+        Asked(
+            what,
+            datasets,
+            items,
+            events,
+            tuple(range(seed, seed + seeds)),
+            tuple(only or ()),
+            threads,
+            open_home(home),
+            speaker(as_json),
+        )
+    )
+    if as_json:
+        print_json(_plain(found))
+
+
+def _plain(found: Any) -> Any:
+    """Results as what JSON knows."""
+    if isinstance(found, list):
+        return [_plain(each) for each in found]
+    if isinstance(found, dict):
+        return {name: _plain(each) for name, each in found.items()}
+    return asdict(found) if is_dataclass(found) and not isinstance(found, type) else found
+
+
+def _applications(asked: Asked) -> object:
+    from pipelines.benchmark import run_benchmark
+
+    return run_benchmark(
+        asked.what.value,
+        datasets=asked.datasets,
+        items=asked.items,
+        events=asked.events,
+        seeds=asked.seeds,
+        home=asked.home,
+        say=asked.say,
+    )
+
+
+def _explanations(asked: Asked) -> object:
+    from pipelines.benchmark_explain import benchmark_explain, truth_lines
+
+    truths = benchmark_explain(home=asked.home, seed=asked.seeds[0], say=asked.say)
+    for line in truth_lines(truths):
+        asked.say(line)
+    return truths
+
+
+def _forecast(asked: Asked) -> object:
+    from pipelines.benchmark_forecast import benchmark_forecast
+
+    return benchmark_forecast(
+        asked.datasets,
+        home=asked.home,
+        seed=asked.seeds[0],
+        threads=asked.threads,
+        say=asked.say,
+    )
+
+
+def _distributed(asked: Asked) -> object:
+    from pipelines.benchmark_distributed import benchmark_distributed
+
+    return benchmark_distributed(home=asked.home, say=asked.say)
+
+
+def _serving(asked: Asked) -> object:
+    from pipelines.benchmark_serving import benchmark_serving
+
+    return benchmark_serving(asked.datasets, home=asked.home, say=asked.say)
+
+
+def _active(asked: Asked) -> object:
+    from pipelines.benchmark_active import benchmark_active
+    from shared.inference.model_encoders import open_base_encoder
+    from shared.pretrained import resolve
+
+    cache = asked.home.cache
+    return benchmark_active(
+        asked.datasets or asked.home.datasets,
+        lambda: open_base_encoder(
+            resolve("minilm", cache=cache), cache=cache, threads=asked.threads
+        ),
+        asked.seeds,
+        asked.say,
+        threads=asked.threads or 2,
+    )
+
+
+def _pretraining(asked: Asked) -> object:
+    from pipelines.benchmark_pretraining import benchmark_pretraining
+
+    return benchmark_pretraining(
+        asked.datasets,
+        home=asked.home,
+        options=asked.options(),
+        seeds=asked.seeds,
+        say=asked.say,
+    )
+
+
+def _methods(asked: Asked) -> object:
+    from pipelines.benchmark_methods import benchmark_methods
+
+    rows, rate = benchmark_methods(
+        asked.datasets,
+        home=asked.home,
+        options=asked.options(),
+        seeds=asked.seeds,
+        say=asked.say,
+        sets=asked.only,
+    )
+    return {"methods": rows, "throughput": rate}
+
+
+def _few(asked: Asked) -> object:
+    from pipelines.benchmark_few import benchmark_few
+
+    return benchmark_few(
+        asked.datasets,
+        home=asked.home,
+        options=asked.options(method="full"),
+        seeds=asked.seeds,
+        say=asked.say,
+    )
+
+
+def _sizes(asked: Asked) -> object:
+    from pipelines.benchmark_sizes import benchmark_sizes
+
+    return benchmark_sizes(asked.datasets, home=asked.home, options=asked.options(), say=asked.say)
+
+
+MEASUREMENTS: Mapping[Bench, Callable[[Asked], object]] = {
+    Bench.CORE: _applications,
+    Bench.CHATBOT: _applications,
+    Bench.NEWS: _applications,
+    Bench.RECOMMENDER: _applications,
+    Bench.EXPLAIN: _explanations,
+    Bench.FORECAST: _forecast,
+    Bench.DISTRIBUTED: _distributed,
+    Bench.SERVING: _serving,
+    Bench.ACTIVE: _active,
+    Bench.PRETRAINING: _pretraining,
+    Bench.METHODS: _methods,
+    Bench.FEW: _few,
+    Bench.SIZES: _sizes,
+}
