@@ -50,6 +50,7 @@ RIVAL = "full"
 PLAIN: Mapping[str, object] = {
     "bf16": False, "freeze_embeddings": False, "warm_start": False, "layer_decay": 1.0,
     "label_smoothing": 0.0, "learning_rate": 5e-5, "head_learning_rate": 5e-5,
+    "contrastive": 0.0, "keep": "best",
 }  # fmt: skip
 
 
