@@ -19,14 +19,13 @@ Perturbation = Callable[[str, random.Random], Pair | None]
 LETTERS_PER_TYPO = 12  # about one slip in two words, as on a telephone
 # Neighbours on a QWERTY keyboard, along the rows.
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
-_LETTER = re.compile(r"[^\W\d_]")
 _FINAL_SIGNS = re.compile(r"[\s.,;:!?。，；：！？…]+$")
 _SIGNS = re.compile(r"[.,;:!?\"'()\-。，；：！？、“”‘’（）…]")
 
 
 def _slip(name: str, letters: list[str], at: int, draw: random.Random) -> None:
     """Change the list at one place; a letter without a neighbour of the kind stays."""
-    if name == "swap" and at + 1 < len(letters) and _LETTER.match(letters[at + 1]):
+    if name == "swap" and at + 1 < len(letters) and letters[at + 1].isalpha():
         letters[at], letters[at + 1] = letters[at + 1], letters[at]
     elif name == "drop":
         letters[at] = ""
@@ -51,7 +50,7 @@ def typos(kinds: Sequence[str] = ("swap", "drop", "double", "key")) -> Perturbat
 
     def perturb(text: str, draw: random.Random) -> Pair | None:
         letters = list(text)
-        places = [at for at, sign in enumerate(letters) if _LETTER.match(sign)]
+        places = [at for at, sign in enumerate(letters) if sign.isalpha()]
         count = max(1, round(len(places) / LETTERS_PER_TYPO))
         for at in sorted(draw.sample(places, min(count, len(places))), reverse=True):
             _slip(draw.choice(kinds), letters, at, draw)
