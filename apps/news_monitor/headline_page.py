@@ -19,6 +19,7 @@ from shared.settings import default_home
 EXAMPLE = "Airline shares slump after profit warning, though bookings rise"
 COLOURS = ["#c62828", "#9aa3ad", "#2e7d5b"]  # of SENTIMENTS
 TOPICS_SHOWN = 5
+AROUND_BARS = 75  # pixels of title and axis
 
 
 @st.cache_resource(show_spinner="Loading the model …")
@@ -58,12 +59,19 @@ def bars(rows: pd.DataFrame, title: str, colours: list[str]) -> alt.Chart:
         alt.Chart(rows)
         .mark_bar()
         .encode(
-            x=alt.X("probability", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%")),
-            y=alt.Y("label", sort=order, title=None, axis=alt.Axis(labelLimit=220)),
+            x=alt.X(
+                "probability",
+                title=None,
+                scale=alt.Scale(domain=[0, 1]),
+                axis=alt.Axis(format="%", tickCount=5),
+            ),
+            y=alt.Y(
+                "label", sort=order, title=None, axis=alt.Axis(labelLimit=220, labelOverlap=False)
+            ),
             color=alt.Color("label", scale=alt.Scale(domain=order, range=colours), legend=None),
             tooltip=["label", alt.Tooltip("probability", format=".1%")],
         )
-        .properties(height=60 + 26 * len(order), title=alt.Title(title, anchor="start"))
+        .properties(height=AROUND_BARS + 30 * len(order), title=alt.Title(title, anchor="start"))
     )
     return chart
 

@@ -126,7 +126,7 @@ def test_the_news_pages_open(page: Any, path: str, heading: str) -> None:
 
 def test_a_headline_is_labelled_and_its_words_say_why(page: Any) -> None:
     page.goto("/headline_page")
-    box = page.get_by_label("Headline")
+    box = page.get_by_label("Headline", exact=True)
     box.fill("<b>Airline</b> shares plunge after profit warning")
     box.press("Enter")
     marked = page.get_by_test_id("stHtml").filter(has_text="plunge").first
