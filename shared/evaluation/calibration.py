@@ -15,6 +15,8 @@ Floats = NDArray[np.float64]
 OFFSET_DEVIATION = 0.5
 # Slopes and offsets of single labels lean on what all labels share by this many pseudo-rows.
 SHARED_ROWS = 20.0
+# Of the largest margin: a spread below is rounding, of sums over thousands of rows in float32.
+ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +64,7 @@ def fit_pool(
     """
     stack = np.stack([np.asarray(m, dtype=np.float64) for m in margins])  # (K, n, C)
     kinds, rows, classes = stack.shape
-    scale = np.maximum(stack.std(axis=(1, 2)), 1e-12)
+    scale = _spreads(stack)
     stack = stack / scale[:, None, None]
     true = np.zeros((rows, classes))
     true[np.arange(rows), codes] = 1.0
@@ -83,6 +85,15 @@ def fit_pool(
     return Pool(found[:kinds] / scale, found[kinds:])
 
 
+def _spreads(stack: NDArray[np.float64]) -> Floats:
+    """(K,) standard deviation of each scorer's margins (K, ...), infinite where it is no more than
+    rounding: a scorer that tells nothing apart gets the weight 0. A weight fitted to it would be
+    so large that rounding errors decide."""
+    flat = stack.reshape(len(stack), -1)
+    spread = flat.std(axis=1)
+    return np.where(spread > ROUNDING * np.abs(flat).max(axis=1), spread, np.inf)
+
+
 def fit_binary_pool(margins: Sequence[NDArray[Any]], truth: NDArray[np.bool_]) -> Floats:
     """(K,) weights >= 0 of the scorers where each label is decided for itself.
 
@@ -90,7 +101,7 @@ def fit_binary_pool(margins: Sequence[NDArray[Any]], truth: NDArray[np.bool_]) -
     of sigmoid(sum_k w_k m_k + b) with one b.
     """
     stack = np.stack([np.asarray(m, dtype=np.float64).ravel() for m in margins])  # (K, n * C)
-    scale = np.maximum(stack.std(axis=1), 1e-12)
+    scale = _spreads(stack)
     stack = stack / scale[:, None]
     hit = truth.ravel().astype(np.float64)
 

@@ -103,3 +103,21 @@ def test_a_label_without_rows_gets_the_threshold_of_all() -> None:
     hit = np.array([[True, False], [False, False]])
     shared = best_threshold(p.ravel(), hit.ravel())
     assert fit_thresholds(p, hit)[1] == pytest.approx(shared)
+
+
+def test_a_scorer_that_says_the_same_of_every_row_weighs_nothing() -> None:
+    """Its margins differ by rounding alone, which a weight large enough would let decide."""
+    rng = np.random.default_rng(3)
+    codes = rng.integers(0, 4, 200)
+    told = rng.normal(size=(200, 4))
+    told[np.arange(200), codes] += 2.0
+    dumb = np.array([-1.2406, -1.2406, -1.2405, -1.2403]) + 1e-5 * rng.normal(size=(200, 4))
+    pool = fit_pool([told, dumb], codes)
+    alone = fit_pool([told], codes)
+    assert pool.weights[1] == 0
+    np.testing.assert_allclose(pool.weights[0], alone.weights[0], rtol=1e-3)
+    np.testing.assert_allclose(pool.offsets, alone.offsets, atol=1e-3)
+    truth = np.eye(4, dtype=bool)[codes]
+    weights = fit_binary_pool([told, dumb], truth)
+    assert weights[1] == 0
+    np.testing.assert_allclose(weights[0], fit_binary_pool([told], truth)[0], rtol=1e-3)
