@@ -194,8 +194,7 @@ def _fetch_known(
         shutil.rmtree(downloads)
     if not (partial / DESCRIPTION_FILE).exists():
         write_text(partial / DESCRIPTION_FILE, json.dumps({"prefix": known.prefix}))
-    record = {"source": source, "licence": known.licence, "files": file_hashes(partial)}
-    write_text(partial / SOURCE_FILE, json.dumps(record, indent=2))
+    write_source(partial, source, known.licence)
     shutil.rmtree(place, ignore_errors=True)  # what lies there has no record of its files
     partial.rename(place)
 
@@ -301,6 +300,13 @@ def _expect(digest: str, file: Path, what: str) -> None:
             f"{file} is not as {what}: sha256 {found[:12]}…, expected {digest[:12]}…; "
             "fetch or install the encoder again"
         )
+
+
+def write_source(folder: Path, source: str, licence: str) -> None:
+    """State in an encoder's folder where it comes from, and the sha256 of its files as they are."""
+    (folder / SOURCE_FILE).unlink(missing_ok=True)  # of a call that was cut off here
+    record = {"source": source, "licence": licence, "files": file_hashes(folder)}
+    write_text(folder / SOURCE_FILE, json.dumps(record, indent=2))
 
 
 def file_hashes(folder: Path) -> dict[str, str]:

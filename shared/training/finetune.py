@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.data_loader import prepare_data_loader
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import (
@@ -241,21 +240,10 @@ class HeadsTrainer(GivenGroups, LearnedCheckpoints, Trainer):  # type: ignore[mi
         return PairedBatches(keys, lengths, batch_size=size, seed=seed)
 
     def get_train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        loader: DataLoader[dict[str, Any]] = DataLoader(
-            self.rows,
-            batch_sampler=self.batches(),
-            collate_fn=Collator(
-                self.data_collator.pad_token_id,
-                part=(processes.rank(), processes.world_size()),
-            ),
-            pin_memory=self.args.dataloader_pin_memory,
-        )
-        # Every process goes through the whole batches and takes its rows of each: the library
-        # would deal out batches, and fill up the last ones with rows from the first.
-        prepared: DataLoader[dict[str, Any]] = prepare_data_loader(
-            loader, self.accelerator.device, num_processes=1, process_index=0, put_on_device=True
-        )
-        return prepared
+        # Each process takes its rows of every batch.
+        part = (processes.rank(), processes.world_size())
+        collate = Collator(self.data_collator.pad_token_id, part=part)
+        return self.loader(self.rows, self.batches(), collate)
 
 
 def check_tasks(tasks: Sequence[HeadTask]) -> None:

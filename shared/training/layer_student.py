@@ -14,7 +14,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from accelerate.data_loader import prepare_data_loader
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -108,16 +107,7 @@ class DistilTrainer(GivenGroups, LearnedCheckpoints, Trainer):  # type: ignore[m
         batches = LengthGroupedBatches(
             self.rows.lengths, batch_size=self.args.train_batch_size, seed=self.args.seed
         )
-        loader: DataLoader[dict[str, Any]] = DataLoader(
-            self.rows,
-            batch_sampler=batches,
-            collate_fn=self.data_collator,
-            pin_memory=self.args.dataloader_pin_memory,
-        )
-        prepared: DataLoader[dict[str, Any]] = prepare_data_loader(
-            loader, self.accelerator.device, num_processes=1, process_index=0, put_on_device=True
-        )
-        return prepared
+        return self.loader(self.rows, batches, self.data_collator)
 
 
 def distil_layers(stage: Stage, layers: int) -> Trained:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from shared.atomic import write_text
 from shared.errors import DataError, SettingsError
 from shared.modeling.encoder import Encoder
-from shared.pretrained import SOURCE_FILE, PretrainedEncoder, file_hashes, resolve
+from shared.pretrained import PretrainedEncoder, resolve, write_source
 from shared.training import contrastive, masked_language, processes
 from shared.training.batches import encode, tokenise
 from shared.training.corpus import Corpus
@@ -176,13 +176,8 @@ def _publish(done: Pretrained, made: Path, options: TrainOptions, work: Path) ->
     """The last stage's folder becomes the result, in one step."""
     manifest = json.dumps(done.manifest(options), indent=2, ensure_ascii=False)
     write_text(made / MANIFEST, manifest)
-    (made / SOURCE_FILE).unlink(missing_ok=True)  # of a call that was cut off here
-    source = {
-        "source": f"{done.base.name}, pretrained further on unlabelled texts ({MANIFEST})",
-        "licence": done.base.licence,
-        "files": file_hashes(made),
-    }
-    write_text(made / SOURCE_FILE, json.dumps(source, indent=2))
+    source = f"{done.base.name}, pretrained further on unlabelled texts ({MANIFEST})"
+    write_source(made, source, done.base.licence)
     done.folder.parent.mkdir(parents=True, exist_ok=True)
     made.rename(done.folder)
     shutil.rmtree(work)

@@ -9,7 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from torch import nn
+from accelerate.data_loader import prepare_data_loader
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
@@ -129,9 +131,11 @@ def fingerprint(options: TrainOptions, *parts: object) -> str:
 
 
 class GivenGroups:
-    """Trainer mixin: the optimiser gets the parameter groups handed to the constructor."""
+    """Trainer mixin: the optimiser gets the parameter groups handed to the constructor, and batches
+    of our own are learned as they are."""
 
     args: TrainingArguments
+    accelerator: Any
     model: Any
     optimizer: Any
     get_optimizer_cls_and_kwargs: Callable[..., tuple[Any, dict[str, Any]]]
@@ -146,6 +150,25 @@ class GivenGroups:
             # The optimiser writes into its groups: hand it copies, so that it can be made again.
             self.optimizer = kind([dict(group) for group in self.groups], **settings)
         return self.optimizer
+
+    def loader(
+        self,
+        rows: Dataset[Any],
+        batches: Sampler[list[int]],
+        collate: Callable[[Any], dict[str, Tensor]],
+    ) -> DataLoader[Any]:
+        """Over the rows in these batches, the same in every process: the library would deal batches
+        out, and fill up the last ones with rows from the first."""
+        loader: DataLoader[Any] = DataLoader(
+            rows,
+            batch_sampler=batches,
+            collate_fn=collate,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        prepared: DataLoader[Any] = prepare_data_loader(
+            loader, self.accelerator.device, num_processes=1, process_index=0, put_on_device=True
+        )
+        return prepared
 
 
 def run(

@@ -25,7 +25,7 @@ from shared.inference.runtime import (
 )
 from shared.modeling.encoder import Encoder
 from shared.modeling.encoder_folder import DESCRIPTION_FILE, read_encoder_folder
-from shared.pretrained import SOURCE_FILE, PretrainedEncoder, file_hashes
+from shared.pretrained import SOURCE_FILE, PretrainedEncoder, write_source
 from shared.training import layer_student, processes
 from shared.training.corpus import Corpus
 from shared.training.examples import Split
@@ -288,13 +288,8 @@ def _publish(done: Student, work: Path) -> None:
     """What was made becomes the result, in one step."""
     made = work / "encoder"
     write_text(made / MANIFEST, json.dumps(done.manifest(), indent=2, ensure_ascii=False))
-    (made / SOURCE_FILE).unlink(missing_ok=True)  # of a call that was cut off here
-    source = {
-        "source": f"{done.base.name}, made smaller on unlabelled texts ({MANIFEST})",
-        "licence": done.base.licence,
-        "files": file_hashes(made),
-    }
-    write_text(made / SOURCE_FILE, json.dumps(source, indent=2))
+    source = f"{done.base.name}, made smaller on unlabelled texts ({MANIFEST})"
+    write_source(made, source, done.base.licence)
     done.folder.parent.mkdir(parents=True, exist_ok=True)
     made.rename(done.folder)
     shutil.rmtree(work)
