@@ -35,7 +35,7 @@ from shared.training.options import TrainOptions
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "samples"
 # Enough for a visible gain on two cores; the whole demo stays under ten minutes.
-FINE_TUNING_MINUTES = 1.5
+FINE_TUNING_MINUTES = 1.0
 
 QUESTIONS = (
     ("clear", "hi, where is my parcel? it should have been here on tuesday"),
