@@ -89,10 +89,10 @@ class Demo:
 
 
 def run_demo(*, home: Home, seed: int, threads: int | None, say: Callable[[str], None]) -> Demo:
-    """Train three models, use each, print one table; six minutes on two cores."""
+    """Train three models, use each, print one table; seven minutes on two cores."""
     started = time.monotonic()
     say(
-        "Three models are trained on invented sample data, measured and put to use: about six "
+        "Three models are trained on invented sample data, measured and put to use: about seven "
         f"minutes on two free cores.\nThey are kept in {home.root}"
     )
     options = TrainOptions(
