@@ -48,6 +48,23 @@ OutputOption = Annotated[
     Path,
     typer.Option("--output", metavar="FILE", help="Table to write; its suffix says the format."),
 ]
+TextsOption = Annotated[
+    list[Path],
+    typer.Option("--texts", metavar="FILE", help="Table with a text in each row; repeatable."),
+]
+EncoderOption = Annotated[
+    Path, typer.Option("--output", metavar="DIR", help="Folder of the encoder to write.")
+]
+BaseOption = Annotated[
+    str,
+    typer.Option("--base", metavar="MODEL", help="minilm, mpnet, e5, a folder, or a model hub id."),
+]
+MinutesOption = Annotated[
+    float | None, typer.Option("--minutes", min=0.01, help="Stop training after this long.")
+]
+EpochsOption = Annotated[
+    int | None, typer.Option("--epochs", min=1, help="Passes over the data at most.")
+]
 
 
 def column_option(ours: str) -> Any:

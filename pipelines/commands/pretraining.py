@@ -1,16 +1,20 @@
 """`triptych pretrain`: a base encoder learns from a house's own texts, before any label."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipelines.options import (
+    BaseOption,
     DeviceOption,
+    EncoderOption,
+    EpochsOption,
     HomeOption,
     JsonOption,
+    MinutesOption,
     SeedOption,
     TextColumn,
+    TextsOption,
     ThreadsOption,
     device_of,
     mapping_of,
@@ -23,29 +27,15 @@ from shared.training.options import PretrainingObjective, TrainOptions
 
 
 def pretrain(
-    texts: Annotated[
-        list[Path],
-        typer.Option("--texts", metavar="FILE", help="Table with a text in each row; repeatable."),
-    ],
-    output: Annotated[
-        Path, typer.Option("--output", metavar="DIR", help="Folder of the encoder to write.")
-    ],
+    texts: TextsOption,
+    output: EncoderOption,
     objective: Annotated[
         PretrainingObjective,
         typer.Option("--objective", help="Guess hidden words, tell texts apart, or one by one."),
     ] = PretrainingObjective.BOTH,
-    base: Annotated[
-        str,
-        typer.Option(
-            "--base", metavar="MODEL", help="minilm, mpnet, e5, a folder, or a model hub id."
-        ),
-    ] = "minilm",
-    minutes: Annotated[
-        float | None, typer.Option("--minutes", min=0.01, help="Stop training after this long.")
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, help="Passes over the texts at most.")
-    ] = None,
+    base: BaseOption = "minilm",
+    minutes: MinutesOption = None,
+    epochs: EpochsOption = None,
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", min=2, help="Texts of a training step.")
     ] = None,

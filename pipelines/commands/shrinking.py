@@ -6,12 +6,17 @@ from typing import Annotated
 import typer
 
 from pipelines.options import (
+    BaseOption,
     DeviceOption,
+    EncoderOption,
+    EpochsOption,
     HomeOption,
     JsonOption,
     LabelColumn,
+    MinutesOption,
     SeedOption,
     TextColumn,
+    TextsOption,
     ThreadsOption,
     device_of,
     mapping_of,
@@ -24,23 +29,13 @@ from shared.training.options import ALLOWED_DROP, STUDENT_LAYERS, StudentKind, T
 
 
 def shrink(
-    texts: Annotated[
-        list[Path],
-        typer.Option("--texts", metavar="FILE", help="Table with a text in each row; repeatable."),
-    ],
+    texts: TextsOption,
     to: Annotated[
         StudentKind,
         typer.Option("--to", help="Fewer layers, a table of token vectors, or static int8."),
     ],
-    output: Annotated[
-        Path, typer.Option("--output", metavar="DIR", help="Folder of the encoder to write.")
-    ],
-    base: Annotated[
-        str,
-        typer.Option(
-            "--base", metavar="MODEL", help="minilm, mpnet, e5, a folder, or a model hub id."
-        ),
-    ] = "minilm",
+    output: EncoderOption,
+    base: BaseOption = "minilm",
     layers: Annotated[
         int, typer.Option("--layers", min=1, help="Layers that a student of that kind keeps.")
     ] = STUDENT_LAYERS,
@@ -52,12 +47,8 @@ def shrink(
         float,
         typer.Option("--allowed-drop", min=0, help="Accuracy that may be lost, .02: 2 points."),
     ] = ALLOWED_DROP,
-    minutes: Annotated[
-        float | None, typer.Option("--minutes", min=0.01, help="Stop training after this long.")
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, help="Passes over the texts at most.")
-    ] = None,
+    minutes: MinutesOption = None,
+    epochs: EpochsOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Write it though it misses the gate.")
     ] = False,

@@ -10,12 +10,15 @@ import typer
 
 from pipelines.options import (
     AnswerColumn,
+    BaseOption,
     DeviceOption,
+    EpochsOption,
     EventColumn,
     HomeOption,
     ItemColumn,
     JsonOption,
     LabelColumn,
+    MinutesOption,
     QuestionColumn,
     SeedOption,
     TextColumn,
@@ -89,18 +92,9 @@ class Learning:
     method: Annotated[Method, typer.Option("--method", help="How much of the encoder learns.")] = (
         Method.AUTO
     )
-    minutes: Annotated[
-        float | None, typer.Option("--minutes", min=0.01, help="Stop fine-tuning after this long.")
-    ] = None
-    base: Annotated[
-        str,
-        typer.Option(
-            "--base", metavar="MODEL", help="minilm, mpnet, e5, a folder, or a model hub id."
-        ),
-    ] = "minilm"
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, help="Passes over the data at most.")
-    ] = None
+    minutes: MinutesOption = None
+    base: BaseOption = "minilm"
+    epochs: EpochsOption = None
     recipe: Annotated[
         Path | None,
         typer.Option(
