@@ -27,6 +27,7 @@ SAMPLED_BATCHES = 256
 MOST_STEPS, FEWEST_STEPS = 30, 4
 WARM_UP_STEPS = 2  # the first steps compile kernels and make the optimiser's state
 PROBED_SHARE = 0.08  # of the run, at most
+PROBED_BUDGET = 0.1  # of a budget: its minutes are for learning, so slow steps are timed less often
 EVALUATION_BATCHES = 3  # timed of one evaluation, the first of them twice
 BUDGET_MARGIN = 0.93  # a budget is met rather than just missed
 
@@ -86,24 +87,26 @@ def forecast(
     steps: int,
     steps_per_epoch: int,
     spent: Callable[[], float] = lambda: 0.0,
+    budget: float | None = None,
 ) -> Forecast:
     """Time steps, evaluation batches and a checkpoint of `trainer`; the model is as before.
 
     The trainer must not have begun to train. Weights, random generators and the trainer's
     optimiser are put back, so that the run is the same with a forecast and without.
-    spent: seconds since the run began.
+    spent: seconds since the run began. budget: seconds that the run may take in all.
     """
     probed = min(MOST_STEPS, max(FEWEST_STEPS, int(steps * PROBED_SHARE)))
     with _undone(trainer):
         batches = sorted(islice(trainer.get_train_dataloader(), SAMPLED_BATCHES), key=_tokens)
         mean = float(np.mean([_tokens(batch) for batch in batches]))
-        # One of each part of the sizes, the middle one: together they are as large as all are.
-        chosen = [batches[int((at + 0.5) / probed * len(batches))] for at in range(probed)]
         trainer.create_optimizer()
         # The largest first, which warms up, and again in what the others leave of the heap: that
         # is the memory which the run will need.
-        for batch in [batches[-1]] * WARM_UP_STEPS:
-            timed_step(trainer, batch)
+        slowest = [timed_step(trainer, batches[-1]) for _ in range(WARM_UP_STEPS)][-1]
+        if budget is not None:
+            probed = min(probed, max(1, int(PROBED_BUDGET * budget / slowest)))
+        # One of each part of the sizes, the middle one: together they are as large as all are.
+        chosen = [batches[int((at + 0.5) / probed * len(batches))] for at in range(probed)]
         timed = [timed_step(trainer, batch) for batch in chosen]
         timed_step(trainer, batches[-1])
         evaluation = _evaluation_seconds(trainer, batches)

@@ -260,12 +260,13 @@ def _planned(
     steps = steps_per_epoch * int(trainer.args.num_train_epochs)
     expected = None
     if options.minutes is not None or steps >= FORECAST_FROM_STEPS:
+        budget = None if options.minutes is None else options.minutes * 60
         expected = forecast(
-            trainer, steps=steps, steps_per_epoch=steps_per_epoch, spent=watch.spent
+            trainer, steps=steps, steps_per_epoch=steps_per_epoch, spent=watch.spent, budget=budget
         )
         say(expected.line())
-        if options.minutes is not None:
-            fitted = expected.within(options.minutes * 60)
+        if budget is not None:
+            fitted = expected.within(budget)
             if fitted.steps < steps:
                 say(
                     f"The budget of {options.minutes:g} minutes ends the run at step "

@@ -115,6 +115,15 @@ def test_an_evaluation_is_forecast_from_all_its_batches(
     assert found.evaluation_seconds == pytest.approx(tokens)
 
 
+@pytest.mark.parametrize(("budget", "probed"), [(None, 6), (1e6, 6), (60.0, 3), (0.5, 1)])
+def test_a_budget_bounds_the_steps_that_are_timed(
+    trainer: HeadsTrainer, monkeypatch: pytest.MonkeyPatch, budget: float | None, probed: int
+) -> None:
+    """Steps of two seconds may be timed for a tenth of the budget; one always is."""
+    monkeypatch.setattr("shared.training.forecast.timed_step", lambda *_: 2.0)
+    assert forecast(trainer, steps=80, steps_per_epoch=10, budget=budget).probed == probed
+
+
 def test_a_forecast_leaves_the_model_and_the_generators_as_they_were(
     trainer: HeadsTrainer,
 ) -> None:
