@@ -22,6 +22,7 @@ from pipelines.train import Recipe
 from shared.errors import DataError
 from shared.evaluation.report import Measure, Report
 from shared.inference.model_encoders import open_base_encoder
+from shared.inference.products import INNER, OUTER, ROWS, time_products
 from shared.inference.runtime import Embedder
 from shared.inference.throughput import measure_throughput
 from shared.pretrained import resolve
@@ -287,6 +288,10 @@ def _runtimes(sets: Path, home: Home, say: Say) -> Iterator[Row]:
         yield Row(data, rate.name, "texts a second", rate.texts_per_second, None, None, None)
         ratio = measured.ratio(rate.name)
         yield Row(data, rate.name, "times torch fp32", ratio, None, None, None)
+    plain, small = time_products()
+    ratio = small.texts_per_second / plain.texts_per_second
+    product = f"{ROWS} x {INNER} by {INNER} x {OUTER}, one thread"
+    yield Row(product, small.name, "times torch fp32", ratio, None, None, None)
 
 
 def _surges(sets: Path, seed: int, home: Home, say: Say) -> Iterator[Row]:

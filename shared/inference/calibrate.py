@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from shared.inference.batches import TextTokens
 from shared.inference.export import trace_onnx
-from shared.inference.runtime import open_session
+from shared.inference.runtime import one_thread_session
 from shared.inference.static_quantisation import Calibration, choose_span, matmul_inputs
 from shared.modeling.encoder import Encoder
 from shared.modeling.encoder_folder import EncoderFolder
@@ -40,7 +40,7 @@ def calibrate(found: EncoderFolder, texts: Sequence[str], *, seed: int) -> Calib
         path = Path(folder) / "fp32.onnx"
         trace_onnx(encoder, path)
         names = _tell(path)
-        session = open_session(path)
+        session = one_thread_session(path)
         lows, highs = np.full(len(names), np.inf), np.full(len(names), -np.inf)
         samples: list[list[NDArray[np.float32]]] = [[] for _ in names]
         for row in tokens.ids(texts):

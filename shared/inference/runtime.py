@@ -109,7 +109,7 @@ class OnnxEmbedder:
             raise ModelError(
                 f"{folder / ONNX_DESCRIPTION_FILE}: unexpected content ({error!r}); export again"
             ) from error
-        self._session = open_session(folder / ONNX_FILE)
+        self._session = one_thread_session(folder / ONNX_FILE)
         self._threads = len(os.sched_getaffinity(0)) if threads is None else threads
         self._batch_size = batch_size
         self._adapter: dict[str, NDArray[np.float32]] = {}
@@ -370,15 +370,16 @@ def _torch_embedder(
     )
 
 
-def open_session(path: Path) -> Any:
-    """An ONNX Runtime session of one thread, on processors."""
+def one_thread_session(model: Path | bytes) -> Any:
+    """An ONNX Runtime session on processors. model: a file, or its content."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     # Threads that spin while they wait make a shared machine slower, not this process quicker.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    given = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
 
 
 def _present(path: Path) -> Path:
