@@ -1,4 +1,5 @@
-"""`triptych benchmark few`: ten labelled rows of each label, frozen, fine-tuned, by contrast.
+"""`triptych benchmark few`: ten labelled rows of each label, frozen, fine-tuned, by contrast, and
+with the texts of all other rows, whose labels nobody sees.
 
 Rows of each label are drawn by seed from the training parts of BANKING77 and CLINC150, and every
 system learns from the same; all are asked about development parts that decided nothing.
@@ -29,16 +30,20 @@ from shared.training.fusion import fit_fused
 from shared.training.learning import HeadData, learn
 from shared.training.options import TrainOptions
 from shared.training.scorers import fit_linear
+from shared.training.self_training import self_train
 
 Say = Callable[[str], None]
 Right = NDArray[np.float64]
 SHOTS = (10,)
 BASES = ("minilm", "mpnet")
 LOGISTIC, FUSION = "frozen + logistic regression", "frozen fusion"
+SELF_TRAINED = "frozen fusion, other rows unlabelled"
+TUNED_MORE = "fusion, contrastive, other rows unlabelled"
 # What a fusion with a fine-tuned encoder is asked for besides the options of all.
 TUNED: Mapping[str, Mapping[str, object]] = {
     "fusion, plain fine-tuning": {"contrastive": 0.0, "keep": "best"},
     "fusion, contrastive": {},
+    TUNED_MORE: {},
 }
 
 
@@ -46,7 +51,8 @@ TUNED: Mapping[str, Mapping[str, object]] = {
 class FewRow:
     """Accuracy of one system with its 95 % interval, and how much more it is than of each frozen
     one on the same encoder, paired by question; means over the seeds. kept: share of the seeds in
-    which the fine-tuned encoder joined the fusion. minutes: of training, encoding included."""
+    which the fine-tuned encoder joined the fusion. minutes: of training, without encoding the texts
+    by the frozen encoder."""
 
     data: str
     shots: int
@@ -61,7 +67,7 @@ class FewRow:
     def line(self) -> str:
         """For people."""
         found = (
-            f"{self.data:<10} {self.shots:>3} a label  {self.base:<7} {self.system:<29} "
+            f"{self.data:<10} {self.shots:>3} a label  {self.base:<7} {self.system:<43} "
             f"{self.accuracy.value:.4f} ({self.accuracy.low:.4f} to {self.accuracy.high:.4f})  "
             f"{self.minutes:>5.1f} min"
         )
@@ -148,8 +154,10 @@ def _rows(
     train, held = parts
     found: dict[str, list[Answered]] = {}
     for seed in seeds:
-        few = train.take(drawn(train, shots, seed))
-        for system, answered in _answers(few, held, base, embedder, options, seed, say):
+        chosen = drawn(train, shots, seed)
+        few = train.take(chosen)
+        others = train.take(np.setdiff1d(np.arange(len(train)), chosen)).texts
+        for system, answered in _answers(few, others, held, base, embedder, options, seed, say):
             found.setdefault(system, []).append(answered)
     right = {
         system: np.mean([one.right for one in answers], axis=0) for system, answers in found.items()
@@ -175,6 +183,7 @@ def _rows(
 
 def _answers(
     few: Examples,
+    others: Sequence[str],
     held: Examples,
     base: PretrainedEncoder,
     embedder: Embedder,
@@ -182,23 +191,30 @@ def _answers(
     seed: int,
     say: Say,
 ) -> Iterator[tuple[str, Answered]]:
-    """System -> its answers to the held-out rows."""
-    embedder.features(held.texts)  # before any clock runs
+    """System -> its answers to the held-out rows. others: the texts of rows that are not drawn."""
+    # Before any clock runs: the frozen encoder is the same for all.
+    for texts in (held.texts, few.texts, others):
+        embedder.features(texts)
+    threads = options.threads or 2
     started = time.perf_counter()
     model = fit_linear(embedder.encode(few.texts), few.targets(few.names), "single")
     best = model.margins(embedder.encode(held.texts)).argmax(1)
     minutes = (time.perf_counter() - started) / 60
     yield LOGISTIC, Answered(_right([few.names[at] for at in best], held), False, minutes)
     started = time.perf_counter()
-    fused = fit_fused(few, embedder=embedder, seed=seed, threads=options.threads or 2)
+    fused = fit_fused(few, embedder=embedder, seed=seed, threads=threads)
     yield FUSION, _asked(fused.classifier, held, started)
+    started = time.perf_counter()
+    taught = self_train(few, others, embedder=embedder, seed=seed, threads=threads)
+    yield SELF_TRAINED, _asked(taught.classifier, held, started)
     for system, changed in TUNED.items():
         own = replace(options, seed=seed, **changed)  # type: ignore[arg-type]
+        more = tuple(others) if system == TUNED_MORE else ()
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             learned = learn(
-                [HeadData("intent", few)], base=base, embedder=embedder, options=own,
-                folder=Path(folder) / "encoder", say=say,
+                [HeadData("intent", few, unlabelled=more)], base=base, embedder=embedder,
+                options=own, folder=Path(folder) / "encoder", say=say,
             )  # fmt: skip
             yield system, _asked(learned.classifier("intent"), held, started)
 

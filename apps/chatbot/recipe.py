@@ -117,13 +117,16 @@ class ChatbotRecipe:
             HeadData(HEAD, train, learn_oos), embedder=embedder, options=options,
             copies=self.augment, unlabelled=self.unlabelled is not None, say=say,
         )  # fmt: skip
-        head = hardening.head
+        study = Study.apart_from(
+            held.texts, self._texts(self.unlabelled, home, say),
+            embedder=embedder, options=options, say=say,
+        )  # fmt: skip
+        head = replace(hardening.head, unlabelled=study.apart)
         learned = learn(
             [head], base=base, embedder=embedder, options=options,
             folder=folder / ENCODER_FOLDER, say=say,
         )  # fmt: skip
-        study = Study(self._texts(self.unlabelled, home, say), embedder, options, say)
-        found = study.on(head, learned, held.texts)
+        found = study.on(head, learned)
         spelling = hardening.spelling(train)
         bot = self._assembled(base, found.classifier, book, train, embedder, spelling)
         fit = None if found.helped else learned.chosen[HEAD]

@@ -27,16 +27,32 @@ class Studied:
 
 @dataclass(frozen=True)
 class Study:
-    """texts: unlabelled questions, maybe none. embedder: of the base encoder."""
+    """texts: unlabelled questions, maybe none. apart: those that are no near copy of a question
+    that the report is on, which would flatter it. embedder: of the base encoder."""
 
     texts: tuple[str, ...]
+    apart: tuple[str, ...]
     embedder: Embedder
     options: TrainOptions
     say: Callable[[str], None]
 
-    def on(self, head: HeadData, learned: Learned, held: Sequence[str]) -> Studied:
-        """After `learned` from the same head. held: questions that the report is on; no near copy
-        of them is learned from, which would flatter the report.
+    @classmethod
+    def apart_from(
+        cls,
+        held: Sequence[str],
+        texts: Sequence[str],
+        *,
+        embedder: Embedder,
+        options: TrainOptions,
+        say: Callable[[str], None],
+    ) -> "Study":
+        """held: questions that the report is on. texts: unlabelled ones, maybe copies of these."""
+        copies = TrainingRows.of(held).copies(texts).near if texts else ()
+        apart = tuple(text for text, copy in zip(texts, copies, strict=True) if not copy)
+        return cls(tuple(texts), apart, embedder, options, say)
+
+    def on(self, head: HeadData, learned: Learned) -> Studied:
+        """After `learned` from the same head, which may have used the texts itself.
 
         Raises DataError when nothing is left to learn from.
         """
@@ -46,12 +62,12 @@ class Study:
             rivals["fusion without fine-tuning"] = learned.frozen[head.name].classifier
         if not self.texts:
             return Studied(plain, False, rivals, ())
+        if learned.pseudo.get(head.name):
+            return Studied(plain, True, rivals, (NO_PRECEDENTS,))
         if learned.encoder is not None:
             note = "self-training: not tried, for the fine-tuned encoder had proved its worth"
             return Studied(plain, False, rivals, (note,))
-        copies = TrainingRows.of(held).copies(self.texts).near
-        apart = [text for text, copy in zip(self.texts, copies, strict=True) if not copy]
-        found = self._run(head, apart)
+        found = self._run(head, self.apart)
         if not found.best:
             return Studied(plain, False, rivals, (found.words,))
         rivals["fusion without unlabelled texts"] = plain

@@ -33,6 +33,7 @@ from shared.inference.classifier import (
     squashed,
 )
 from shared.inference.dense import LinearScorer, Views, nearest_distance
+from shared.inference.lexical import LexicalScorer
 from shared.inference.runtime import Embedder
 from shared.training.examples import Examples, check
 from shared.training.examples import folds as make_folds
@@ -105,6 +106,23 @@ class Held:
     rows: NDArray[np.int64]
 
 
+@dataclass(frozen=True, eq=False)
+class Scorers:
+    """The scorers of a fusion, fitted on n rows.
+
+    vectors: (n, k * dim) of the frozen encoder, as `views` makes them. words: the rows as the
+    lexical scorer sees them. dense: with margins of held-out rows where folds were given. tuned:
+    None without a fine-tuned encoder.
+    """
+
+    words: LexicalRows
+    lexical: LexicalScorer
+    views: Views
+    vectors: Floats
+    dense: DenseFit
+    tuned: LinearScorer | None
+
+
 class _Clock:
     """Adds up the seconds of named steps."""
 
@@ -155,36 +173,36 @@ def fit_fused(
     clock = _Clock(say)
     names = examples.names
     truth = examples.targets(names)
-    features = embedder.features(examples.texts)
-    views = Views.of(features, embedder.dim)
-    vectors = views(features)
-    clock.done("encoding")
     parts = make_folds(examples, _fold_count(examples, folds), seed) if finetuned is None else ()
-    words = LexicalRows.of(examples.texts, truth, copies)
-    with threadpool_limits(limits=threads):
-        lexical = words.fit(np.arange(len(examples)), threads=threads)
-        clock.done("lexical scorer")
-        dense = fit_dense(vectors, truth, parts, seed=seed)
-        clock.done("dense scorer")
-        tuned = _fit_tuned(examples, truth, kind, finetuned, finetuned_head)
+    scorers = fit_scorers(
+        examples,
+        embedder=embedder,
+        finetuned=finetuned,
+        finetuned_head=finetuned_head,
+        copies=copies,
+        parts=parts,
+        seed=seed,
+        threads=threads,
+        done=clock.done,
+    )
     blank = Fusion({}, _calibration(1.0, np.zeros(len(names))), {}, _NONE, _NONE)
     classifier = FusedClassifier(
         labels=names,
         kind=kind,
         embedder=embedder,
-        lexical=lexical,
-        views=views,
-        dense=dense.scorer,
-        known=dense.known,
+        lexical=scorers.lexical,
+        views=scorers.views,
+        dense=scorers.dense.scorer,
+        known=scorers.dense.known,
         fusion=blank,
         scope=Scope(_NONE, _NONE, _NONE, _NONE),
         finetuned=finetuned,
-        tuned=tuned,
+        tuned=scorers.tuned,
     )
     if validation is not None and finetuned is not None:
         held = _validated(classifier, validation)
     else:
-        held = _out_of_fold(examples, truth, vectors, words, dense, parts, threads)
+        held = _out_of_fold(examples, truth, scorers, parts, threads)
     clock.done("held-out scores")
     fusion, crossed = _calibrated(held, kind, seed)
     figures, fused = _figures(held, fusion, crossed, kind)
@@ -196,6 +214,37 @@ def fit_fused(
     if finetuned is None:
         oof[held.rows] = crossed
     return FusedFit(classifier, figures, fused, oof, clock.seconds, notes)
+
+
+def fit_scorers(
+    examples: Examples,
+    *,
+    embedder: Embedder,
+    finetuned: Embedder | None = None,
+    finetuned_head: LinearScorer | None = None,
+    copies: Sequence[tuple[int, str]] = (),
+    parts: Sequence[Part] = (),
+    seed: int = 13,
+    threads: int = 2,
+    done: Say = lambda _: None,
+) -> Scorers:
+    """Each scorer on all of the examples; arguments as in `fit_fused`.
+
+    parts: folds for the dense scorer's held-out margins. done: told of each step that is over.
+    """
+    truth = examples.targets(examples.names)
+    features = embedder.features(examples.texts)
+    views = Views.of(features, embedder.dim)
+    vectors = views(features)
+    done("encoding")
+    words = LexicalRows.of(examples.texts, truth, copies)
+    with threadpool_limits(limits=threads):
+        lexical = words.fit(np.arange(len(examples)), threads=threads)
+        done("lexical scorer")
+        dense = fit_dense(vectors, truth, parts, seed=seed)
+        done("dense scorer")
+        tuned = _fit_tuned(examples, truth, examples.kind, finetuned, finetuned_head)
+    return Scorers(words, lexical, views, vectors, dense, tuned)
 
 
 def _fit_tuned(
@@ -218,13 +267,12 @@ def _fold_count(examples: Examples, folds: int | None) -> int:
 def _out_of_fold(
     examples: Examples,
     truth: NDArray[np.bool_],
-    vectors: Floats,
-    words: LexicalRows,
-    dense: DenseFit,
+    scorers: Scorers,
     parts: Sequence[Part],
     threads: int,
 ) -> Held:
     """Margins of every row from scorers of the other folds; rows never held out are left out."""
+    words, vectors = scorers.words, scorers.vectors
     lexical = np.zeros(truth.shape, dtype=np.float32)
     distances = np.zeros(len(truth), dtype=np.float32)
 
@@ -239,7 +287,7 @@ def _out_of_fold(
         list(pool.map(one, [part for part in parts if len(part[1])]))
     rows = np.sort(np.concatenate([rows for _, rows in parts]))
     return Held(
-        {LEXICAL: lexical[rows], DENSE: dense.held[rows]},
+        {LEXICAL: lexical[rows], DENSE: scorers.dense.held[rows]},
         truth[rows],
         distances[rows],
         examples.groups[rows],

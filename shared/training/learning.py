@@ -5,8 +5,9 @@ trained; a fine-tuned encoder joins it only where it lowers the loss on rows tha
 The report then says what the minutes bought, also when it is nothing.
 """
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,15 @@ from shared.modeling.encoder_folder import read_encoder_folder
 from shared.modeling.heads import HeadSpec
 from shared.pretrained import PretrainedEncoder
 from shared.training.adapters import finetuned_embedder
-from shared.training.all_rows import finetune_again, may_go_again, refitted
 from shared.training.batches import HeadTask
 from shared.training.copies import copies_of
-from shared.training.examples import Examples, split
+from shared.training.examples import Examples, Split, split
 from shared.training.finetune import few_labels, finetune_classifier
+from shared.training.further_rows import EPOCHS_SHARE, FurtherRuns, refitted, sure_labels
 from shared.training.fusion import FusedFit, fit_fused
 from shared.training.methods import Choice, choose_method
 from shared.training.options import FineTuned, Method, TrainOptions
+from shared.training.pseudo_labels import Pool
 
 # Rows that fine-tuning does not learn from: early stopping and the fusion's weights use them.
 DEVELOPMENT_SHARE = 0.12
@@ -36,12 +38,14 @@ PROBES = 400
 @dataclass(frozen=True)
 class HeadData:
     """What one classifier learns from. out_of_scope: texts it must refuse, if any are known.
-    altered: altered copies of the examples teach it too (copies.py)."""
+    altered: altered copies of the examples teach it too (copies.py). unlabelled: texts that may
+    teach it too, where examples of one label each are few and fine-tuned on."""
 
     name: str
     examples: Examples
     out_of_scope: tuple[str, ...] = ()
     altered: bool = False
+    unlabelled: tuple[str, ...] = ()
 
     @property
     def kind(self) -> Kind:
@@ -54,7 +58,8 @@ class Learned:
 
     chosen: head -> what is to be served. frozen: head -> the fusion without fine-tuning, on all
     rows. encoder: folder of the fine-tuned encoder if any chosen head uses it. finetuned: the run,
-    also when its encoder was not worth keeping. notes: for the report.
+    also when its encoder was not worth keeping. pseudo: head -> unlabelled texts that taught it
+    beside its rows, where they helped. notes: for the report.
     """
 
     chosen: Mapping[str, FusedFit]
@@ -63,6 +68,7 @@ class Learned:
     finetuned: FineTuned | None
     method: Method
     notes: tuple[str, ...]
+    pseudo: Mapping[str, int] = field(default_factory=dict)
 
     def classifier(self, head: str) -> FusedClassifier:
         return self.chosen[head].classifier
@@ -90,7 +96,7 @@ def learn(
             head.examples,
             embedder=embedder,
             out_of_scope=head.out_of_scope,
-            copies=copies_of(head.examples, options.seed) if head.altered else (),
+            copies=_copies(head, head.examples, options),
             kind=head.kind,
             seed=options.seed,
             threads=threads,
@@ -134,27 +140,22 @@ def _with_finetuning(
         )
         for head in heads
     ]
+    few = few_labels(tasks)
+    pools = {
+        head.name: Pool.of(head.examples, head.unlabelled)
+        for head in heads
+        if few and head.unlabelled and head.kind == "single"
+    }
     run = finetune_classifier(tasks, encoder=base, options=options, folder=folder, say=say)
     probes = [text for task in tasks for text in task.validation.texts][:PROBES]
-    tuned_embedder = finetuned_embedder(
+    encoder = finetuned_embedder(
         run.folder, embedder=embedder, probes=probes, options=options, say=say
     )
     chosen: dict[str, FusedFit] = {}
     notes = [f"method {run.method}: {run.reason}; {run.stopped_because}"]
     for head in heads:
         part = parts[head.name]
-        tuned = fit_fused(
-            part.train,
-            embedder=embedder,
-            finetuned=tuned_embedder,
-            validation=part.validation,
-            out_of_scope=head.out_of_scope,
-            copies=copies_of(part.train, options.seed) if head.altered else (),
-            kind=head.kind,
-            seed=options.seed,
-            threads=options.threads or 2,
-            say=say,
-        )
+        tuned = _fitted(head, part.train, part.validation, embedder, encoder, options, say)
         without = _loss_on(frozen[head.name], head.examples, part.validation)
         keep = tuned.fused.nll < without
         chosen[head.name] = tuned if keep else frozen[head.name]
@@ -166,29 +167,153 @@ def _with_finetuning(
         say(notes[-1])
     kept = [head for head in heads if chosen[head.name].classifier.finetuned is not None]
     same = all(task.spec.labels == h.examples.names for task, h in zip(tasks, heads, strict=True))
-    if kept and same and few_labels(tasks) and may_go_again(run, options):
-        say("The encoder is kept, and rows are few: fine-tuning again, on all of them")
-        whole = [replace(task, train=h.examples) for task, h in zip(tasks, heads, strict=True)]
-        tuned_embedder = finetune_again(
-            whole, run, base=base, embedder=embedder, options=options, probes=probes, say=say
-        )
-        for head in kept:
-            chosen[head.name] = _on_all_rows(chosen[head.name], head, tuned_embedder, options)
-        notes.append("fine-tuned again on all rows; probabilities are calibrated by the first run")
+    pseudo: dict[str, int] = {}
+    if kept and same and few:
+        further = FurtherRuns(run, base, embedder, options, probes, say)
+        own = {head.name: pools[head.name] for head in kept if head.name in pools}
+        if own:
+            found = _with_sure_texts(kept, chosen, parts, tasks, own, further)
+            chosen |= found.chosen
+            pseudo = found.pseudo
+            notes.append(found.note)
+            say(found.note)
+        helpful = {name: pool for name, pool in own.items() if name in pseudo}
+        if further.fit(1.0):
+            chosen |= _with_all_rows(heads, kept, chosen, tasks, helpful, further)
+            notes.append("fine-tuned again on all rows; probabilities are calibrated before that")
     return Learned(
-        chosen, frozen, run.folder if kept else None, run, Method(run.method), tuple(notes)
+        chosen,
+        frozen,
+        run.folder if kept else None,
+        run,
+        Method(run.method),
+        tuple(notes),
+        pseudo,
     )
 
 
-def _on_all_rows(fit: FusedFit, head: HeadData, tuned: Embedder, options: TrainOptions) -> FusedFit:
-    return refitted(
-        fit,
-        tuned,
-        head.examples,
-        copies=copies_of(head.examples, options.seed) if head.altered else (),
+def _fitted(
+    head: HeadData,
+    train: Examples,
+    validation: Examples,
+    embedder: Embedder,
+    tuned: Embedder,
+    options: TrainOptions,
+    say: Callable[[str], None],
+) -> FusedFit:
+    """The fusion with a fine-tuned encoder. train: the part of the head's rows that the encoder
+    knows, and maybe others behind them."""
+    fit = fit_fused(
+        train,
+        embedder=embedder,
+        finetuned=tuned,
+        validation=validation,
+        out_of_scope=head.out_of_scope,
+        copies=_copies(head, train, options),
+        kind=head.kind,
         seed=options.seed,
         threads=options.threads or 2,
+        say=say,
     )
+    # Of the head's rows, as everywhere, and none of them has a prediction out of fold.
+    none = np.full((len(head.examples), len(fit.classifier.labels)), np.nan, dtype=np.float32)
+    return replace(fit, out_of_fold=none)
+
+
+@dataclass(frozen=True)
+class _Sure:
+    """chosen: the fits that are to be served instead, if any. pseudo: head -> unlabelled texts
+    that taught it, if they helped."""
+
+    note: str
+    chosen: Mapping[str, FusedFit] = field(default_factory=dict)
+    pseudo: dict[str, int] = field(default_factory=dict)
+
+
+def _with_sure_texts(
+    kept: Sequence[HeadData],
+    chosen: Mapping[str, FusedFit],
+    parts: Mapping[str, Split],
+    tasks: Sequence[HeadTask],
+    pools: Mapping[str, Pool],
+    further: FurtherRuns,
+) -> _Sure:
+    """Fine-tune on what the fusions are sure of as well; kept where the loss on rows that no
+    encoder has seen gets lower."""
+    train = {head.name: parts[head.name].train for head in kept}
+    sure = {
+        name: sure_labels(chosen[name].classifier, pool, train[name])
+        for name, pool in pools.items()
+    }
+    added = sum(map(len, sure.values()))
+    if not added:
+        return _Sure("unlabelled texts: none was sure enough to learn from")
+    for name, found in sure.items():
+        train[name] = pools[name].beside(train[name], found)
+    more = [replace(task, train=train.get(task.spec.name, task.train)) for task in tasks]
+    rows, before = (sum(len(task.train) for task in some) for some in (more, tasks))
+    if not further.fit(EPOCHS_SHARE * rows / before):
+        return _Sure(f"unlabelled texts: no time is left to learn from {added}")
+    folder, encoder = further.tuned(more, "more", epochs=further.shorter_epochs)
+    fits = {
+        head.name: _fitted(
+            head, train[head.name], parts[head.name].validation, further.embedder, encoder,
+            further.options, further.say,
+        )
+        for head in kept
+    }  # fmt: skip
+    old, new = (sum(some[h.name].fused.nll for h in kept) / len(kept) for some in (chosen, fits))
+    if new >= old:
+        shutil.rmtree(folder)
+        return _Sure(
+            f"unlabelled texts: {added} would have moved the loss on unseen rows from {old:.3f} "
+            f"to {new:.3f}: left out"
+        )
+    further.take_place(folder)
+    note = (
+        f"unlabelled texts: {added}, labelled where the model was sure, lowered the loss on unseen "
+        f"rows from {old:.3f} to {new:.3f}: kept"
+    )
+    return _Sure(note, fits, {name: len(found) for name, found in sure.items()})
+
+
+def _with_all_rows(
+    heads: Sequence[HeadData],
+    kept: Sequence[HeadData],
+    chosen: Mapping[str, FusedFit],
+    tasks: Sequence[HeadTask],
+    pools: Mapping[str, Pool],
+    further: FurtherRuns,
+) -> dict[str, FusedFit]:
+    """The kept fits with an encoder and scorers of all rows, pools as in the run before."""
+    further.say("The encoder is kept, and rows are few: fine-tuning again, on all of them")
+    rows = {head.name: head.examples for head in heads}
+    for name, pool in pools.items():
+        sure = sure_labels(chosen[name].classifier, pool, rows[name])
+        rows[name] = pool.beside(rows[name], sure)
+    folder, encoder = further.tuned(
+        [replace(task, train=rows[task.spec.name]) for task in tasks],
+        "again",
+        epochs=further.shorter_epochs if pools else None,
+    )
+    further.take_place(folder)
+    options = further.options
+    return {
+        head.name: refitted(
+            chosen[head.name],
+            encoder,
+            rows[head.name],
+            known=len(head.examples),
+            copies=_copies(head, head.examples, options),
+            seed=options.seed,
+            threads=options.threads or 2,
+        )
+        for head in kept
+    }
+
+
+def _copies(head: HeadData, rows: Examples, options: TrainOptions) -> tuple[tuple[int, str], ...]:
+    return tuple(copies_of(rows, options.seed)) if head.altered else ()
 
 
 def refit(head: HeadData, *, embedder: Embedder, options: TrainOptions) -> FusedFit:
@@ -197,7 +322,7 @@ def refit(head: HeadData, *, embedder: Embedder, options: TrainOptions) -> Fused
         head.examples,
         embedder=embedder,
         out_of_scope=head.out_of_scope,
-        copies=copies_of(head.examples, options.seed) if head.altered else (),
+        copies=_copies(head, head.examples, options),
         kind=head.kind,
         seed=options.seed,
         threads=options.threads or 2,

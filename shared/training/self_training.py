@@ -29,9 +29,9 @@ from shared.inference.classifier import (
 from shared.inference.conformal import conformal_members
 from shared.inference.remembered import RememberingEmbedder
 from shared.inference.runtime import Embedder
-from shared.near_duplicates import near_duplicate_groups
 from shared.training.examples import Examples, folds
 from shared.training.fusion import fit_fused, fit_fusion
+from shared.training.pseudo_labels import NOTHING, Pool, Pseudo, surest
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -84,17 +84,6 @@ class SelfTrained:
             f"rows from {before.loss:.3f} to {kept.loss:.3f} (accuracy {before.accuracy:.3f} to "
             f"{kept.accuracy:.3f}) in {self.best} round{'s' if self.best > 1 else ''}: kept"
         )
-
-
-@dataclass(frozen=True, eq=False)
-class _Pseudo:
-    """rows: of the unlabelled texts; labels: one for each, given by a model."""
-
-    rows: Rows
-    labels: tuple[str, ...]
-
-    def same_as(self, other: "_Pseudo") -> bool:
-        return np.array_equal(self.rows, other.rows) and self.labels == other.labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,19 +140,19 @@ def self_train(
     trainings = [*(train for train, _ in parts), everything]  # the last one is to be released
     school = _School(
         examples,
-        *_fresh(examples, unlabelled),
+        Pool.of(examples, unlabelled),
         RememberingEmbedder(embedder),
         tuple(out_of_scope),
         seed,
         threads,
     )
-    pseudo = [_NOTHING for _ in trainings]
+    pseudo = [NOTHING for _ in trainings]
     tried: list[Round] = []
-    best, kept = 0, (school.learn(everything, _NOTHING), _NOTHING)
+    best, kept = 0, (school.learn(everything, NOTHING), NOTHING)
     for number in range(rounds + 1):
         models = [school.learn(t, p) for t, p in zip(trainings[:-1], pseudo, strict=False)]
         held = school.held(models, [rows for _, rows in parts])
-        tried.append(_measured(number, len(pseudo[-1].rows), held))
+        tried.append(_measured(number, len(pseudo[-1]), held))
         say(f"round {number}: {tried[-1].added} pseudo-labels, loss {tried[-1].loss:.4f}")
         if number and tried[-1].loss >= tried[-2].loss:
             break
@@ -174,30 +163,23 @@ def self_train(
         if all(new.same_as(old) for new, old in zip(chosen, pseudo, strict=True)):
             break
         pseudo = chosen
-    texts = zip((school.texts[row] for row in kept[1].rows), kept[1].labels, strict=True)
+    texts = zip((school.pool.texts[row] for row in kept[1].rows), kept[1].labels, strict=True)
     return SelfTrained(kept[0], tuple(tried), best, tuple(texts))
 
 
 @dataclass(frozen=True, eq=False)
 class _School:
-    """What all models of a run have in common. texts, groups: unlabelled, none a near copy of an
-    example; the groups are numbered on from those of the examples."""
+    """What all models of a run have in common."""
 
     examples: Examples
-    texts: tuple[str, ...]
-    groups: Rows
+    pool: Pool
     embedder: Embedder
     out_of_scope: tuple[str, ...]
     seed: int
     threads: int
 
-    def learn(self, rows: Rows, pseudo: _Pseudo) -> FusedClassifier:
-        known = self.examples.take(rows)
-        both = Examples(
-            (*known.texts, *(self.texts[row] for row in pseudo.rows)),
-            (*known.labels, *((label,) for label in pseudo.labels)),
-            np.concatenate([known.groups, self.groups[pseudo.rows]]),
-        )
+    def learn(self, rows: Rows, pseudo: Pseudo) -> FusedClassifier:
+        both = self.pool.beside(self.examples.take(rows), pseudo)
         return fit_fused(
             both, embedder=self.embedder, out_of_scope=self.out_of_scope, seed=self.seed,
             threads=self.threads,
@@ -232,7 +214,7 @@ class _School:
 
     def sure_of_all(
         self, models: Sequence[FusedClassifier], held: _Held, trainings: Sequence[Rows], risk: float
-    ) -> list[_Pseudo]:
+    ) -> list[Pseudo]:
         """What each model is sure of; that of a fold by a calibration without the fold's rows."""
         fusions = [held.only(held.fold != k).fusion() for k in range(len(models) - 1)]
         return [
@@ -242,24 +224,12 @@ class _School:
             )
         ]
 
-    def sure(self, model: FusedClassifier, fusion: Fusion, rows: Rows, risk: float) -> _Pseudo:
+    def sure(self, model: FusedClassifier, fusion: Fusion, rows: Rows, risk: float) -> Pseudo:
         """Unlabelled texts whose label is sure. rows: the examples that `model` learned from."""
-        p = squashed(fusion.logits(self.margins(model, self.texts)[0]), "single")
+        p = squashed(fusion.logits(self.margins(model, self.pool.texts)[0]), "single")
         alone = conformal_members(p, fusion.nonconformity, risk).sum(1) == 1
-        best, label = p.max(1), p.argmax(1)
         rooms = PER_ROW * self.examples.take(rows).targets(self.examples.names).sum(0)
-        chosen = [
-            np.flatnonzero(alone & (best >= 1 - risk) & (label == j)) for j in range(len(rooms))
-        ]
-        surest = [
-            mine[np.argsort(-best[mine], kind="stable")][:room]
-            for mine, room in zip(chosen, rooms, strict=True)
-        ]
-        taken = np.sort(np.concatenate(surest))
-        return _Pseudo(taken, tuple(self.examples.names[label[row]] for row in taken))
-
-
-_NOTHING = _Pseudo(np.empty(0, dtype=np.int64), ())
+        return surest(p, alone & (p.max(1) >= 1 - risk), rooms, self.examples.names)
 
 
 def _parts(examples: Examples, seed: int) -> list[tuple[Rows, Rows]]:
@@ -272,21 +242,6 @@ def _parts(examples: Examples, seed: int) -> list[tuple[Rows, Rows]]:
             "self-training on: give 3 different texts of a label at least"
         )
     return parts
-
-
-def _fresh(examples: Examples, unlabelled: Sequence[str]) -> tuple[tuple[str, ...], Rows]:
-    """The texts to learn from, and their groups: none is a near copy of an example, which would
-    flatter the loss on that example and teach nothing."""
-    texts = [text for text in dict.fromkeys(unlabelled) if text.strip()]
-    found = near_duplicate_groups([*examples.texts, *texts])
-    mine = found[len(examples) :]
-    fresh = np.flatnonzero(~np.isin(mine, found[: len(examples)]))
-    if not len(fresh):
-        raise DataError(
-            "no unlabelled text to learn from: each is empty or a near copy of a labelled one"
-        )
-    start = int(examples.groups.max()) + 1
-    return tuple(texts[row] for row in fresh), start + mine[fresh]
 
 
 def _measured(number: int, added: int, held: _Held) -> Round:
