@@ -95,21 +95,25 @@ def benchmark_few(
     options: TrainOptions,
     seeds: Sequence[int],
     say: Say,
+    sets: Sequence[str] = (),
     shots: Sequence[int] = SHOTS,
     bases: Sequence[str] = BASES,
 ) -> list[FewRow]:
     """Every system on every set and base encoder that is there.
 
     datasets: folder of public sets, the home's where none is named. seeds: each draws its own rows.
-    options.method: of the fine-tuned systems.
+    options.method: of the fine-tuned systems. sets: names of SETS; all where none is named.
 
-    Raises DataError: no set is there.
+    Raises DataError: no set is there, or one of `sets` is not known.
     """
     folder = datasets or home.datasets
+    unknown = sorted(set(sets) - set(SETS))
+    if unknown:
+        raise DataError(f"no set {unknown[0]!r}: expected one of {', '.join(SETS)}")
     encoders = list(_opened(bases, home, options, say))
     rows: list[FewRow] = []
-    for data, read in {"BANKING77": _banking, "CLINC150": _clinc}.items():
-        parts = read(folder, say)
+    for name, (data, read) in SETS.items():
+        parts = read(folder, say) if not sets or name in sets else None
         if parts is None:
             continue
         for count in shots:
@@ -263,3 +267,9 @@ def _there(path: Path, say: Say) -> bool:
 
 def _points(gain: Difference) -> str:
     return f"{100 * gain.value:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+
+
+SETS: Mapping[str, tuple[str, Callable[[Path, Say], tuple[Examples, Examples] | None]]] = {
+    "banking": ("BANKING77", _banking),
+    "clinc": ("CLINC150", _clinc),
+}

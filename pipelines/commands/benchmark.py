@@ -45,7 +45,7 @@ class Bench(StrEnum):
 @dataclass(frozen=True)
 class Asked:
     """The call. datasets: folder of public sets, None for the home's. seeds: of the runs whose
-    means are told; the first is the seed of what runs once. only: of METHODS, the sets."""
+    means are told; the first is the seed of what runs once. only: of METHODS and FEW, the sets."""
 
     what: Bench
     datasets: Path | None
@@ -84,7 +84,11 @@ def benchmark(
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", metavar="SET", help="Of `methods`: few, news, pairs or banking."),
+        typer.Option(
+            "--only",
+            metavar="SET",
+            help="Sets: few, news, pairs, banking; for `few` banking, clinc.",
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs with different seeds.")] = 3,
     home: HomeOption = None,
@@ -219,6 +223,7 @@ def _few(asked: Asked) -> object:
         options=asked.options(method="full"),
         seeds=asked.seeds,
         say=asked.say,
+        sets=asked.only,
     )
 
 

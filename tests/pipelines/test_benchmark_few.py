@@ -60,3 +60,12 @@ def test_without_a_set_there_is_a_way_out(tmp_path: Path) -> None:
             tmp_path, home=Home(tmp_path), options=OPTIONS, seeds=(1,), say=lambda _: None,
             bases=(),
         )  # fmt: skip
+
+
+def test_a_set_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        few.benchmark_few(
+            tmp_path, home=Home(tmp_path), options=OPTIONS, seeds=(1,), say=lambda _: None,
+            sets=("bank",), bases=(),
+        )  # fmt: skip
+    assert str(caught.value) == "no set 'bank': expected one of banking, clinc"
