@@ -31,7 +31,6 @@ from shared.training.student_figures import (
     fused_hits,
     measure_speed,
     megabytes_of,
-    megabytes_of_files,
 )
 from shared.training.students import Plan, made_once
 
@@ -133,17 +132,16 @@ def _encoders(
     rounded = load_embedder(
         base.path, precision="int8", prefix=base.prefix, threads=threads, cache=home.cache
     )
-    export = home.cache / ONNX_FOLDER / rounded.fingerprint
-    size = megabytes_of_files(export.glob("*.onnx"))
+    size = megabytes_of(base.path, home.cache / ONNX_FOLDER / rounded.fingerprint)
     yield _Made("int8, a scale for each token", rounded, size, time.perf_counter() - started)
-    for name, kind in (
-        ("int8, static scales", StudentKind.STATIC_INT8),
-        ("table of token vectors", StudentKind.TABLE),
-        (f"student of {layers} layers, int8", StudentKind.LAYERS),
+    for name, kind, kept in (
+        ("int8, static scales", StudentKind.STATIC_INT8, None),
+        ("table of token vectors", StudentKind.TABLE, None),
+        (f"student of {layers} layers, int8", StudentKind.LAYERS, layers),
     ):
         started = time.perf_counter()
         with quiet_libraries():
-            made_once(corpus, base, Plan(kind, layers), options, work / kind.value, say)
+            made_once(corpus, base, Plan(kind, kept), options, work / kind.value, say)
         seconds = time.perf_counter() - started
         folder = work / kind.value / "encoder"
         embedder = load_embedder(

@@ -121,14 +121,14 @@ def follow(
     """
     found = RecipeFile.read(path)
     if found.search is None:
-        return found.applied(options), found.notes(data=None)
+        return found.applied(options), found.notes(options, data=None)
     if not isinstance(recipe, Searchable) or recipe.app != found.search.app:
         raise SettingsError(f"{path}: a recipe for {found.search.app}, this is {recipe.app}")
     data = None
     if not judged_apart:
         heads = recipe.heads(options, home=home, say=lambda _: None)
         data = content_of({head.name: head.examples for head in heads})
-    return found.applied(options), found.notes(data=data)
+    return found.applied(options), found.notes(options, data=data)
 
 
 def tasks_of(heads: Sequence[HeadData], *, seed: int) -> list[HeadTask]:

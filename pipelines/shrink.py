@@ -24,7 +24,7 @@ def shrink_on_tables(
     *,
     output: Path,
     kind: StudentKind,
-    layers: int,
+    layers: int | None,
     examples: Path | None,
     allowed_drop: float,
     options: TrainOptions,

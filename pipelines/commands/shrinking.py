@@ -37,8 +37,11 @@ def shrink(
     output: EncoderOption,
     base: BaseOption = "minilm",
     layers: Annotated[
-        int, typer.Option("--layers", min=1, help="Layers that a student of that kind keeps.")
-    ] = STUDENT_LAYERS,
+        int | None,
+        typer.Option(
+            "--layers", min=1, help=f"Of a student of that kind; {STUDENT_LAYERS} by default."
+        ),
+    ] = None,
     examples: Annotated[
         Path | None,
         typer.Option("--examples", metavar="FILE", help="Labelled texts to compare accuracy on."),

@@ -1,4 +1,4 @@
-"""Fine-tuning a classifier: labelled examples and an encoder in, the best checkpoint out."""
+"""Fine-tuning a classifier: labelled examples and an encoder in, a TextModel out."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -86,12 +86,12 @@ def finetune_classifier(
     clock: Callable[[], float] = time.monotonic,
     watchers: Sequence[TrainerCallback] = (),
 ) -> FineTuned:
-    """Train one encoder with a head for each task; write the best TextModel into `folder`.
+    """Train one encoder with a head for each task; write the TextModel into `folder`.
 
     The weights kept are those of the evaluation with the best `options.metric` on the tasks'
-    validation parts. A run that was cut off goes on from its last whole checkpoint when it is
-    called again with the same tasks, options and folder, and ends with the same weights. The
-    main process of a group calls this, the others `take_part`.
+    validation parts, or the last ones (`options.keep`). A run that was cut off goes on from its
+    last whole checkpoint when it is called again with the same tasks, options and folder, and ends
+    with the same weights. The main process of a group calls this, the others `take_part`.
     watchers: told of every step and evaluation, unless the method is frozen and has none.
 
     Raises:
@@ -107,6 +107,8 @@ def finetune_classifier(
     )
     options = for_few_labels(options, few=few_labels(tasks), pairable=pairable(tasks))
     say(f"Method: {choice.method.value}, {choice.reason}")
+    if few_labels(tasks) and processes.world_size() > 1 and not METHODS[choice.method].cached:
+        say("Few rows a label: one process would pull rows of a label together, several do not")
     if options.contrastive and not METHODS[choice.method].cached:
         say(f"Rows of a label are pulled together as well, with weight {options.contrastive:g}")
     with threads_limited(options.threads), quiet_libraries():

@@ -65,11 +65,11 @@ class TrainOptions:
     more: by n / (labels * count), its square root, or not. metric: what early stopping watches,
     the mean over the heads. contrastive: weight of the supervised contrastive loss beside that of
     the heads, in batches of rows paired by label; keep: the weights of the best evaluation, or of
-    the last one, and then all epochs are run; None of either: as `few_labels` says. patience:
-    evaluations without a gain before the run stops.
+    the last one, and then all epochs are run; None of either: as methods.for_few_labels says.
+    patience: evaluations without a gain before the run stops.
     max_length: word pieces a text is cut to. freeze_embeddings: the token table does not learn
     (1.2 times as fast at the same accuracy). freeze_layers: so many of the lowest layers, and the
-    embeddings with them, do not learn and have no dropout; a classifier's texts go through them
+    embeddings with them, do not learn; a classifier's texts go through them without dropout, and
     once, if what comes out fits into layer_cache_mb MiB of memory in half precision (0 keeps
     nothing), else in every step. adapter_rank, adapter_alpha: of LoRA and its kin.
     bf16: autocast; None means where the machine has it in hardware. logdir: TensorBoard logs.

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -74,6 +74,9 @@ class RecipeFile:
         """Raises SettingsError: file, key, value and what is allowed."""
         sections = check_sections(path, (RECIPE, SEARCH))
         recipe = load_section(RecipeSection, RECIPE, file=path, environ={})
+        if not recipe.model_dump(exclude_none=True):
+            keys = ", ".join(RecipeSection.model_fields)
+            raise SettingsError(f"{path}: no value in [{RECIPE}]: expected one or more of {keys}")
         if SEARCH not in sections:
             return cls(recipe)
         return cls(recipe, load_section(SearchSection, SEARCH, file=path, environ={}))
@@ -113,18 +116,20 @@ class RecipeFile:
                 f"the recipe was searched with the base encoder {self.search.base!r}, this "
                 f"training has {options.base!r}: add --base {self.search.base}"
             )
-        values = self.recipe.model_dump(exclude_none=True)
-        for name in ("epochs", "minutes"):
-            if getattr(options, name) is not None:
-                values.pop(name, None)
-        return replace(options, **values)
+        return replace(options, **self._values_beside(options))
 
-    def notes(self, *, data: str | None) -> tuple[str, ...]:
-        """What the report must say. data: of the rows this training would let a search see; None
-        where the report's rows come from a file of their own."""
+    def _values_beside(self, options: TrainOptions) -> dict[str, Any]:
+        """What the recipe decides."""
+        values = self.recipe.model_dump(exclude_none=True)
+        asked = [name for name in ("epochs", "minutes") if getattr(options, name) is not None]
+        return {name: value for name, value in values.items() if name not in asked}
+
+    def notes(self, options: TrainOptions, *, data: str | None) -> tuple[str, ...]:
+        """What the report must say. options: as in `applied`. data: of the rows this training would
+        let a search see; None where the report's rows come from a file of their own."""
         found = self.search
         if found is None:
-            values = self.recipe.model_dump(exclude_none=True)
+            values = self._values_beside(options)
             return ("Recipe: " + ", ".join(f"{k} = {v}" for k, v in values.items()) + ".",)
         origin = (
             f"Recipe: the best of {found.trials} trials, {found.metric} {found.value:.3f} on "

@@ -1,6 +1,6 @@
 """What a smaller encoder costs and gives beside its teacher: accuracy, milliseconds, megabytes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -81,12 +81,9 @@ def _one_by_one(embedder: Embedder, texts: Sequence[str]) -> None:
         embedder.features([text])
 
 
-def megabytes_of(folder: Path) -> float:
-    """Of the weights in an encoder folder; of the int8 export where that lies beside them."""
-    export = sorted((folder / ONNX_FOLDER).glob("*.onnx"))
-    files = export or read_encoder_folder(folder).weight_files()
-    return megabytes_of_files(files)
-
-
-def megabytes_of_files(files: Iterable[Path]) -> float:
+def megabytes_of(folder: Path, export: Path | None = None) -> float:
+    """Of the weights in an encoder folder; of the int8 export where there is one, in a folder of
+    its own or else beside the weights."""
+    exported = sorted((export or folder / ONNX_FOLDER).glob("*.onnx"))
+    files = exported or read_encoder_folder(folder).weight_files()
     return sum(file.stat().st_size for file in files) / 1e6

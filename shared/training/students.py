@@ -42,7 +42,7 @@ from shared.training.student_figures import (
     measure_speed,
     megabytes_of,
 )
-from shared.training.table_student import make_table, write_table
+from shared.training.table_student import MOST_TEXTS, make_table, write_table
 
 MANIFEST = "student.json"
 COMPARED_TEXTS = 400
@@ -50,21 +50,35 @@ CALIBRATION_TEXTS = 400
 # What a student must reach. Of a text's two vectors the classifier needs what tells texts apart,
 # so a student with vectors of its own may be farther away than a rounded copy of its teacher.
 GATES: Mapping[StudentKind, ParityGate] = {
-    StudentKind.LAYERS: ParityGate(-1.0, 0.9, 0.6, 0.0, ALLOWED_DROP),
-    StudentKind.TABLE: ParityGate(-1.0, 0.75, 0.3, 0.0, ALLOWED_DROP),
-    StudentKind.STATIC_INT8: ParityGate(metric_drop=ALLOWED_DROP),
+    StudentKind.LAYERS: ParityGate(cosine_min=-1.0, cosine_mean=0.9, neighbour_agreement=0.6),
+    StudentKind.TABLE: ParityGate(cosine_min=-1.0, cosine_mean=0.75, neighbour_agreement=0.3),
+    StudentKind.STATIC_INT8: ParityGate(),
 }
 
 
 @dataclass(frozen=True)
 class Plan:
     """What is to be made. layers: of a student of that kind. allowed_drop: of accuracy.
-    examples: labelled texts and a held-out part, where accuracy is to be measured too."""
+    examples: labelled texts and a held-out part, where accuracy is to be measured too.
+
+    Raises SettingsError: layers for a student that has none.
+    """
 
     kind: StudentKind
-    layers: int = STUDENT_LAYERS
+    layers: int | None = None
     allowed_drop: float = ALLOWED_DROP
     examples: Split | None = None
+
+    def __post_init__(self) -> None:
+        if self.layers is not None and self.kind is not StudentKind.LAYERS:
+            raise SettingsError(
+                f"layers = {self.layers} for {self.kind.value}: only a student of the kind "
+                f"{StudentKind.LAYERS.value} has layers to choose; leave it out"
+            )
+
+    @property
+    def kept_layers(self) -> int:
+        return STUDENT_LAYERS if self.layers is None else self.layers
 
     @property
     def gate(self) -> ParityGate:
@@ -136,13 +150,19 @@ def shrink(
     the same call with force need not make it again. cache: Home.cache.
 
     Raises:
-        DataError: `folder` is there already. SettingsError: under several processes, or more
-            layers than there are. ModelError: the teacher, or a student that misses the gate.
+        DataError: `folder` is there already. SettingsError: under several processes, more layers
+            than there are, or minutes or epochs for what is made in one go. ModelError: the
+            teacher, or a student that misses the gate.
     """
     check_free(folder)
     if processes.world_size() > 1:
         raise SettingsError(
             f"{processes.world_size()} processes: shrinking runs in one; leave out torchrun"
+        )
+    if plan.kind is not StudentKind.LAYERS and (options.minutes or options.epochs):
+        raise SettingsError(
+            f"minutes and epochs are for the kind {StudentKind.LAYERS.value}: "
+            f"{plan.kind.value} is made in one go; leave them out"
         )
     work = folder.with_name(f"{folder.name}.shrinking")
     started = clock()
@@ -173,9 +193,9 @@ def made_once(
     """The student in work/encoder and what its making said; of an earlier call where that came to
     its end."""
     record = work / "made.json"
-    layers = plan.layers if plan.kind is StudentKind.LAYERS else None
-    name = fingerprint(options, teacher.sha256, plan.kind, layers, corpus.sha256)
-    if record.is_file():
+    recipe = layer_student.RECIPE if plan.kind is StudentKind.LAYERS else None
+    name = fingerprint(options, teacher.sha256, plan.kind, plan.layers, recipe, corpus.sha256)
+    if record.is_file() and (work / "encoder").is_dir():
         found = json.loads(record.read_text(encoding="utf-8"))
         if found["name"] == name:
             say("The student was made by an earlier call")
@@ -184,7 +204,7 @@ def made_once(
     shutil.rmtree(work / "encoder", ignore_errors=True)
     make = _MAKERS[plan.kind]
     made = make(Stage(
-        f"student of {plan.layers} layers", layer_student.METRIC, layer_student.RECIPE, corpus,
+        f"student of {plan.kept_layers} layers", layer_student.METRIC, layer_student.RECIPE, corpus,
         teacher, replace(options, layer_decay=1.0), work / "encoder", say, clock,
     ), plan)  # fmt: skip
     write_text(record, json.dumps({"name": name, "made": made}))
@@ -192,17 +212,17 @@ def made_once(
 
 
 def _make_layers(stage: Stage, plan: Plan) -> dict[str, Any]:
-    trained = distil_layers(stage, plan.layers)
+    trained = distil_layers(stage, plan.kept_layers)
     _export(stage)
-    return {"layers": plan.layers, **asdict(trained)}
+    return {"layers": plan.kept_layers, **asdict(trained)}
 
 
 def _make_table(stage: Stage, _: Plan) -> dict[str, Any]:
     options, teacher = stage.options, stage.pretrained
     encoder = Encoder.from_pretrained(teacher.path, teacher.prefix, options.max_length)
-    texts = stage.corpus.train
+    texts = stage.corpus.train[:MOST_TEXTS]  # in random order
     vectors = _reference(teacher, options).encode(texts)
-    fit = make_table(encoder, texts, vectors, machine=machine_of(options), seed=options.seed)
+    fit = make_table(encoder, texts, vectors, machine=machine_of(options))
     write_table(stage.folder, fit, encoder)
     stage.say(f"Ridge {fit.ridge:g}: cosine {fit.cosines[fit.ridge]:.3f} on texts left out")
     return {"ridge": fit.ridge, "cosines": {str(key): v for key, v in fit.cosines.items()}}
@@ -259,11 +279,15 @@ def judged(
     with the teacher's in fp32."""
     texts = corpus.held_out[:COMPARED_TEXTS]
     static = plan.kind is StudentKind.STATIC_INT8
-    student = load_embedder(folder, precision="int8" if static else "auto", threads=options.threads)
+    student = load_embedder(
+        folder, precision="int8" if static else "auto", threads=options.threads,
+        device=options.device,
+    )  # fmt: skip
     served = load_embedder(
         teacher.path, prefix=teacher.prefix, max_length=options.max_length, cache=cache,
-        threads=options.threads,
+        threads=options.threads, device=options.device,
     )  # fmt: skip
+    export = cache / ONNX_FOLDER / served.fingerprint
     parity = compare(_reference(teacher, options).encode(texts), student.encode(texts))
     accuracy = None
     if plan.examples is not None:
@@ -273,7 +297,9 @@ def judged(
     return Student(
         folder=folder, base=teacher, plan=plan, corpus=corpus, made=made, parity=parity,
         accuracy=accuracy, speed=measure_speed(embedders, texts), seconds=0.0,
-        megabytes={"teacher": megabytes_of(teacher.path), "student": megabytes_of(folder)},
+        megabytes={
+            "teacher": megabytes_of(teacher.path, export), "student": megabytes_of(folder)
+        },
     )  # fmt: skip
 
 

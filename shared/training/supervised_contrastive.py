@@ -8,6 +8,7 @@ pairs, where random ones of 32 rows and 77 labels hold few.
 Source: Khosla et al. 2020, Supervised Contrastive Learning, equation 2 (L_out).
 """
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -59,8 +60,8 @@ class PairedBatches(Sampler[list[int]]):
     """Batches made of pairs of rows with the same key, of similar length, in random order.
 
     A pure function of (seed, epoch), as LengthGroupedBatches. Which rows meet is drawn anew in each
-    epoch; a key's odd row stands alone, and each row occurs once. batch_size: an odd one may be
-    exceeded by a row.
+    epoch; the odd rows of keys are put two and two, and each row occurs once. batch_size: an odd
+    one may be exceeded by a row.
     """
 
     def __init__(
@@ -81,19 +82,17 @@ class PairedBatches(Sampler[list[int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        _, counts = np.unique(self.keys, return_counts=True)
-        return -(-int((-(-counts // 2)).sum()) // self._pairs)
+        return math.ceil(math.ceil(len(self.keys) / 2) / self._pairs)
 
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng([self.seed, self.epoch])
         drawn = rng.permutation(len(self.keys))
         drawn = drawn[np.argsort(self.keys[drawn], kind="stable")]
         _, starts = np.unique(self.keys[drawn], return_index=True)
-        pairs = [
-            group[at : at + 2]
-            for group in np.split(drawn, starts[1:])
-            for at in range(0, len(group), 2)
-        ]
+        groups = np.split(drawn, starts[1:])
+        pairs = [group[at : at + 2] for group in groups for at in range(0, len(group) - 1, 2)]
+        odd = rng.permutation([group[-1] for group in groups if len(group) % 2])
+        pairs += [odd[at : at + 2] for at in range(0, len(odd), 2)]
         order = rng.permutation(len(pairs))
         batches: list[list[int]] = []
         window = self._pairs * WINDOW_BATCHES
@@ -111,4 +110,4 @@ class PairedBatches(Sampler[list[int]]):
 
     @property
     def _pairs(self) -> int:
-        return -(-self.batch_size // 2)
+        return math.ceil(self.batch_size / 2)

@@ -25,7 +25,8 @@ from shared.training.machine import Machine
 
 Floats = NDArray[np.float32]
 Say = Callable[[str], None]
-MOST_TEXTS = 8000  # the matrix of the system is texts^2 * 4 bytes: 256 MB
+# More would be drawn from than used: the matrix of the system is texts^2 * 4 bytes, here 256 MB.
+MOST_TEXTS = 8000
 RIDGES = (0.003, 0.01, 0.03, 0.1, 0.3)
 CHOICE_SHARE = 0.2  # of the texts, to choose the ridge by
 
@@ -41,18 +42,13 @@ class TableFit:
 
 
 def make_table(
-    encoder: Encoder, texts: Sequence[str], vectors: Floats, *, machine: Machine, seed: int
+    encoder: Encoder, texts: Sequence[str], vectors: Floats, *, machine: Machine
 ) -> TableFit:
-    """The table for `texts`, whose vectors by the teacher `encoder` are (n, dim) of length 1.
-
-    Of more than MOST_TEXTS a random part is used.
-    """
+    """The table for `texts`, in random order, at most MOST_TEXTS of them, whose vectors by the
+    teacher `encoder` are (n, dim) of length 1."""
     tokens = tokens_of(encoder)
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(texts))[:MOST_TEXTS]
     start = token_vectors(encoder, tokens, machine=machine)
-    bags = bags_of(tokens.ids([texts[at] for at in order]), len(start))
-    return fit_table(bags, start, vectors[order])
+    return fit_table(bags_of(tokens.ids(texts), len(start)), start, vectors)
 
 
 def tokens_of(encoder: Encoder) -> TextTokens:
@@ -89,12 +85,13 @@ def fit_table(bags: sparse.csr_matrix, start: Floats, vectors: Floats) -> TableF
     begin = start * best_scale(bags @ start, vectors)
     cut = len(vectors) - round(len(vectors) * CHOICE_SHARE)
     held = unit_length(vectors[cut:])
+    gram = gram_of(bags)
     cosines = {}
     for ridge in RIDGES:
-        table = ridge_table(bags[:cut], begin, vectors[:cut], ridge)
+        table = ridge_table(bags[:cut], begin, vectors[:cut], ridge, gram[:cut, :cut])
         cosines[ridge] = float((unit_length(bags[cut:] @ table) * held).sum(1).mean())
     best = max(cosines, key=lambda ridge: cosines[ridge])
-    return TableFit(ridge_table(bags, begin, vectors, best), best, cosines)
+    return TableFit(ridge_table(bags, begin, vectors, best, gram), best, cosines)
 
 
 def best_scale(found: Floats, wanted: Floats) -> np.float32:
@@ -106,16 +103,29 @@ def best_scale(found: Floats, wanted: Floats) -> np.float32:
     return np.float32((found * wanted).sum() / np.square(found).sum())
 
 
-def ridge_table(bags: sparse.csr_matrix, start: Floats, vectors: Floats, ridge: float) -> Floats:
+def gram_of(bags: sparse.csr_matrix) -> Floats:
+    """(texts, texts) bags @ bags.T."""
+    return np.asarray((bags @ bags.T).toarray(), dtype=np.float32)
+
+
+def ridge_table(
+    bags: sparse.csr_matrix,
+    start: Floats,
+    vectors: Floats,
+    ridge: float,
+    gram: Floats | None = None,
+) -> Floats:
     """The T that minimises |bags T - vectors|^2 + ridge |T - start|^2.
+
+    gram: gram_of(bags), where it is known.
 
     T = start + X^T A with (X X^T + ridge I) A = vectors - X start: one system of as many unknowns
     as there are texts, where the usual form has one for each token. Without texts, or with an
     endless ridge, T is `start`.
     """
-    gram = (bags @ bags.T).toarray()
-    gram[np.diag_indices_from(gram)] += np.float32(ridge)
-    factor = cho_factor(gram, lower=True, overwrite_a=True)
+    system = gram_of(bags) if gram is None else gram.copy()
+    system[np.diag_indices_from(system)] += np.float32(ridge)
+    factor = cho_factor(system, lower=True, overwrite_a=True)
     moved: Floats = np.asarray(cho_solve(factor, vectors - bags @ start), dtype=np.float32)
     return np.asarray(start + bags.T @ moved, dtype=np.float32)
 

@@ -73,12 +73,12 @@ def test_another_method_or_encoder_is_refused() -> None:
 
 
 def test_a_report_on_rows_that_a_search_may_have_seen_says_so() -> None:
-    (origin,) = FOUND.notes(data="d" * 64)
+    (origin,) = FOUND.notes(TrainOptions(), data="d" * 64)
     assert origin == (
         "Recipe: the best of 12 trials, macro_f1 0.912 on 321 rows cut from the training rows."
     )
-    assert FOUND.notes(data=None) == (origin,)
-    _, leak = FOUND.notes(data="e" * 64)
+    assert FOUND.notes(TrainOptions(), data=None) == (origin,)
+    _, leak = FOUND.notes(TrainOptions(), data="e" * 64)
     assert leak.startswith("The recipe was searched on other rows than this model learned from")
 
 
@@ -109,7 +109,9 @@ def test_a_recipe_that_a_person_wrote_needs_no_search(tmp_path: Path) -> None:
     options = found.applied(TrainOptions(method="lora", base="e5"))
     assert (options.method, options.base) == ("lora", "e5")
     assert (options.freeze_layers, options.class_weights) == (3, "sqrt")
-    assert found.notes(data="d" * 64) == ("Recipe: freeze_layers = 3, class_weights = sqrt.",)
+    assert found.notes(TrainOptions(), data="d" * 64) == (
+        "Recipe: freeze_layers = 3, class_weights = sqrt.",
+    )
     found.write(tmp_path / "again.toml")
     assert RecipeFile.read(tmp_path / "again.toml") == found
 
@@ -119,3 +121,22 @@ def test_what_few_labels_are_learned_by_can_be_switched_off(tmp_path: Path) -> N
     path.write_text('[recipe]\ncontrastive = 0.0\nkeep = "best"\n')
     options = RecipeFile.read(path).applied(TrainOptions())
     assert (options.contrastive, options.keep) == (0.0, "best")
+
+
+def test_the_report_names_what_the_recipe_decided(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text("[recipe]\nepochs = 5\nlayer_decay = 0.8\n")
+    found = RecipeFile.read(path)
+    assert found.notes(TrainOptions(epochs=2), data=None) == ("Recipe: layer_decay = 0.8.",)
+    assert found.notes(TrainOptions(), data=None) == ("Recipe: epochs = 5, layer_decay = 0.8.",)
+
+
+def test_a_recipe_that_says_nothing_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text("[recipe]\n")
+    with pytest.raises(SettingsError) as caught:
+        RecipeFile.read(path)
+    assert str(caught.value) == (
+        f"{path}: no value in [recipe]: expected one or more of "
+        f"{', '.join(RecipeSection.model_fields)}"
+    )

@@ -3,8 +3,11 @@
 import json
 import random
 import re
+import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,16 +16,20 @@ from shared.errors import DataError, ModelError, SettingsError
 from shared.inference.parity import ParityGate, compare
 from shared.inference.runtime import OnnxEmbedder, load_embedder
 from shared.inference.static_table import StaticEmbedder
+from shared.inference.torch_runtime import TorchEmbedder
+from shared.modeling.encoder import Encoder
 from shared.pretrained import SOURCE_FILE, PretrainedEncoder, resolve
 from shared.training import processes, students
 from shared.training.corpus import Corpus
 from shared.training.examples import from_rows, split
 from shared.training.options import StudentKind, TrainOptions
 from shared.training.students import MANIFEST, Plan, shrink
+from shared.training.table_student import TableFit, make_table
 
 WORDS = {"card": "lost order bank", "tea": "good cup red", "news": "shares profit fall"}
 FILLER = "the a my is was please help how will it when".split()
-QUICK = TrainOptions(epochs=2, learning_rate=2e-3, bf16=False, progress=False, threads=1)
+QUICK = TrainOptions(learning_rate=2e-3, bf16=False, progress=False, threads=1)
+TWICE = replace(QUICK, epochs=2)
 # A random encoder's neighbours are near ties; what its students reach is not the question here.
 OPEN = ParityGate(-1.0, -1.0, 0.0, 0.0, 1.0)
 
@@ -57,15 +64,17 @@ def test_what_comes_out_is_a_base_encoder_with_its_origin(
     teacher: PretrainedEncoder, corpus: Corpus, tmp_path: Path, kind: StudentKind
 ) -> None:
     examples = split(from_rows(*rows(80, 6), kind="single"), fraction=0.25)
+    layered = kind is StudentKind.LAYERS
     done = shrink(
-        corpus, teacher=teacher, plan=Plan(kind, 1, 1.0, examples), options=QUICK,
+        corpus, teacher=teacher, plan=Plan(kind, 1 if layered else None, 1.0, examples),
+        options=TWICE if layered else QUICK,
         folder=tmp_path / "out", cache=tmp_path / "cache",
     )  # fmt: skip
     found = resolve(str(tmp_path / "out"), cache=tmp_path)
     assert (found.licence, found.prefix) == ("MIT", "good ")
     embedder = load_embedder(found.path, precision="int8" if "int8" in kind else "auto")
     kinds = {StudentKind.TABLE: StaticEmbedder, StudentKind.STATIC_INT8: OnnxEmbedder}
-    assert isinstance(embedder, kinds.get(kind, object))
+    assert isinstance(embedder, kinds.get(kind, (OnnxEmbedder, TorchEmbedder)))
     expected = load_embedder(teacher.path, precision="fp32", prefix="good ")
     cosines = (embedder.encode(corpus.held_out) * expected.encode(corpus.held_out)).sum(1)
     assert done.parity.cosine_mean == pytest.approx(float(cosines.mean()), abs=1e-4)
@@ -138,7 +147,7 @@ def test_what_cannot_be_made_is_refused(
     teacher: PretrainedEncoder, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def call(folder: Path) -> None:
-        shrink(corpus, teacher=teacher, plan=Plan(StudentKind.LAYERS, 7), options=QUICK,
+        shrink(corpus, teacher=teacher, plan=Plan(StudentKind.LAYERS, 7), options=TWICE,
                folder=folder, cache=tmp_path / "cache")  # fmt: skip
 
     with pytest.raises(SettingsError) as refused:
@@ -161,3 +170,54 @@ def test_the_gates_of_students_let_a_teacher_through() -> None:
     for gate in students.GATES.values():
         same = compare(vectors, vectors)
         assert replace(same, metric_drop=0.0).failures(gate) == ()
+
+
+def test_what_is_made_in_one_go_takes_neither_layers_nor_minutes(
+    teacher: PretrainedEncoder, corpus: Corpus, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError) as layers:
+        Plan(StudentKind.TABLE, 3)
+    assert str(layers.value) == (
+        "layers = 3 for table: only a student of the kind layers has layers to choose; leave it out"
+    )
+    for options in (TWICE, replace(QUICK, minutes=1.0)):
+        with pytest.raises(SettingsError) as minutes:
+            shrink(corpus, teacher=teacher, plan=Plan(StudentKind.STATIC_INT8), options=options,
+                   folder=tmp_path / "out", cache=tmp_path / "cache")  # fmt: skip
+        assert str(minutes.value) == (
+            "minutes and epochs are for the kind layers: static-int8 is made in one go; leave them "
+            "out"
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("open_gates")
+def test_a_record_without_its_encoder_is_not_believed(
+    teacher: PretrainedEncoder, corpus: Corpus, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    for _ in range(2):
+        students.made_once(
+            corpus, teacher, Plan(StudentKind.TABLE), QUICK, tmp_path / "work", said.append
+        )
+        shutil.rmtree(tmp_path / "work" / "encoder")
+    assert sum(line.startswith("Ridge") for line in said) == 2
+
+
+@pytest.mark.usefixtures("open_gates")
+def test_a_table_needs_no_more_texts_than_it_can_use(
+    teacher: PretrainedEncoder, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The teacher, which is slow, is asked about those alone."""
+    asked: list[int] = []
+
+    def counted(encoder: Encoder, texts: Sequence[str], *given: Any, **more: Any) -> TableFit:
+        asked.append(len(texts))
+        return make_table(encoder, texts, *given, **more)
+
+    monkeypatch.setattr(students, "MOST_TEXTS", 50)
+    monkeypatch.setattr(students, "make_table", counted)
+    students.made_once(
+        corpus, teacher, Plan(StudentKind.TABLE), QUICK, tmp_path / "work", lambda _: None
+    )
+    assert asked == [50]

@@ -93,7 +93,7 @@ def test_rows_are_paired_by_the_first_single_label_head_that_they_have() -> None
 
 
 def test_every_row_occurs_once_and_meets_one_of_its_label() -> None:
-    keys = np.repeat(np.arange(40), 5)  # four rows of each in pairs, the fifth alone
+    keys = np.repeat(np.arange(40), 5)  # four rows of each in pairs, the fifth with another's fifth
     lengths = np.random.default_rng(1).integers(3, 30, len(keys))
     batches = PairedBatches(keys, lengths, batch_size=32, seed=7)
     first = list(batches)
@@ -102,6 +102,7 @@ def test_every_row_occurs_once_and_meets_one_of_its_label() -> None:
     met = [row for b in first for row in b if Counter(keys[b].tolist())[int(keys[row])] > 1]
     assert len(met) >= 160
     assert max(map(len, first)) <= 32
+    assert [len(b) for b in first].count(32) == 200 // 32  # odd rows leave no batch half empty
     assert [b for b in batches] == first  # noqa: C416
     batches.set_epoch(1)
     assert list(batches) != first
