@@ -48,17 +48,7 @@ def worded_alike(texts: Sequence[str], *, neighbours: int) -> sp.csr_matrix:
     """Cosine of TF-IDF over words and pairs of words; 0 for an item itself."""
     if not any(text.strip() for text in texts):
         return sp.csr_matrix((len(texts), len(texts)), dtype=np.float32)
-    # Chinese has no blanks between words: single characters and their pairs serve there.
-    vectoriser = TfidfVectorizer(
-        ngram_range=(1, 2),
-        # A word that a tenth of the items share costs most of the time and tells nothing.
-        max_df=0.1 if len(texts) > 1000 else 1.0,
-        min_df=2 if len(texts) > 1000 else 1,
-        sublinear_tf=True,
-        token_pattern=r"[^\W_\u3040-\u30ff\u4e00-\u9fff]+|[\u3040-\u30ff\u4e00-\u9fff]",
-        dtype=np.float32,
-    )
-    vectors = vectoriser.fit_transform(texts).tocsr()
+    vectors = word_vectoriser(len(texts)).fit_transform(texts).tocsr()
     transposed = vectors.T.tocsr()
     blocks = []
     for at in range(0, len(texts), BLOCK):
@@ -66,6 +56,20 @@ def worded_alike(texts: Sequence[str], *, neighbours: int) -> sp.csr_matrix:
         block.data[block.row + at == block.col] = 0.0
         blocks.append(keep_largest(block.tocsr(), neighbours))
     return sp.vstack(blocks, format="csr")
+
+
+def word_vectoriser(items: int) -> TfidfVectorizer:
+    """What weighs the words and pairs of words of a catalogue of that size; not fitted yet."""
+    # Chinese has no blanks between words: single characters and their pairs serve there.
+    return TfidfVectorizer(
+        ngram_range=(1, 2),
+        # A word that a tenth of the items share costs most of the time and tells nothing.
+        max_df=0.1 if items > 1000 else 1.0,
+        min_df=2 if items > 1000 else 1,
+        sublinear_tf=True,
+        token_pattern=r"[^\W_\u3040-\u30ff\u4e00-\u9fff]+|[\u3040-\u30ff\u4e00-\u9fff]",
+        dtype=np.float32,
+    )
 
 
 def keep_largest(matrix: sp.csr_matrix, count: int) -> sp.csr_matrix:

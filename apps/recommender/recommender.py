@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from apps.recommender.bundle import Bundle, folder_fingerprint, load_bundle
 from apps.recommender.features import ItemFacts, item_facts
 from apps.recommender.listing import SPARE, Lists, capped, list_users, with_rules
+from apps.recommender.neighbours import word_vectoriser
 from apps.recommender.reasons import blame, reason, shared_words, word_counts
 from apps.recommender.retrieval import CHANNELS, Rows
 from apps.recommender.settings import RuleSettings, read_settings
@@ -74,6 +76,12 @@ class Recommender:
         return word_counts(self.bundle.catalog.texts)
 
     @cached_property
+    def word_weights(self) -> TfidfVectorizer:
+        """What the `words` table was made with, fitted anew: the model folder keeps the table."""
+        texts = self.bundle.catalog.texts
+        return word_vectoriser(len(texts)).fit(texts)
+
+    @cached_property
     def user_rows(self) -> dict[str, int]:
         return {name: row for row, name in enumerate(self.users)}
 
@@ -109,7 +117,7 @@ class Recommender:
         Ordered by the three channels' sum, each against its largest value here.
         Raises: DataError for an unknown item.
         """
-        row = self._item(item_id)
+        row = self.item_row(item_id)
         channels = self.bundle.channels
         scores = {
             "together": np.asarray(channels.together[row].todense()).ravel(),
@@ -157,7 +165,8 @@ class Recommender:
             }
         )
 
-    def _item(self, item_id: str) -> int:
+    def item_row(self, item_id: str) -> int:
+        """Its row in the catalogue. Raises: DataError for an unknown item."""
         if item_id not in self.item_rows:
             raise DataError(
                 f"item {item_id!r} is not in the catalogue ({len(self.item_rows):,} items, "

@@ -3,22 +3,44 @@
 import os
 from datetime import UTC, datetime
 
+import pandas as pd
 import streamlit as st
 
+from apps.recommender.auditing import open_encoder
 from apps.recommender.recommender import Recommender
+from apps.recommender.word_reasons import WordReasons, word_reasons
 from shared.errors import TriptychError
-from shared.registry import Registry
+from shared.evaluation.explain import MOST_UNITS
+from shared.evaluation.highlight import marked_html
+from shared.inference.runtime import Embedder
+from shared.registry import ModelVersion, Registry
 from shared.settings import default_home
 
 SHOWN_USERS = 500
 LIST_COLUMNS = ("rank", "title", "reason", "channels", "score", "item_id")
 
 
+def version_of(reference: str) -> ModelVersion:
+    registry = Registry(default_home(os.environ).models, lambda: datetime.now(UTC))
+    return registry.resolve(reference, app="recommender")
+
+
 @st.cache_resource(show_spinner="Loading the model …")
 def loaded(reference: str) -> Recommender:
-    home = default_home(os.environ)
-    registry = Registry(home.models, lambda: datetime.now(UTC))
-    return Recommender.load(registry.resolve(reference, app="recommender").path, home=home)
+    return Recommender.load(version_of(reference).path, home=default_home(os.environ))
+
+
+@st.cache_resource(show_spinner="Loading the encoder …")
+def encoder_of(reference: str) -> Embedder:
+    note = loaded(reference).bundle.encoder
+    return open_encoder(note, version_of(reference).path, default_home(os.environ))
+
+
+@st.cache_data(show_spinner="Looking for the words …", max_entries=500)
+def why_of(reference: str, user: str, item: str, include_seen: bool) -> WordReasons:
+    return word_reasons(
+        loaded(reference), encoder_of(reference), user, item, include_seen=include_seen
+    )
 
 
 def chosen_user(recommender: Recommender) -> str:
@@ -31,8 +53,9 @@ def chosen_user(recommender: Recommender) -> str:
     return typed.strip() or str(listed or "")
 
 
-def show_user(recommender: Recommender, user: str, k: int, include_seen: bool) -> None:
+def show_user(reference: str, user: str, k: int, include_seen: bool) -> None:
     """The list with its reasons, and below it the history it comes from."""
+    recommender = loaded(reference)
     # One above the other: beside each other the reasons would be cut off.
     listed, past = st.container(), st.container()
     history = recommender.history(user)
@@ -55,6 +78,64 @@ def show_user(recommender: Recommender, user: str, k: int, include_seen: bool) -
         )
         st.caption("channels: who proposed the item before it was ranked")
         st.dataframe(frame[list(LIST_COLUMNS)], hide_index=True)
+        if not history.empty:
+            with st.expander("Which words brought it here"):
+                shown = dict(zip(frame["item_id"], frame["title"], strict=True))
+                item = st.selectbox(
+                    "Item of the list",
+                    list(shown),
+                    index=None,
+                    format_func=lambda listed: shown[listed],
+                    placeholder="Choose an item",
+                )
+                if item is not None:
+                    show_words(reference, user, item, include_seen)
+
+
+def show_words(reference: str, user: str, item: str, include_seen: bool) -> None:
+    """The item's text with what each word did, and how much of the score is about words at all."""
+    try:
+        why = why_of(reference, user, item, include_seen)
+    except TriptychError as error:
+        st.info(f"{str(error)[:1].upper()}{str(error)[1:]}.")
+        return
+    st.caption(
+        "The item's text in the catalogue: what spoke for it with this user (green) and against it "
+        "(red)."
+    )
+    st.html(marked_html(why))
+    if why.untried:
+        st.caption(f"Only the first {MOST_UNITS} words were tried, not the last {why.untried}.")
+    st.caption(limits_of(why))
+    st.dataframe(
+        pd.DataFrame(
+            [(name, part, why.written.get(name)) for name, part in why.channels.items()],
+            columns=["channel", "part of the score", "lost without the text"],
+        ),
+        hide_index=True,
+        column_config={
+            name: st.column_config.NumberColumn(format="%+.2f")
+            for name in ("part of the score", "lost without the text")
+        },
+    )
+
+
+def limits_of(why: WordReasons) -> str:
+    """What the shading speaks of and what it does not, in plain words."""
+    others = " and ".join(f"`{name}`" for name in why.channels if name not in why.written)
+    said = (
+        f"A word's part is what the item's score loses without it. Against the average candidate "
+        f"this item stands at {why.total:+.2f}, of which {why.by_text:+.2f} are by the channels "
+        f"that read the text. The rest, {others}, is about who took the item and how many did: no "
+        "word explains it, nor what the model learned of this one item beyond its text: where "
+        "little is lost without the text, that would have brought it here too."
+    )
+    if why.kind == "trees":
+        said += (
+            " The list is ordered by trees, which weigh this score together with price, age and "
+            "other facts."
+        )
+    return said
 
 
 def show_similar(recommender: Recommender, k: int) -> None:
@@ -86,7 +167,7 @@ def main() -> None:
         user = chosen_user(recommender)
         by_user, by_item = st.tabs(["A user", "Similar items"])
         with by_user:
-            show_user(recommender, user, k, include_seen)
+            show_user(reference, user, k, include_seen)
         with by_item:
             show_similar(recommender, k)
     except TriptychError as error:

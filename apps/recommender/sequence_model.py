@@ -83,6 +83,10 @@ class SequenceModel(nn.Module):
         offsets = self.offsets if rows is None else self.offsets[rows]
         if with_id is not None:
             offsets = offsets * with_id[:, None]
+        return self.placed(start, offsets)
+
+    def placed(self, start: Tensor, offsets: Tensor) -> Tensor:
+        """(n, d) of unit length. start: (n, d) whitened text vectors. offsets: (n, d) or (d,)."""
         return functional.normalize(start + self.adapt(start) + offsets, dim=-1)
 
     def mean_weights(self, weights: Tensor) -> Tensor:
@@ -135,6 +139,19 @@ def item_vectors(
     device = model.start.device
     mask = None if with_id is None else torch.from_numpy(with_id.astype(np.float32)).to(device)
     vectors: NDArray[np.float32] = model.items(with_id=mask).cpu().numpy()
+    return vectors
+
+
+@torch.inference_mode()
+def reworded_vectors(
+    model: SequenceModel, row: int, start: NDArray[np.float32], *, with_id: bool
+) -> NDArray[np.float32]:
+    """(n, d) of unit length: the item in that row as the model would see it, had it each of the
+    whitened text vectors `start` (n, d). with_id: whether its id offset counts."""
+    model.eval()
+    offset = model.offsets[row] * float(with_id)
+    texts = torch.from_numpy(start).to(offset.device)
+    vectors: NDArray[np.float32] = model.placed(texts, offset).cpu().numpy()
     return vectors
 
 

@@ -33,10 +33,11 @@ class Audited(StrEnum):
 
 
 class Explained(StrEnum):
-    """Applications whose labels can be explained; recommendations carry their reason."""
+    """Applications whose labels, or whose recommendations, can be explained."""
 
     CHATBOT = "chatbot"
     NEWS = "news"
+    RECOMMENDER = "recommender"
 
 
 def register(app: typer.Typer) -> None:
@@ -100,9 +101,19 @@ def audit(
 
 
 def explain(
-    app_name: Annotated[Explained, typer.Argument(metavar="APP", help="chatbot or news.")],
-    text: Annotated[str, typer.Argument(help="The message or headline.")],
+    app_name: Annotated[
+        Explained, typer.Argument(metavar="APP", help="chatbot, news or recommender.")
+    ],
     model: ModelOption,
+    text: Annotated[
+        str | None, typer.Argument(help="The message or headline; none for a recommender.")
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", metavar="ID", help="Of a recommender: whose list.")
+    ] = None,
+    item: Annotated[
+        str | None, typer.Option("--item", metavar="ID", help="Of a recommender: which item of it.")
+    ] = None,
     label: Annotated[
         str | None,
         typer.Option("--label", metavar="LABEL", help="Explain this one, not the likeliest."),
@@ -112,11 +123,26 @@ def explain(
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Why a model gives one text its label: what every word did."""
+    """Why a model gives one text its label, or lists one item for a user: what every word did."""
     use_threads(threads)
-    from pipelines.explain import explain_text
+    from pipelines.explain import Explained as TextExplained
+    from pipelines.explain import ItemExplained, explain_item, explain_text
 
-    found = explain_text(app_name.value, model, text, label=label, home=open_home(home), seed=seed)
+    found: TextExplained | ItemExplained
+    if app_name is Explained.RECOMMENDER:
+        if user is None or item is None or text is not None or label is not None:
+            raise typer.BadParameter(
+                "takes --user and --item, and nothing else", param_hint="recommender"
+            )
+        found = explain_item(model, user, item, home=open_home(home))
+    else:
+        if text is None or user is not None or item is not None:
+            raise typer.BadParameter(
+                "takes a TEXT, and neither --user nor --item", param_hint=app_name.value
+            )
+        found = explain_text(
+            app_name.value, model, text, label=label, home=open_home(home), seed=seed
+        )
     if as_json:
         print_json(asdict(found))
         return

@@ -15,7 +15,7 @@ Source: Shapley 1953; Štrumbelj and Kononenko 2014, algorithm 1, with antitheti
 """
 
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 Masks = NDArray[np.bool_]
 Worth = Callable[[Masks], Mapping[str, Floats]]
 """(n, players) which of the first units are kept, later ones always are -> scorer -> (n,) its part
-in the log-odds."""
+in the log-odds, or in whatever else is explained."""
 Method = Literal["occlusion", "shapley"]
 MOST_UNITS = 64  # more than a short text has; what comes after them gets no part
 PERMUTATIONS = 8
@@ -43,7 +43,8 @@ CHARACTERS: Literal["characters"] = "characters"
 
 @dataclass(frozen=True)
 class WordPart:
-    """What one unit did: scorer -> its part in the log-odds, above 0 for the label."""
+    """What one unit did: scorer -> its part in the log-odds, or in whatever else is explained,
+    above 0 for the label."""
 
     unit: Unit
     scorers: Mapping[str, float]
@@ -113,22 +114,23 @@ def explain(
     worth = neural_worth(classifier, segmented, contrast)
     count = min(len(segmented.units), MOST_UNITS)
     neural = occlusion(worth, count) if method == "occlusion" else shapley(worth, count, seed=seed)
-    parts = {LEXICAL: exact} | neural
-    words = tuple(
-        WordPart(
-            unit, {name: float(part[i]) if i < len(part) else 0.0 for name, part in parts.items()}
-        )
-        for i, unit in enumerate(segmented.units)
-    )
-    both = np.stack([np.zeros(len(segmented.units), bool), np.ones(len(segmented.units), bool)])
-    gained = {name: float(part[1] - part[0]) for name, part in worth(both).items()}
     return Explanation(
         text,
         classifier.labels[target],
         float(p[target]),
-        words,
+        word_parts(segmented, {LEXICAL: exact} | neural),
         grams,
-        {LEXICAL: float(exact.sum())} | gained,
+        {LEXICAL: float(exact.sum())} | gained(worth, len(segmented.units)),
+    )
+
+
+def word_parts(segmented: Segmented, parts: Mapping[str, Floats]) -> tuple[WordPart, ...]:
+    """Every unit with its parts. parts: scorer -> (≤ units,) those of the first units."""
+    return tuple(
+        WordPart(
+            unit, {name: float(part[i]) if i < len(part) else 0.0 for name, part in parts.items()}
+        )
+        for i, unit in enumerate(segmented.units)
     )
 
 
@@ -183,20 +185,40 @@ def lexical_terms(
 def neural_worth(classifier: FusedClassifier, segmented: Segmented, contrast: Floats) -> Worth:
     """The game of every scorer but the lexical one."""
 
+    def scores(texts: Sequence[str]) -> Mapping[str, Floats]:
+        margins, _ = classifier.margins(texts)
+        weights = classifier.fusion.weights
+        return {
+            name: weights[name] * (z.astype(np.float64) @ contrast)
+            for name, z in margins.items()
+            if name != LEXICAL
+        }
+
+    return text_worth(scores, segmented)
+
+
+def text_worth(
+    scores: Callable[[Sequence[str]], Mapping[str, Floats]], segmented: Segmented
+) -> Worth:
+    """The game whose worth is what `scores` says of the text without some of its units.
+
+    scores: n texts -> scorer -> (n,). Each text is scored once in a call.
+    """
     later = len(segmented.units)
 
     def worth(masks: Masks) -> Mapping[str, Floats]:
         distinct, inverse = np.unique(masks, axis=0, return_inverse=True)
         distinct = np.pad(distinct, ((0, 0), (0, later - masks.shape[1])), constant_values=True)
-        margins, _ = classifier.margins([segmented.keeping(mask) for mask in distinct])
-        weights = classifier.fusion.weights
-        return {
-            name: (weights[name] * (z.astype(np.float64) @ contrast))[inverse.reshape(-1)]
-            for name, z in margins.items()
-            if name != LEXICAL
-        }
+        found = scores([segmented.keeping(mask) for mask in distinct])
+        return {name: part[inverse.reshape(-1)] for name, part in found.items()}
 
     return worth
+
+
+def gained(worth: Worth, count: int) -> dict[str, float]:
+    """scorer -> the worth of all `count` units less that of none."""
+    both = np.stack([np.zeros(count, bool), np.ones(count, bool)])
+    return {name: float(part[1] - part[0]) for name, part in worth(both).items()}
 
 
 def occlusion(worth: Worth, count: int) -> dict[str, Floats]:

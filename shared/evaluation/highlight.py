@@ -1,17 +1,28 @@
 """An explained text as HTML: each word shaded by what it did; every character escaped."""
 
+from collections.abc import Sequence
 from html import escape
+from typing import Protocol
 
-from shared.evaluation.explain import Explanation
+from shared.evaluation.explain import WordPart
 
 FOR, AGAINST = "31, 122, 77", "179, 54, 43"  # red, green, blue
 DARKEST = 0.55
 FAINTEST = 0.04  # below this share of the strongest word nothing is shaded
 
 
-def marked_html(explanation: Explanation) -> str:
-    """A paragraph: green words speak for the label, red ones against it, and the stronger the
-    darker. The part in log-odds is each word's tooltip."""
+class Explained(Protocol):
+    """A text, and its words in order with what each did."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def words(self) -> Sequence[WordPart]: ...
+
+
+def marked_html(explanation: Explained) -> str:
+    """A paragraph: green words speak for what is explained, red ones against it, and the stronger
+    the darker. Its part, such as log-odds, is each word's tooltip."""
     strongest = max((abs(word.total) for word in explanation.words), default=0.0) or 1.0
     pieces, at = [], 0
     for word in explanation.words:

@@ -4,6 +4,7 @@ Four shelves of eight items; a customer stays on one shelf and takes its items i
 followed by the next one. `cold` lies on the tea shelf by its words and nobody has taken it.
 """
 
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from apps.recommender.settings import (
     SequenceSettings,
 )
 from shared.evaluation.report import Report
+from shared.registry import Registry
 from shared.settings import Home
 from shared.training.options import TrainOptions
 
@@ -110,6 +112,28 @@ def trained(
 @pytest.fixture(scope="session")
 def shop(trained: tuple[Path, Report]) -> Recommender:
     return Recommender.load(trained[0], home=Home(trained[0]), threads=1, rules=RuleSettings())
+
+
+@pytest.fixture
+def published(trained: tuple[Path, Report], tmp_path: Path) -> Home:
+    """A home with the shop's model released as `shop`."""
+    return publish(shutil.copytree(trained[0], tmp_path / "trained"), tmp_path, "shop")
+
+
+@pytest.fixture
+def published_without_texts(trained: tuple[Path, Report], tmp_path: Path) -> Home:
+    """A home with a model `untold`, whose catalogue has no text of any item."""
+    copy = shutil.copytree(trained[0], tmp_path / "trained")
+    items = copy / "items.parquet"
+    pd.read_parquet(items).assign(text="").to_parquet(items, index=False)
+    return publish(copy, tmp_path, "untold")
+
+
+def publish(folder: Path, home: Path, name: str) -> Home:
+    # A name of its own for each model: a page keeps what it loaded under it.
+    registry = Registry(home / "models", lambda: datetime(2024, 1, 1, tzinfo=UTC))
+    registry.publish(name, folder, app="recommender", metrics={"NDCG@10": 0.5})
+    return Home(home)
 
 
 @pytest.fixture

@@ -1,13 +1,14 @@
 """The page on a released model, and before there is one."""
 
-from datetime import UTC, datetime
+import re
+from html import unescape
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from shared.evaluation.report import Report
-from shared.registry import Registry
+from apps.recommender.recommender import Recommender
+from shared.settings import Home
 
 PAGE = Path(__file__).parents[3] / "apps" / "recommender" / "recommender_page.py"
 
@@ -22,15 +23,9 @@ def test_a_home_without_a_model_says_how_to_train_one(
 
 
 def test_a_user_is_shown_with_history_list_and_reasons(
-    trained: tuple[Path, Report], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    published: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TRIPTYCH_HOME", str(tmp_path))
-    registry = Registry(tmp_path / "models", lambda: datetime(2024, 1, 1, tzinfo=UTC))
-    copy = tmp_path / "trained"
-    copy.mkdir()
-    for file in trained[0].iterdir():
-        (copy / file.name).write_bytes(file.read_bytes())
-    registry.publish("shop", copy, app="recommender", metrics={"NDCG@10": 0.5})
+    monkeypatch.setenv("TRIPTYCH_HOME", str(published.root))
     page = AppTest.from_file(str(PAGE), default_timeout=60).run()
     assert not page.exception
     listed, history = page.dataframe[0].value, page.dataframe[1].value
@@ -41,3 +36,41 @@ def test_a_user_is_shown_with_history_list_and_reasons(
     page.sidebar.text_input[0].set_value("stranger").run()
     assert not page.exception
     assert page.info[0].value == "Nothing is known of this user: the list is what is popular."
+    assert not page.expander
+
+
+def test_the_words_that_brought_an_item_are_shaded_when_it_is_chosen(
+    published: Home, shop: Recommender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRIPTYCH_HOME", str(published.root))
+    page = AppTest.from_file(str(PAGE), default_timeout=60).run()
+    assert page.expander[0].label == "Which words brought it here"
+    assert not page.get("html")
+    listed = page.dataframe[0].value["item_id"].tolist()
+    page.expander[0].selectbox[0].set_value(listed[1]).run()
+    assert not page.exception
+    (shaded,) = page.get("html")
+    text = shop.bundle.catalog.texts[shop.item_rows[listed[1]]]
+    assert unescape(re.sub(r"<[^>]*>", "", shaded.proto.body)) == text
+    assert "background:rgba(" in shaded.proto.body
+    said = " ".join(caption.value for caption in page.expander[0].caption)
+    assert "`together` and `popular`, is about who took the item" in said
+    assert "were tried" not in said
+    parts = page.expander[0].dataframe[0].value.set_index("channel")
+    assert parts.index.tolist() == ["sequence", "together", "words", "meaning", "popular"]
+    unread = parts["lost without the text"].isna()
+    assert unread[unread].index.tolist() == ["together", "popular"]
+
+
+def test_an_item_without_a_text_is_said_to_have_none(
+    published_without_texts: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRIPTYCH_HOME", str(published_without_texts.root))
+    page = AppTest.from_file(str(PAGE), default_timeout=60).run()
+    item = page.dataframe[0].value["item_id"].iloc[0]
+    page.expander[0].selectbox[0].set_value(item).run()
+    assert not page.exception
+    assert [info.value for info in page.info] == [
+        f"Item '{item}' has no text in the catalogue: what reads texts knows nothing of it."
+    ]
+    assert not page.get("html")

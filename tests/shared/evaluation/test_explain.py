@@ -1,6 +1,6 @@
 """Explanations: exact where a scorer is linear, elsewhere Shapley values by definition."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import permutations
 
 import numpy as np
@@ -13,10 +13,13 @@ from shared.evaluation.explain import (
     WordPart,
     contrast_of,
     explain,
+    gained,
     lexical_terms,
     neural_worth,
     occlusion,
     shapley,
+    text_worth,
+    word_parts,
 )
 from shared.evaluation.text_units import segment
 from shared.inference.classifier import LEXICAL, FusedClassifier, Kind
@@ -126,6 +129,27 @@ def test_a_worth_asked_twice_for_one_coalition_answers_twice(made: MakeClassifie
     found = worth(np.repeat(mask, 3, 0))["dense"]
     assert found.shape == (3,)
     assert found[0] == found[1] == found[2]
+
+
+def test_a_game_of_texts_scores_each_text_once_and_keeps_what_comes_after_the_players() -> None:
+    asked: list[str] = []
+
+    def lengths(texts: Sequence[str]) -> Mapping[str, NDArray[np.float64]]:
+        asked.extend(texts)
+        return {"length": np.array([float(len(text)) for text in texts])}
+
+    segmented = segment("a bb cccc")
+    worth = text_worth(lengths, segmented)
+    masks = np.array([[True, False], [False, False], [True, False]])
+    assert worth(masks)["length"].tolist() == [7, 4, 7]
+    assert sorted(asked) == ["a  cccc", "cccc"]
+    assert gained(worth, 3) == {"length": 9}
+
+
+def test_units_without_a_part_have_one_of_zero() -> None:
+    words = word_parts(segment("a b c"), {"dense": np.array([2.0, -1.0]), "other": np.ones(3)})
+    assert [word.total for word in words] == [3, 0, 1]
+    assert words[2].scorers == {"dense": 0, "other": 1}
 
 
 def test_an_unknown_label_is_refused_with_those_there_are(made: MakeClassifier) -> None:
