@@ -1,13 +1,10 @@
 """Every released model: its figures, which one is live, and its report. Never imports torch."""
 
-import os
-from datetime import UTC, datetime
-
 import pandas as pd
 import streamlit as st
 
-from shared.registry import ModelVersion, Registry
-from shared.settings import default_home
+from shared.model_choice_page import page_registry
+from shared.registry import ModelVersion
 
 
 def figures_of(versions: list[ModelVersion]) -> pd.DataFrame:
@@ -27,7 +24,7 @@ def figures_of(versions: list[ModelVersion]) -> pd.DataFrame:
 
 def main() -> None:
     st.title("Models")
-    registry = Registry(default_home(os.environ).models, lambda: datetime.now(UTC))
+    registry = page_registry()
     versions = [v for name in registry.names() for v in reversed(registry.versions(name))]
     if not versions:
         st.info("Nothing has been trained yet. `triptych demo` trains three models on sample data.")

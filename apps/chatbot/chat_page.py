@@ -14,7 +14,7 @@ from apps.chatbot.explaining import Why, explain_message
 from apps.chatbot.service import open_conversations
 from shared.errors import TriptychError
 from shared.evaluation.highlight import marked_html
-from shared.registry import Registry
+from shared.model_choice_page import chosen_model
 from shared.settings import default_home
 
 DECISIONS = {
@@ -106,15 +106,15 @@ def show_history(reference: str, history: list[tuple[str, Turn | None]]) -> None
 
 def main() -> None:
     st.title("Chat")
-    registry = Registry(default_home(os.environ).models, lambda: datetime.now(UTC))
-    models = {version.title: version.reference for version in registry.versions_of("chatbot")}
-    if not models:
-        st.info(
-            "No chatbot has been trained yet. Run `triptych demo`, or `triptych train chatbot`."
-        )
+    model = chosen_model(
+        "chatbot",
+        without="No chatbot has been trained yet. "
+        "Run `triptych demo`, or `triptych train chatbot`.",
+    )
+    if model is None:
         return
+    reference = model.reference
     with st.sidebar:
-        reference = models[st.selectbox("Model", list(models))]
         if st.button("New conversation"):
             st.session_state.pop("history", None)
             st.session_state.pop("sender", None)

@@ -1,7 +1,6 @@
 """A headline, the labels a model gives it, and what each of its words did for them."""
 
 import os
-from datetime import UTC, datetime
 
 import altair as alt
 import pandas as pd
@@ -13,7 +12,7 @@ from apps.news_monitor.labels import SENTIMENTS, Labels
 from shared.errors import TriptychError
 from shared.evaluation.explain import Explanation
 from shared.evaluation.highlight import marked_html
-from shared.registry import Registry
+from shared.model_choice_page import chosen_model, page_registry
 from shared.settings import default_home
 
 EXAMPLE = "Airline shares slump after profit warning, though bookings rise"
@@ -24,9 +23,8 @@ AROUND_BARS = 75  # pixels of title and axis
 
 @st.cache_resource(show_spinner="Loading the model …")
 def labeller_of(reference: str) -> Labeller:
-    home = default_home(os.environ)
-    version = Registry(home.models, lambda: datetime.now(UTC)).resolve(reference, app="news")
-    return Labeller.load(version.path, home=home, name=reference)
+    version = page_registry().resolve(reference, app="news")
+    return Labeller.load(version.path, home=default_home(os.environ), name=reference)
 
 
 @st.cache_data(show_spinner="Looking for the reason …", max_entries=200)
@@ -78,14 +76,14 @@ def bars(rows: pd.DataFrame, title: str, colours: list[str]) -> alt.Chart:
 
 def main() -> None:
     st.title("A headline")
-    registry = Registry(default_home(os.environ).models, lambda: datetime.now(UTC))
-    models = {version.title: version.reference for version in registry.versions_of("news")}
-    if not models:
-        st.info(
-            "No news model has been trained yet. Run `triptych demo`, or `triptych train news`."
-        )
+    model = chosen_model(
+        "news",
+        without="No news model has been trained yet. "
+        "Run `triptych demo`, or `triptych train news`.",
+    )
+    if model is None:
         return
-    reference = models[st.sidebar.selectbox("Model", list(models))]
+    reference = model.reference
     text = st.text_input("Headline", value=EXAMPLE, max_chars=500).strip()
     if not text:
         st.caption("Write a headline to see its labels.")

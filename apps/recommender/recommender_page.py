@@ -1,7 +1,6 @@
 """A user's history beside the list with its reasons, and what is near to an item."""
 
 import os
-from datetime import UTC, datetime
 
 import pandas as pd
 import streamlit as st
@@ -13,7 +12,8 @@ from shared.errors import TriptychError
 from shared.evaluation.explain import MOST_UNITS
 from shared.evaluation.highlight import marked_html
 from shared.inference.runtime import Embedder
-from shared.registry import ModelVersion, Registry
+from shared.model_choice_page import chosen_model, page_registry
+from shared.registry import ModelVersion
 from shared.settings import default_home
 
 SHOWN_USERS = 500
@@ -21,8 +21,7 @@ LIST_COLUMNS = ("rank", "title", "reason", "channels", "score", "item_id")
 
 
 def version_of(reference: str) -> ModelVersion:
-    registry = Registry(default_home(os.environ).models, lambda: datetime.now(UTC))
-    return registry.resolve(reference, app="recommender")
+    return page_registry().resolve(reference, app="recommender")
 
 
 @st.cache_resource(show_spinner="Loading the model …")
@@ -151,15 +150,14 @@ def show_similar(recommender: Recommender, k: int) -> None:
 
 def main() -> None:
     st.title("Recommender")
-    registry = Registry(default_home(os.environ).models, lambda: datetime.now(UTC))
-    models = {version.title: version.reference for version in registry.versions_of("recommender")}
-    if not models:
-        st.info(
-            "No recommender has been trained yet. "
-            "`triptych train recommender --items F --events F --name shop` trains one."
-        )
+    model = chosen_model(
+        "recommender",
+        without="No recommender has been trained yet. "
+        "`triptych train recommender --items F --events F --name shop` trains one.",
+    )
+    if model is None:
         return
-    reference = models[st.sidebar.selectbox("Model", list(models))]
+    reference = model.reference
     k = st.sidebar.slider("Items", min_value=1, max_value=50, value=10)
     include_seen = st.sidebar.toggle("Also what the user has had")
     try:
