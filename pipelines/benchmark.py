@@ -18,8 +18,8 @@ from apps.news_monitor.recipe import NewsRecipe
 from pipelines.benchmark_core import benchmark_core
 from pipelines.benchmark_recommender import benchmark_recommender
 from pipelines.benchmark_surges import measure_surges
+from pipelines.public_sets import nothing_in
 from pipelines.train import Recipe
-from shared.errors import DataError
 from shared.evaluation.report import Measure, Report
 from shared.inference.model_encoders import open_base_encoder
 from shared.inference.products import INNER, OUTER, ROWS, time_products
@@ -105,10 +105,7 @@ def run_benchmark(
     if what == "news":
         rows += list(_surges(folder, seeds[0], home, say))
     if not rows:
-        raise DataError(
-            f"nothing to measure in {folder}: fetch a set with `triptych data fetch NAME`, or name "
-            "a folder with --datasets"
-        )
+        raise nothing_in(folder)
     for line in table_of(rows):
         say(line)
     return [asdict(row) for row in rows]

@@ -10,14 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.benchmark_core import BANKING
-from shared.errors import DataError
+from pipelines.public_sets import banking
 from shared.evaluation.intervals import mean_of, paired_bootstrap
 from shared.inference.remembered import RememberingEmbedder
 from shared.inference.runtime import Embedder
-from shared.tables import Column, read_table
 from shared.training.active_learning import CurvePoint, Strategy, simulate
-from shared.training.examples import Examples, from_table
 
 PER_LABEL = 5
 ROUNDS = 5
@@ -53,7 +50,8 @@ def benchmark_active(
     datasets: the folder with chatbot/. embedder: makes the frozen encoder; called once.
     Raises DataError when BANKING77 is not there.
     """
-    pool, test = (_examples(datasets / name) for name in BANKING)
+    parts = banking(datasets)
+    pool, test = parts.train, parts.held
     encoder = RememberingEmbedder(embedder())
     curves = {
         (strategy, seed): simulate(
@@ -88,12 +86,6 @@ def _rows(
             gain.low,
             gain.high,
         )
-
-
-def _examples(path: Path) -> Examples:
-    if not path.is_file():
-        raise DataError(f"{path}: not there; fetch it with `triptych data fetch`, or --datasets")
-    return from_table(read_table(path, [Column("text"), Column("label")]), "single")
 
 
 def _line(row: ActiveRow) -> str:

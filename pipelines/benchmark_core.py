@@ -16,12 +16,20 @@ from sklearn.pipeline import make_pipeline, make_union
 from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 
+from pipelines.public_sets import (
+    BANKING,
+    CLINC,
+    TWITTER,
+    all_there,
+    banking,
+    clinc,
+    examples_of,
+)
 from shared.evaluation.intervals import bootstrap, mean_of
 from shared.evaluation.metrics import auroc, calibration_error, fpr_at_tpr, macro_f1, one_hot
 from shared.inference.remembered import RememberingEmbedder
 from shared.inference.runtime import Embedder
-from shared.tables import Column, Table, read_table
-from shared.training.examples import Examples, folds, from_table
+from shared.training.examples import Examples, folds
 from shared.training.fusion import fit_fused
 from shared.training.scorers import fit_linear
 
@@ -30,12 +38,6 @@ Floats = NDArray[np.float32]
 FUSION, SVM, LOGISTIC = "fusion", "TF-IDF + linear SVM", "frozen + logistic regression"
 THREADS = 2
 FOLDS = 5
-BANKING = ("chatbot/banking77/dnnc_train.csv", "chatbot/banking77/dnnc_valid.csv")
-CLINC = "chatbot/clinc150/data_full_dev.csv"
-TWITTER = {
-    "Twitter sentiment": "finance/twitter_fin_sentiment/train.csv",
-    "Twitter topics": "finance/twitter_fin_topic/train.csv",
-}
 
 
 @dataclass(frozen=True)
@@ -83,27 +85,21 @@ def benchmark_core(
 def _banking(
     datasets: Path, encoder: Embedder, seeds: Sequence[int], say: Say
 ) -> Iterator[BenchRow]:
-    paths = [datasets / name for name in BANKING]
-    if not _present(paths, say):
+    if not all_there([datasets / name for name in BANKING], say):
         return
-    train, held = (from_table(_table(path), "single") for path in paths)
-    outcomes = [_outcomes(train, held.texts, (), encoder, seed) for seed in seeds]
-    yield from _rows("BANKING77 dnnc_valid", held, train.names, outcomes)
+    parts = banking(datasets)
+    outcomes = [_outcomes(parts.train, parts.held.texts, (), encoder, seed) for seed in seeds]
+    yield from _rows("BANKING77 dnnc_valid", parts.held, parts.train.names, outcomes)
 
 
 def _clinc(datasets: Path, encoder: Embedder, seeds: Sequence[int], say: Say) -> Iterator[BenchRow]:
-    path = datasets / CLINC
-    if not _present([path], say):
+    if not all_there([datasets / CLINC], say):
         return
-    table = _table(path)
-    parts = {
-        name: Table(path, frame.reset_index(drop=True))
-        for name, frame in table.frame.groupby("split")
-    }
-    train, held = (from_table(parts[name], "single") for name in ("train", "val"))
-    outside = [str(text) for text in parts["oos_val"].frame["text"]]
-    outcomes = [_outcomes(train, held.texts, outside, encoder, seed) for seed in seeds]
-    yield from _rows("CLINC150 val", held, train.names, outcomes)
+    parts = clinc(datasets)
+    outcomes = [
+        _outcomes(parts.train, parts.held.texts, parts.outside, encoder, seed) for seed in seeds
+    ]
+    yield from _rows("CLINC150 val", parts.held, parts.train.names, outcomes)
 
 
 def _twitter(
@@ -111,9 +107,9 @@ def _twitter(
 ) -> Iterator[BenchRow]:
     for name, place in TWITTER.items():
         path = datasets / place
-        if not _present([path], say):
+        if not all_there([path], say):
             continue
-        examples = from_table(_table(path), "single")
+        examples = examples_of(path)
         remembering = RememberingEmbedder(encoder)
         remembering.features(examples.texts)  # before any clock runs
         outcomes = [_cross_validated(examples, remembering, seed) for seed in seeds]
@@ -212,17 +208,6 @@ def _figures(
         )
     for metric, interval in found.items():
         yield metric, (interval.value, interval.low, interval.high)
-
-
-def _table(path: Path) -> Table:
-    return read_table(path, [Column("text"), Column("label")])
-
-
-def _present(paths: Sequence[Path], say: Say) -> bool:
-    missing = [path for path in paths if not path.is_file()]
-    for path in missing:
-        say(f"skipped: {path} is not there")
-    return not missing
 
 
 def _line(row: BenchRow) -> str:

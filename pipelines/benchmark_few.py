@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.benchmark_core import BANKING, CLINC
 from pipelines.benchmark_pretraining import drawn
+from pipelines.public_sets import BANKING, CLINC, Parts, all_there, banking, clinc, nothing_in
 from shared.errors import DataError, ModelNotFoundError
 from shared.evaluation.intervals import Difference, Interval, bootstrap, mean_of, paired_bootstrap
 from shared.inference.classifier import FusedClassifier
@@ -24,8 +24,7 @@ from shared.inference.remembered import RememberingEmbedder
 from shared.inference.runtime import Embedder
 from shared.pretrained import PretrainedEncoder, resolve
 from shared.settings import Home
-from shared.tables import Column, Table, read_table
-from shared.training.examples import Examples, from_table
+from shared.training.examples import Examples
 from shared.training.fusion import fit_fused
 from shared.training.learning import HeadData, learn
 from shared.training.options import TrainOptions
@@ -36,6 +35,10 @@ Say = Callable[[str], None]
 Right = NDArray[np.float64]
 SHOTS = (10,)
 BASES = ("minilm", "mpnet")
+SETS: Mapping[str, tuple[str, Callable[[Path], Parts], Sequence[str]]] = {
+    "banking": ("BANKING77", banking, BANKING),
+    "clinc": ("CLINC150", clinc, (CLINC,)),
+}
 LOGISTIC, FUSION = "frozen + logistic regression", "frozen fusion"
 SELF_TRAINED = "frozen fusion, other rows unlabelled"
 TUNED_MORE = "fusion, contrastive, other rows unlabelled"
@@ -112,20 +115,18 @@ def benchmark_few(
         raise DataError(f"no set {unknown[0]!r}: expected one of {', '.join(SETS)}")
     encoders = list(_opened(bases, home, options, say))
     rows: list[FewRow] = []
-    for name, (data, read) in SETS.items():
-        parts = read(folder, say) if not sets or name in sets else None
-        if parts is None:
+    for name, (data, read, needs) in SETS.items():
+        wanted = not sets or name in sets
+        if not wanted or not all_there([folder / path for path in needs], say):
             continue
+        parts = read(folder)
         for count in shots:
             for base, embedder in encoders:
                 for row in _rows(data, parts, count, base, embedder, options, seeds, say):
                     say(row.line())
                     rows.append(row)
     if not rows:
-        raise DataError(
-            f"nothing to measure in {folder}: fetch a set with `triptych data fetch NAME`, or name "
-            "a folder with --datasets"
-        )
+        raise nothing_in(folder)
     return rows
 
 
@@ -146,7 +147,7 @@ def _opened(
 
 def _rows(
     data: str,
-    parts: tuple[Examples, Examples],
+    parts: Parts,
     shots: int,
     base: PretrainedEncoder,
     embedder: Embedder,
@@ -155,7 +156,7 @@ def _rows(
     say: Say,
 ) -> Iterator[FewRow]:
     """All systems on one encoder."""
-    train, held = parts
+    train, held = parts.train, parts.held
     found: dict[str, list[Answered]] = {}
     for seed in seeds:
         chosen = drawn(train, shots, seed)
@@ -234,42 +235,5 @@ def _right(said: Sequence[str], held: Examples) -> Right:
     return np.asarray(np.array(said) == np.array(held.single), dtype=np.float64)
 
 
-def _banking(sets: Path, say: Say) -> tuple[Examples, Examples] | None:
-    paths = [sets / name for name in BANKING]
-    if not all(_there(path, say) for path in paths):
-        return None
-    train, held = (from_table(_table(path), "single") for path in paths)
-    return train, held
-
-
-def _clinc(sets: Path, say: Say) -> tuple[Examples, Examples] | None:
-    """One table with a column `split`."""
-    if not _there(sets / CLINC, say):
-        return None
-    table = _table(sets / CLINC)
-    parts = dict(iter(table.frame.groupby("split")))
-    train, held = (
-        from_table(Table(table.path, parts[name].reset_index(drop=True)), "single")
-        for name in ("train", "val")
-    )
-    return train, held
-
-
-def _table(path: Path) -> Table:
-    return read_table(path, [Column("text"), Column("label")])
-
-
-def _there(path: Path, say: Say) -> bool:
-    if not path.is_file():
-        say(f"skipped: {path} is not there")
-    return path.is_file()
-
-
 def _points(gain: Difference) -> str:
     return f"{100 * gain.value:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
-
-
-SETS: Mapping[str, tuple[str, Callable[[Path, Say], tuple[Examples, Examples] | None]]] = {
-    "banking": ("BANKING77", _banking),
-    "clinc": ("CLINC150", _clinc),
-}

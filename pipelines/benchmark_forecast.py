@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipelines.public_sets import BANKING, TWITTER, examples_of, nothing_in
 from shared.errors import DataError
 from shared.modeling.heads import HeadSpec
 from shared.pretrained import resolve
 from shared.settings import Home
-from shared.tables import Column, read_table
 from shared.training.batches import HeadTask
-from shared.training.examples import Examples, from_table, split
+from shared.training.examples import Examples, split
 from shared.training.finetune import finetune_classifier
 from shared.training.options import FineTuned, TrainOptions
 from shared.training.pairs import Pairs, finetune_matcher
@@ -77,16 +77,15 @@ def _options(method: str, epochs: int) -> TrainOptions:
     return TrainOptions(method=method, epochs=epochs, patience=epochs + 1, progress=False)
 
 
-BANKING = "chatbot/banking77/dnnc_train.csv"
 CASES = (
-    Case("BANKING77, LoRA, 2 epochs", BANKING, _options("lora", 2)),
+    Case("BANKING77, LoRA, 2 epochs", BANKING[0], _options("lora", 2)),
     Case(
         "Twitter sentiment, full, 1 epoch",
-        "finance/twitter_fin_sentiment/train.csv",
+        TWITTER["Twitter sentiment"],
         _options("full", 1),
         rows=5000,
     ),
-    Case("BANKING77, matching, LoRA, 1 epoch", BANKING, _options("lora", 1), matching=True),
+    Case("BANKING77, matching, LoRA, 1 epoch", BANKING[0], _options("lora", 1), matching=True),
 )
 
 
@@ -110,10 +109,7 @@ def benchmark_forecast(
             rows.append(pool.submit(run_case, own, table, home.cache).result())
         say(rows[-1].line())
     if not rows:
-        raise DataError(
-            f"nothing to measure in {sets}: fetch a set with `triptych data fetch NAME`, or name a "
-            "folder with --datasets"
-        )
+        raise nothing_in(sets)
     return rows
 
 
@@ -122,8 +118,7 @@ def run_case(case: Case, table: Path, cache: Path) -> ForecastRow:
 
     Raises DataError when the run is too short to be forecast.
     """
-    read = read_table(table, [Column("text"), Column("label")])
-    examples = from_table(read, "single")
+    examples = examples_of(table)
     if case.rows is not None and len(examples) > case.rows:
         rng = np.random.default_rng(case.options.seed)
         examples = examples.take(np.sort(rng.permutation(len(examples))[: case.rows]))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from apps.recommender.behaviour import co_engaged
 from apps.recommender.recipe import RecommenderRecipe
 from apps.recommender.settings import RecommenderSettings
-from pipelines.benchmark_core import BANKING, TWITTER
+from pipelines.public_sets import BANKING, TWITTER, banking, examples_of, nothing_in
 from shared.errors import DataError
 from shared.evaluation.intervals import Difference, Interval, bootstrap, mean_of, paired_bootstrap
 from shared.inference.runtime import load_embedder
@@ -27,10 +27,9 @@ from shared.modeling.heads import HeadSpec
 from shared.modeling.text_model import HEAD_WEIGHTS_FILE, TextModel
 from shared.pretrained import PretrainedEncoder, resolve
 from shared.settings import Home
-from shared.tables import Column, read_table
 from shared.training.adapters import ADAPTER_FOLDER
 from shared.training.batches import HeadTask, encode, tokenise
-from shared.training.examples import Examples, from_table, split
+from shared.training.examples import Examples, split
 from shared.training.finetune import finetune_classifier
 from shared.training.machine import machine_of, threads_limited
 from shared.training.options import FineTuned, Method, TrainOptions
@@ -173,10 +172,7 @@ def benchmark_methods(
             say(row.line())
             rows.append(row)
     if not rows:
-        raise DataError(
-            f"nothing to measure in {folder}: fetch a set with `triptych data fetch NAME`, or name "
-            "a folder with --datasets"
-        )
+        raise nothing_in(folder)
     rate = _throughput(folder, base, options)
     if rate is not None:
         say(
@@ -212,17 +208,17 @@ def _measured(case: Case, options: TrainOptions, seeds: Sequence[int]) -> Iterat
 
 
 def _banking_few(sets: Path, base: PretrainedEncoder) -> Case:
-    train, held = (_examples(sets / name) for name in (FEW, BANKING[1]))
+    train, held = (examples_of(sets / name) for name in (FEW, BANKING[1]))
     return _classification("BANKING77, 10 a label", train, held, base, tuple(WAYS))
 
 
 def _banking(sets: Path, base: PretrainedEncoder) -> Case:
-    train, held = (_examples(sets / name) for name in BANKING)
-    return _classification("BANKING77, all rows", train, held, base, LONG_WAYS)
+    parts = banking(sets)
+    return _classification("BANKING77, all rows", parts.train, parts.held, base, LONG_WAYS)
 
 
 def _twitter(sets: Path, base: PretrainedEncoder) -> Case:
-    parts = split(_examples(sets / TWITTER["Twitter sentiment"]), fraction=0.5, seed=SEED)
+    parts = split(examples_of(sets / TWITTER["Twitter sentiment"]), fraction=0.5, seed=SEED)
     rng = np.random.default_rng(SEED)
     train, held = (
         part.take(np.sort(rng.permutation(len(part))[:NEWS_ROWS]))
@@ -337,13 +333,9 @@ def _throughput(
     table = sets / BANKING[0]
     if not table.is_file():
         return None
-    examples = _examples(table)
+    examples = examples_of(table)
     task = HeadTask(HeadSpec("label", "single", examples.names), examples, examples)
     return measure_training_throughput([task], encoder=base, options=options)
-
-
-def _examples(path: Path) -> Examples:
-    return from_table(read_table(path, [Column("text"), Column("label")]), "single")
 
 
 _BEAUTY_FILES = (BEAUTY / "beauty_items.csv.gz", BEAUTY / "beauty_user_sequences.txt.gz")

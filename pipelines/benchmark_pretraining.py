@@ -13,17 +13,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.benchmark_core import BANKING
-from shared.errors import DataError
+from pipelines.public_sets import banking
 from shared.evaluation.intervals import bootstrap, mean_of, paired_bootstrap
 from shared.inference.model_encoders import open_base_encoder
 from shared.inference.remembered import RememberingEmbedder
 from shared.inference.runtime import Embedder
 from shared.pretrained import resolve
 from shared.settings import Home
-from shared.tables import Column, read_table
 from shared.training.corpus import corpus_of, without_copies
-from shared.training.examples import Examples, from_table
+from shared.training.examples import Examples
 from shared.training.fusion import fit_fused
 from shared.training.options import PretrainingObjective, TrainOptions
 from shared.training.pretraining import pretrain
@@ -79,7 +77,8 @@ def benchmark_pretraining(
     Raises: DataError: BANKING77 is not there. ModelError: the base encoder.
     """
     sets = datasets or home.datasets
-    train, held = (examples_at(sets / name) for name in BANKING)
+    parts = banking(sets)
+    train, held = parts.train, parts.held
     corpus = corpus_of(without_copies(train.texts, held.texts), seed=options.seed)
     say(corpus.line())
     rows: list[PretrainingRow] = []
@@ -107,15 +106,6 @@ def benchmark_pretraining(
                 say(row.line())
                 rows.append(row)
     return rows
-
-
-def examples_at(path: Path) -> Examples:
-    if not path.is_file():
-        raise DataError(
-            f"{path}: is not there; fetch it with `triptych data fetch banking77`, or name a "
-            "folder of public sets with --datasets"
-        )
-    return from_table(read_table(path, [Column("text"), Column("label")]), "single")
 
 
 def _rows(

@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.benchmark_core import BANKING
-from pipelines.benchmark_pretraining import examples_at
+from pipelines.public_sets import banking
 from shared.evaluation.intervals import Difference, Interval, bootstrap, mean_of, paired_bootstrap
 from shared.inference.runtime import ONNX_FOLDER, Embedder, load_embedder
 from shared.pretrained import PretrainedEncoder, resolve
@@ -74,7 +73,8 @@ def benchmark_sizes(
     Raises: DataError: BANKING77 is not there. ModelError: the base encoder.
     """
     sets = datasets or home.datasets
-    train, held = (examples_at(sets / name) for name in BANKING)
+    parts = banking(sets)
+    train, held = parts.train, parts.held
     corpus = corpus_of(without_copies(train.texts, held.texts), seed=options.seed)
     say(corpus.line())
     base = resolve(options.base, cache=home.cache)

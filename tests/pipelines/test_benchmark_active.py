@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipelines.benchmark_active import benchmark_active
-from pipelines.benchmark_core import BANKING
+from pipelines.public_sets import BANKING
 from shared.errors import DataError
 
 WORDS = {"refund": "money back return", "parcel": "arrive late track", "login": "password reset"}

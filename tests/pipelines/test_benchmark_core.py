@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.benchmark_core import BANKING, CLINC, TWITTER, benchmark_core
+from pipelines.benchmark_core import benchmark_core
+from pipelines.public_sets import BANKING, CLINC, TWITTER
 
 WORDS = {"refund": "money back return", "parcel": "arrive late track", "login": "password reset"}
 FILLER = "please can you tell me about my when how the".split()

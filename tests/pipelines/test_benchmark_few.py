@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipelines import benchmark_few as few
-from pipelines.benchmark_core import BANKING, CLINC
+from pipelines.public_sets import BANKING, CLINC
 from shared.errors import DataError
 from shared.settings import Home
 from shared.training.options import TrainOptions

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pipelines import benchmark_methods
-from pipelines.benchmark_core import BANKING
 from pipelines.benchmark_methods import CASES, WAYS, MethodRow
+from pipelines.public_sets import BANKING
 from shared.errors import DataError
 from shared.evaluation.intervals import Difference, Interval
 from shared.settings import Home
@@ -112,7 +112,7 @@ def test_what_is_not_there_is_said(sets: Path, tmp_path: Path) -> None:
         )
     assert str(caught.value) == (
         f"nothing to measure in {tmp_path}: fetch a set with `triptych data fetch NAME`, or name "
-        "a folder with --datasets"
+        "a folder of public sets with --datasets"
     )
     assert len(said) == len(CASES)
     with pytest.raises(DataError) as caught:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.benchmark_core import BANKING
 from pipelines.benchmark_sizes import benchmark_sizes, lines_of
+from pipelines.public_sets import BANKING
 from shared.errors import DataError
 from shared.settings import Home
 from shared.training.options import TrainOptions
@@ -59,6 +59,6 @@ def test_the_set_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(DataError) as refused:
         benchmark_sizes(tmp_path, home=Home(tmp_path), options=TrainOptions(), say=print)
     assert str(refused.value) == (
-        f"{tmp_path / BANKING[0]}: is not there; fetch it with `triptych data fetch banking77`, "
+        f"{tmp_path / BANKING[0]}: is not there; fetch a set with `triptych data fetch NAME`, "
         "or name a folder of public sets with --datasets"
     )

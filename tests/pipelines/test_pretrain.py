@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.benchmark_core import BANKING
 from pipelines.benchmark_pretraining import (
     FUSION,
     LOGISTIC,
@@ -20,6 +19,7 @@ from pipelines.benchmark_pretraining import (
     drawn,
 )
 from pipelines.pretrain import lines_of
+from pipelines.public_sets import BANKING
 from shared.errors import DataError
 from shared.modeling.encoder import Encoder
 from shared.pretrained import PretrainedEncoder
@@ -178,7 +178,7 @@ def test_the_same_number_of_rows_of_each_label_is_drawn() -> None:
 
 
 def test_a_missing_set_is_said(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is not there; fetch it with `triptych data fetch"):
+    with pytest.raises(DataError, match="is not there; fetch a set with `triptych data fetch"):
         benchmark_pretraining(
             tmp_path, home=Home(tmp_path), options=TrainOptions(), seeds=(1,), say=lambda _: None
         )
