@@ -81,7 +81,7 @@ def benchmark_sizes(
     made: list[_Made] = []
     hits: dict[str, NDArray[np.bool_]] = {}
     with tempfile.TemporaryDirectory() as work, threads_limited(options.threads):
-        for one in _encoders(base, corpus, options, home, layers, Path(work), say):
+        for one in _encoders(base, corpus, options, layers, Path(work), say):
             made.append(one)
             hits[one.name] = fused_hits(train, held, one.embedder, options, _silent)
             say(f"{one.name}: {hits[one.name].sum()} of {len(held)} right")
@@ -119,7 +119,6 @@ def _encoders(
     base: PretrainedEncoder,
     corpus: Corpus,
     options: TrainOptions,
-    home: Home,
     layers: int,
     work: Path,
     say: Say,
@@ -130,9 +129,9 @@ def _encoders(
     yield _Made("fp32", whole, megabytes_of(base.path), 0.0)
     started = time.perf_counter()
     rounded = load_embedder(
-        base.path, precision="int8", prefix=base.prefix, threads=threads, cache=home.cache
-    )
-    size = megabytes_of(base.path, home.cache / ONNX_FOLDER / rounded.fingerprint)
+        base.path, precision="int8", prefix=base.prefix, threads=threads, cache=work
+    )  # made here and now: its seconds are told
+    size = megabytes_of(base.path, work / ONNX_FOLDER / rounded.fingerprint)
     yield _Made("int8, a scale for each token", rounded, size, time.perf_counter() - started)
     for name, kind, kept in (
         ("int8, static scales", StudentKind.STATIC_INT8, None),
