@@ -11,17 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import numpy as np
-
 from pipelines.train import Recipe
 from shared.errors import SettingsError
-from shared.modeling.heads import HeadSpec
 from shared.pretrained import resolve
 from shared.run_journal import locked
 from shared.settings import Home
-from shared.training.batches import HeadTask
-from shared.training.examples import Examples, split
-from shared.training.learning import HeadData
+from shared.training.learning import HeadData, tasks_of
 from shared.training.options import Method, TrainOptions
 from shared.training.recipe_file import RecipeFile, RecipeSection, SearchSection, content_of
 from shared.training.search import Budget, Searched, search
@@ -79,7 +74,7 @@ def run_search(
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder.parent / ".lock", name):
         searched = search(
-            tasks_of(heads, seed=options.seed),
+            tasks_of(heads, fraction=DEVELOPMENT_SHARE, seed=options.seed),
             encoder=base,
             options=options,
             budget=budget,
@@ -129,20 +124,3 @@ def follow(
         heads = recipe.heads(options, home=home, say=lambda _: None)
         data = content_of({head.name: head.examples for head in heads})
     return found.applied(options), found.notes(options, data=data)
-
-
-def tasks_of(heads: Sequence[HeadData], *, seed: int) -> list[HeadTask]:
-    """Each head's rows cut in two, near duplicates on one side: to learn from, and to judge."""
-    tasks: list[HeadTask] = []
-    for head in heads:
-        parts = split(head.examples, fraction=DEVELOPMENT_SHARE, seed=seed)
-        names = parts.train.names
-        spec = HeadSpec(head.name, head.kind, names)
-        tasks.append(HeadTask(spec, parts.train, _known(parts.validation, set(names))))
-    return tasks
-
-
-def _known(examples: Examples, names: set[str]) -> Examples:
-    """Rows whose labels can be learned."""
-    rows = [row for row, labels in enumerate(examples.labels) if set(labels) <= names]
-    return examples.take(np.asarray(rows, dtype=np.int64))

@@ -58,12 +58,9 @@ class FurtherRuns:
         self.seconds = self.run.seconds
 
     def fit(self, times: float) -> bool:
-        """Whether so many runs as long as the first still fit into the budget, and may keep their
-        last weights: there is no row left to choose the best by."""
+        """Whether so many runs as long as the first still fit into the budget."""
         minutes = self.options.minutes
-        return self.options.keep != "best" and (
-            minutes is None or self.seconds + times * self.run.seconds <= 60 * minutes
-        )
+        return minutes is None or self.seconds + times * self.run.seconds <= 60 * minutes
 
     def tuned(
         self, tasks: Sequence[HeadTask], name: str, *, epochs: int | None = None

@@ -20,7 +20,7 @@ from shared.pretrained import PretrainedEncoder
 from shared.training.adapters import finetuned_embedder
 from shared.training.batches import HeadTask
 from shared.training.copies import copies_of
-from shared.training.examples import Examples, Split, split
+from shared.training.examples import Examples, split
 from shared.training.finetune import few_labels, finetune_classifier
 from shared.training.further_rows import EPOCHS_SHARE, FurtherRuns, refitted, sure_labels
 from shared.training.fusion import FusedFit, fit_fused
@@ -128,18 +128,7 @@ def _with_finetuning(
     folder: Path,
     say: Callable[[str], None],
 ) -> Learned:
-    parts = {
-        head.name: split(head.examples, fraction=DEVELOPMENT_SHARE, seed=options.seed)
-        for head in heads
-    }
-    tasks = [
-        HeadTask(
-            HeadSpec(head.name, head.kind, parts[head.name].train.names),
-            parts[head.name].train,
-            _known(parts[head.name].validation, parts[head.name].train.names),
-        )
-        for head in heads
-    ]
+    tasks = tasks_of(heads, fraction=DEVELOPMENT_SHARE, seed=options.seed)
     few = few_labels(tasks)
     pools = {
         head.name: Pool.of(head.examples, head.unlabelled)
@@ -153,10 +142,9 @@ def _with_finetuning(
     )
     chosen: dict[str, FusedFit] = {}
     notes = [f"method {run.method}: {run.reason}; {run.stopped_because}"]
-    for head in heads:
-        part = parts[head.name]
-        tuned = _fitted(head, part.train, part.validation, embedder, encoder, options, say)
-        without = _loss_on(frozen[head.name], head.examples, part.validation)
+    for head, task in zip(heads, tasks, strict=True):
+        tuned = _fitted(head, task, encoder, embedder, options, say)
+        without = _loss_on(frozen[head.name], head.examples, task.validation)
         keep = tuned.fused.nll < without
         chosen[head.name] = tuned if keep else frozen[head.name]
         verdict = "kept" if keep else "not worth its minutes: left out"
@@ -168,11 +156,12 @@ def _with_finetuning(
     kept = [head for head in heads if chosen[head.name].classifier.finetuned is not None]
     same = all(task.spec.labels == h.examples.names for task, h in zip(tasks, heads, strict=True))
     pseudo: dict[str, int] = {}
-    if kept and same and few:
+    # The last weights of a run on all rows are kept: there is no row left to choose the best by.
+    if kept and same and few and options.keep != "best":
         further = FurtherRuns(run, base, embedder, options, probes, say)
         own = {head.name: pools[head.name] for head in kept if head.name in pools}
         if own:
-            found = _with_sure_texts(kept, chosen, parts, tasks, own, further)
+            found = _with_sure_texts(kept, chosen, tasks, own, further)
             chosen |= found.chosen
             pseudo = found.pseudo
             notes.append(found.note)
@@ -194,22 +183,20 @@ def _with_finetuning(
 
 def _fitted(
     head: HeadData,
-    train: Examples,
-    validation: Examples,
-    embedder: Embedder,
+    task: HeadTask,
     tuned: Embedder,
+    embedder: Embedder,
     options: TrainOptions,
     say: Callable[[str], None],
 ) -> FusedFit:
-    """The fusion with a fine-tuned encoder. train: the part of the head's rows that the encoder
-    knows, and maybe others behind them."""
+    """The fusion with the encoder that was fine-tuned on the task."""
     fit = fit_fused(
-        train,
+        task.train,
         embedder=embedder,
         finetuned=tuned,
-        validation=validation,
+        validation=task.validation,
         out_of_scope=head.out_of_scope,
-        copies=_copies(head, train, options),
+        copies=_copies(head, task.train, options),
         kind=head.kind,
         seed=options.seed,
         threads=options.threads or 2,
@@ -233,35 +220,34 @@ class _Sure:
 def _with_sure_texts(
     kept: Sequence[HeadData],
     chosen: Mapping[str, FusedFit],
-    parts: Mapping[str, Split],
     tasks: Sequence[HeadTask],
     pools: Mapping[str, Pool],
     further: FurtherRuns,
 ) -> _Sure:
     """Fine-tune on what the fusions are sure of as well; kept where the loss on rows that no
     encoder has seen gets lower."""
-    train = {head.name: parts[head.name].train for head in kept}
+    before = {task.spec.name: task for task in tasks}
     sure = {
-        name: sure_labels(chosen[name].classifier, pool, train[name])
+        name: sure_labels(chosen[name].classifier, pool, before[name].train)
         for name, pool in pools.items()
     }
     added = sum(map(len, sure.values()))
     if not added:
         return _Sure("unlabelled texts: none was sure enough to learn from")
-    for name, found in sure.items():
-        train[name] = pools[name].beside(train[name], found)
-    more = [replace(task, train=train.get(task.spec.name, task.train)) for task in tasks]
-    rows, before = (sum(len(task.train) for task in some) for some in (more, tasks))
-    if not further.fit(EPOCHS_SHARE * rows / before):
+    more = before | {
+        name: replace(before[name], train=pools[name].beside(before[name].train, found))
+        for name, found in sure.items()
+    }
+    rows = sum(len(task.train) for task in tasks)
+    if not further.fit(EPOCHS_SHARE * (rows + added) / rows):
         return _Sure(f"unlabelled texts: no time is left to learn from {added}")
-    folder, encoder = further.tuned(more, "more", epochs=further.shorter_epochs)
+    folder, encoder = further.tuned(list(more.values()), "more", epochs=further.shorter_epochs)
     fits = {
         head.name: _fitted(
-            head, train[head.name], parts[head.name].validation, further.embedder, encoder,
-            further.options, further.say,
+            head, more[head.name], encoder, further.embedder, further.options, further.say
         )
         for head in kept
-    }  # fmt: skip
+    }
     old, new = (sum(some[h.name].fused.nll for h in kept) / len(kept) for some in (chosen, fits))
     if new >= old:
         shutil.rmtree(folder)
@@ -331,6 +317,17 @@ def refit(head: HeadData, *, embedder: Embedder, options: TrainOptions) -> Fused
 
 def _smallest_label(examples: Examples) -> int:
     return int(examples.targets(examples.names).sum(0).min())
+
+
+def tasks_of(heads: Sequence[HeadData], *, fraction: float, seed: int) -> list[HeadTask]:
+    """Each head's rows cut in two, near duplicates on one side: to learn from, and to judge on as
+    far as their labels can be learned. fraction: of the second part."""
+    tasks: list[HeadTask] = []
+    for head in heads:
+        parts = split(head.examples, fraction=fraction, seed=seed)
+        spec = HeadSpec(head.name, head.kind, parts.train.names)
+        tasks.append(HeadTask(spec, parts.train, _known(parts.validation, spec.labels)))
+    return tasks
 
 
 def _known(examples: Examples, names: Sequence[str]) -> Examples:

@@ -12,11 +12,12 @@ from typer.testing import CliRunner
 from apps.chatbot.recipe import HELD_OUT_SHARE, ChatbotRecipe
 from apps.recommender.recipe import RecommenderRecipe
 from pipelines.cli import app
-from pipelines.search import follow, run_search, tasks_of
+from pipelines.search import DEVELOPMENT_SHARE, follow, run_search
 from shared.errors import SettingsError
 from shared.run_journal import find_run
 from shared.settings import Home
 from shared.training.examples import from_rows, split
+from shared.training.learning import tasks_of
 from shared.training.options import Method, TrainOptions
 from shared.training.recipe_file import RecipeFile
 from shared.training.search import Budget
@@ -60,7 +61,7 @@ def test_a_search_sees_no_row_that_the_report_is_written_on(
     whole = from_rows([text for text, _ in rows], [(label,) for _, label in rows], "single")
     judged = split(whole, fraction=HELD_OUT_SHARE, seed=OPTIONS.seed).validation
     heads = recipe.heads(OPTIONS, home=Home(tmp_path), say=lambda _: None)
-    (task,) = tasks_of(heads, seed=OPTIONS.seed)
+    (task,) = tasks_of(heads, fraction=DEVELOPMENT_SHARE, seed=OPTIONS.seed)
     seen = {*task.train.texts, *task.validation.texts}
     assert judged.texts
     assert not seen & set(judged.texts)

@@ -60,19 +60,13 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, TrainOptions]]:
 
 
 @pytest.mark.parametrize(
-    ("minutes", "keep", "times", "may"),
-    [
-        (None, None, 9.0, True),
-        (2.0, None, 1.0, True),
-        (1.9, None, 1.0, False),
-        (1.9, None, 0.8, True),
-        (None, "best", 1.0, False),
-    ],
+    ("minutes", "times", "may"),
+    [(None, 9.0, True), (2.0, 1.0, True), (1.9, 1.0, False), (1.9, 0.8, True)],
 )
-def test_another_run_must_fit_into_the_budget_and_may_keep_its_last_weights(
-    given: dict[str, Any], minutes: float | None, keep: Keep | None, times: float, may: bool
+def test_another_run_must_fit_into_the_budget(
+    given: dict[str, Any], minutes: float | None, times: float, may: bool
 ) -> None:
-    further = FurtherRuns(RUN, options=TrainOptions(minutes=minutes, keep=keep), probes=(), **given)
+    further = FurtherRuns(RUN, options=TrainOptions(minutes=minutes), probes=(), **given)
     assert further.fit(times) == may
 
 
