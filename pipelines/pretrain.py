@@ -8,8 +8,9 @@ from shared.pretrained import resolve
 from shared.settings import Home
 from shared.tables import Column
 from shared.training.corpus import corpus_of
+from shared.training.encoder_work import check_free
 from shared.training.options import PretrainingObjective, TrainOptions
-from shared.training.pretraining import NEIGHBOURS, Pretrained, check_free, pretrain
+from shared.training.pretraining import NEIGHBOURS, Pretrained, pretrain
 from shared.training.pretraining_stage import Trained
 
 Say = Callable[[str], None]

@@ -9,9 +9,9 @@ from shared.pretrained import resolve
 from shared.settings import Home
 from shared.tables import Column
 from shared.training.corpus import corpus_of, without_copies
+from shared.training.encoder_work import check_free
 from shared.training.examples import Split, from_table, split
 from shared.training.options import StudentKind, TrainOptions
-from shared.training.pretraining import check_free
 from shared.training.students import Plan, Student, shrink
 
 Say = Callable[[str], None]

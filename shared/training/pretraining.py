@@ -4,8 +4,6 @@ What comes out is an encoder like any other: `--base DIR` takes it. Beside the w
 manifest of what it was made from and of what was measured on held-out texts.
 """
 
-import json
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,13 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.atomic import write_text
-from shared.errors import DataError, SettingsError
 from shared.modeling.encoder import Encoder
-from shared.pretrained import PretrainedEncoder, resolve, write_source
-from shared.training import contrastive, masked_language, processes
+from shared.pretrained import PretrainedEncoder, resolve
+from shared.training import contrastive, masked_language
 from shared.training.batches import encode, tokenise
 from shared.training.corpus import Corpus
+from shared.training.encoder_work import (
+    check_free,
+    check_one_process,
+    once,
+    origin_of,
+    publish,
+)
 from shared.training.machine import machine_of, quiet_libraries, threads_limited
 from shared.training.methods import MethodRecipe
 from shared.training.options import Method, PretrainingObjective, TrainOptions
@@ -74,11 +77,7 @@ class Pretrained:
         corpus = self.corpus
         return {
             "objective": self.objective.value,
-            "base": {
-                "name": self.base.name,
-                "sha256": self.base.sha256,
-                "licence": self.base.licence,
-            },
+            "base": origin_of(self.base),
             "data": {
                 "sha256": corpus.sha256,
                 "read": corpus.read,
@@ -125,10 +124,7 @@ def pretrain(
         SettingsError: under several processes. ModelError: an encoder that cannot learn this way.
     """
     check_free(folder)
-    if processes.world_size() > 1:
-        raise SettingsError(
-            f"{processes.world_size()} processes: pretraining runs in one; leave out torchrun"
-        )
+    check_one_process("pretraining")
     names = _STAGES[objective]
     options = pretraining_options(options)
     if options.minutes is not None:
@@ -147,40 +143,20 @@ def pretrain(
             latest = replace(resolve(str(stage.folder), cache=work), licence=encoder.licence)
         kept = neighbours_kept(encoder, latest, corpus.held_out[:COMPARED_TEXTS], options)
     done = Pretrained(folder, encoder, objective, corpus, tuple(stages), kept, clock() - started)
-    _publish(done, latest.path, options, work)
+    publish(
+        latest.path, folder, work=work, manifest=done.manifest(options), name=MANIFEST,
+        source=f"{encoder.name}, pretrained further on unlabelled texts", licence=encoder.licence,
+    )  # fmt: skip
     return done
-
-
-def check_free(folder: Path) -> None:
-    """Raises DataError where something is in the place of the result."""
-    if folder.exists():
-        raise DataError(f"{folder}: is there already; name another folder, or remove it first")
 
 
 def _taught(stage: Stage, teacher: _Teacher) -> Trained:
     """The stage's report, of an earlier call where that came to the stage's end."""
     record = stage.folder.with_name(f"{stage.folder.name}.json")
-    if record.is_file():
-        found = json.loads(record.read_text(encoding="utf-8"))
-        if found["name"] == stage.name:
-            stage.say(f"The objective {stage.objective} was finished by an earlier call")
-            return Trained(**found["trained"])
-    shutil.rmtree(stage.folder, ignore_errors=True)
-    record.unlink(missing_ok=True)
-    trained = teacher.teach(stage)
-    write_text(record, json.dumps({"name": stage.name, "trained": asdict(trained)}))
-    return trained
-
-
-def _publish(done: Pretrained, made: Path, options: TrainOptions, work: Path) -> None:
-    """The last stage's folder becomes the result, in one step."""
-    manifest = json.dumps(done.manifest(options), indent=2, ensure_ascii=False)
-    write_text(made / MANIFEST, manifest)
-    source = f"{done.base.name}, pretrained further on unlabelled texts ({MANIFEST})"
-    write_source(made, source, done.base.licence)
-    done.folder.parent.mkdir(parents=True, exist_ok=True)
-    made.rename(done.folder)
-    shutil.rmtree(work)
+    made, earlier = once(record, stage.name, stage.folder, lambda: asdict(teacher.teach(stage)))
+    if earlier:
+        stage.say(f"The objective {stage.objective} was finished by an earlier call")
+    return Trained(**made)
 
 
 def neighbours_kept(

@@ -25,14 +25,20 @@ from shared.inference.runtime import (
 )
 from shared.modeling.encoder import Encoder
 from shared.modeling.encoder_folder import DESCRIPTION_FILE, read_encoder_folder
-from shared.pretrained import SOURCE_FILE, PretrainedEncoder, write_source
-from shared.training import layer_student, processes
+from shared.pretrained import SOURCE_FILE, PretrainedEncoder
+from shared.training import layer_student
 from shared.training.corpus import Corpus
+from shared.training.encoder_work import (
+    check_free,
+    check_one_process,
+    once,
+    origin_of,
+    publish,
+)
 from shared.training.examples import Split
 from shared.training.layer_student import distil_layers
 from shared.training.machine import machine_of, quiet_libraries, threads_limited
 from shared.training.options import ALLOWED_DROP, STUDENT_LAYERS, StudentKind, TrainOptions
-from shared.training.pretraining import check_free
 from shared.training.pretraining_stage import Say, Stage
 from shared.training.runs import fingerprint
 from shared.training.student_figures import (
@@ -118,11 +124,7 @@ class Student:
             "milliseconds": {name: asdict(speed) for name, speed in self.speed.items()},
             "megabytes": dict(self.megabytes),
             "made": dict(self.made),
-            "base": {
-                "name": self.base.name,
-                "sha256": self.base.sha256,
-                "licence": self.base.licence,
-            },
+            "base": origin_of(self.base),
             "data": {
                 "sha256": self.corpus.sha256,
                 "train": len(self.corpus.train),
@@ -155,10 +157,7 @@ def shrink(
             teacher, or a student that misses the gate.
     """
     check_free(folder)
-    if processes.world_size() > 1:
-        raise SettingsError(
-            f"{processes.world_size()} processes: shrinking runs in one; leave out torchrun"
-        )
+    check_one_process("shrinking")
     if plan.kind is not StudentKind.LAYERS and (options.minutes or options.epochs):
         raise SettingsError(
             f"minutes and epochs are for the kind {StudentKind.LAYERS.value}: "
@@ -177,7 +176,10 @@ def shrink(
             f"{folder}: the student misses the gate: {'; '.join(done.failures)}; not written: it "
             f"waits in {work} for the same call with --force, or give more texts"
         )
-    _publish(done, work)
+    publish(
+        work / "encoder", folder, work=work, manifest=done.manifest(), name=MANIFEST,
+        source=f"{teacher.name}, made smaller on unlabelled texts", licence=teacher.licence,
+    )  # fmt: skip
     return done
 
 
@@ -192,22 +194,17 @@ def made_once(
 ) -> dict[str, Any]:
     """The student in work/encoder and what its making said; of an earlier call where that came to
     its end."""
-    record = work / "made.json"
     recipe = layer_student.RECIPE if plan.kind is StudentKind.LAYERS else None
     name = fingerprint(options, teacher.sha256, plan.kind, plan.layers, recipe, corpus.sha256)
-    if record.is_file() and (work / "encoder").is_dir():
-        found = json.loads(record.read_text(encoding="utf-8"))
-        if found["name"] == name:
-            say("The student was made by an earlier call")
-            return dict(found["made"])
-    record.unlink(missing_ok=True)
-    shutil.rmtree(work / "encoder", ignore_errors=True)
-    make = _MAKERS[plan.kind]
-    made = make(Stage(
+    stage = Stage(
         f"student of {plan.kept_layers} layers", layer_student.METRIC, layer_student.RECIPE, corpus,
         teacher, replace(options, layer_decay=1.0), work / "encoder", say, clock,
-    ), plan)  # fmt: skip
-    write_text(record, json.dumps({"name": name, "made": made}))
+    )  # fmt: skip
+    made, earlier = once(
+        work / "made.json", name, stage.folder, lambda: _MAKERS[plan.kind](stage, plan)
+    )
+    if earlier:
+        say("The student was made by an earlier call")
     return made
 
 
@@ -308,14 +305,3 @@ def _reference(teacher: PretrainedEncoder, options: TrainOptions) -> Embedder:
         teacher.path, precision="fp32", prefix=teacher.prefix, max_length=options.max_length,
         threads=options.threads, device=options.device,
     )  # fmt: skip
-
-
-def _publish(done: Student, work: Path) -> None:
-    """What was made becomes the result, in one step."""
-    made = work / "encoder"
-    write_text(made / MANIFEST, json.dumps(done.manifest(), indent=2, ensure_ascii=False))
-    source = f"{done.base.name}, made smaller on unlabelled texts ({MANIFEST})"
-    write_source(made, source, done.base.licence)
-    done.folder.parent.mkdir(parents=True, exist_ok=True)
-    made.rename(done.folder)
-    shutil.rmtree(work)
