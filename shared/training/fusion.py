@@ -47,6 +47,7 @@ FOLDS = 5
 MANY_FOLDS = 10  # where rows are few: a fold's model should not lack much of what the last one has
 FEW_ROWS = 2000
 CROSSFITS = 5
+FLOOR = 1e-7  # of a probability, so that one row's loss stays finite
 _NONE = np.empty(0, dtype=np.float32)
 
 
@@ -71,14 +72,16 @@ class FusedFit:
     """A trained classifier and how it came about.
 
     parts: each scorer alone; fused: all together; out of fold, or on the validation part where a
-    fine-tuned scorer asked for one. out_of_fold: (n, C) calibrated probabilities of the training
-    rows from models that did not see them, NaN where a row was never held out (everywhere, with a
-    fine-tuned scorer). seconds: step -> duration.
+    fine-tuned scorer asked for one. losses: nats of each of those rows by the fusion. out_of_fold:
+    (n, C) calibrated probabilities of the training rows from models that did not see them, NaN
+    where a row was never held out (everywhere, with a fine-tuned scorer). seconds: step ->
+    duration.
     """
 
     classifier: FusedClassifier
     parts: tuple[PartFigures, ...]
     fused: PartFigures
+    losses: Floats
     out_of_fold: Floats
     seconds: Mapping[str, float]
     notes: tuple[str, ...]
@@ -213,7 +216,8 @@ def fit_fused(
     oof = np.full(truth.shape, np.nan, dtype=np.float32)
     if finetuned is None:
         oof[held.rows] = crossed
-    return FusedFit(classifier, figures, fused, oof, clock.seconds, notes)
+    losses = row_losses(crossed, held.truth, kind)
+    return FusedFit(classifier, figures, fused, losses, oof, clock.seconds, notes)
 
 
 def fit_scorers(
@@ -392,11 +396,9 @@ def _judged(
     multi = thresholds is not None or bool((truth.sum(1) != 1).any())
     if multi:
         said = p >= (0.5 if thresholds is None else thresholds)
-        kept = np.clip(p, 1e-7, 1 - 1e-7)
-        loss = -np.where(truth, np.log(kept), np.log(1 - kept)).sum(1)
     else:
         said = p.argmax(1)[:, None] == np.arange(p.shape[1])
-        loss = -np.log(np.maximum(p[truth], 1e-7))
+    loss = row_losses(p, truth, "multi" if multi else "single")
     return PartFigures(
         name,
         float(weight),
@@ -404,6 +406,15 @@ def _judged(
         macro_f1(truth, said),
         float(loss.mean()),
     )
+
+
+def row_losses(p: Floats, truth: NDArray[np.bool_], kind: Kind) -> Floats:
+    """(n,) nats of each row: of its label, or summed over the decisions of all labels. p, truth:
+    (n, C)."""
+    kept = np.clip(p, FLOOR, 1 - FLOOR)
+    if kind == "single":
+        return np.asarray(-np.log(kept[truth]), dtype=np.float32)
+    return np.asarray(-np.where(truth, np.log(kept), np.log(1 - kept)).sum(1), dtype=np.float32)
 
 
 def _scope(held: Held, fusion: Fusion) -> Scope:
