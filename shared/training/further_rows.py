@@ -5,8 +5,9 @@ the fusion need unseen. Once it is decided that the encoder is worth keeping, it
 all rows; weights, calibration and out-of-scope scores stay those of a run that had not seen them.
 
 Unlabelled texts of the same kind teach still more. The fusion with the first encoder labels those
-that it is sure of, and an encoder trained on these as well has to lower the loss on the development
-part, of which no near copy is among them. Measured in docs/fine_tuning.md.
+that it is sure of, and an encoder trained on these as well takes its place unless it is worse
+beyond noise on the development part, of which no near copy is among them. Measured in
+docs/fine_tuning.md.
 """
 
 import math

@@ -1,7 +1,8 @@
 """From labelled texts to fused classifiers: the fusion without fine-tuning first, then with it.
 
 Fine-tuning has to earn its minutes. The fusion of the lexical and the frozen-dense scorer is always
-trained; a fine-tuned encoder joins it only where it lowers the loss on rows that neither has seen.
+trained; a fine-tuned encoder joins it only where it lowers the loss on rows that neither has seen,
+or, where these are few, does not raise it beyond noise.
 The report then says what the minutes bought, also when it is nothing.
 """
 
@@ -150,9 +151,7 @@ def _with_finetuning(
         keep = worth_it(tuned.losses, without, few=few)
         chosen[head.name] = tuned if keep else frozen[head.name]
         before, after = float(np.nanmean(without)), float(tuned.losses.mean())
-        verdict = "kept" if keep else "not worth its minutes: left out"
-        if keep and after >= before:
-            verdict = "no more than noise on so few rows: kept"
+        verdict = _verdict(before, after) if keep else "not worth its minutes: left out"
         notes.append(
             f"{head.name}: loss on unseen rows {after:.3f} with fine-tuning, "
             f"{before:.3f} without: {verdict}"
@@ -212,6 +211,11 @@ def _fitted(
     return replace(fit, out_of_fold=none)
 
 
+def _verdict(before: float, after: float) -> str:
+    """On something that is kept."""
+    return "kept" if after < before else "no more than noise on so few rows, kept"
+
+
 @dataclass(frozen=True)
 class _Sure:
     """chosen: the fits that are to be served instead, if any. pseudo: head -> unlabelled texts
@@ -229,8 +233,8 @@ def _with_sure_texts(
     pools: Mapping[str, Pool],
     further: FurtherRuns,
 ) -> _Sure:
-    """Fine-tune on what the fusions are sure of as well; kept where the loss on rows that no
-    encoder has seen gets lower."""
+    """Fine-tune on what the fusions are sure of as well; left out where that is worse, beyond
+    noise, on rows that no encoder has seen."""
     before = {task.spec.name: task for task in tasks}
     sure = {
         name: sure_labels(chosen[name].classifier, pool, before[name].train)
@@ -253,8 +257,11 @@ def _with_sure_texts(
         )
         for head in kept
     }
-    old, new = (sum(some[h.name].fused.nll for h in kept) / len(kept) for some in (chosen, fits))
-    if new >= old:
+    before_more, after_more = (
+        np.concatenate([some[head.name].losses for head in kept]) for some in (chosen, fits)
+    )
+    old, new = float(before_more.mean()), float(after_more.mean())
+    if not worth_it(after_more, before_more, few=True):
         shutil.rmtree(folder)
         return _Sure(
             f"unlabelled texts: {added} would have moved the loss on unseen rows from {old:.3f} "
@@ -262,8 +269,8 @@ def _with_sure_texts(
         )
     further.take_place(folder)
     note = (
-        f"unlabelled texts: {added}, labelled where the model was sure, lowered the loss on unseen "
-        f"rows from {old:.3f} to {new:.3f}: kept"
+        f"unlabelled texts: {added}, labelled where the model was sure, moved the loss on unseen "
+        f"rows from {old:.3f} to {new:.3f}: {_verdict(old, new)}"
     )
     return _Sure(note, fits, {name: len(found) for name, found in sure.items()})
 
