@@ -65,7 +65,7 @@ class Study:
         if learned.pseudo.get(head.name):
             return Studied(plain, True, rivals, (NO_PRECEDENTS,))
         if learned.encoder is not None:
-            note = "self-training: not tried, for the fine-tuned encoder had proved its worth"
+            note = "self-training: not tried beside a fine-tuned encoder"
             return Studied(plain, False, rivals, (note,))
         found = self._run(head, self.apart)
         if not found.best:

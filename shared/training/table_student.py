@@ -25,7 +25,7 @@ from shared.training.machine import Machine
 
 Floats = NDArray[np.float32]
 Say = Callable[[str], None]
-# More would be drawn from than used: the matrix of the system is texts^2 * 4 bytes, here 256 MB.
+# Texts that a table is fitted to: the matrix of the system is texts^2 * 4 bytes, here 256 MB.
 MOST_TEXTS = 8000
 RIDGES = (0.003, 0.01, 0.03, 0.1, 0.3)
 CHOICE_SHARE = 0.2  # of the texts, to choose the ridge by
