@@ -115,6 +115,11 @@ def follow(
     Raises SettingsError: the file, or it was searched for another application, method or encoder.
     """
     found = RecipeFile.read(path)
+    if not isinstance(recipe, Searchable) and (idle := found.recipe.of_heads()):
+        raise SettingsError(
+            f"{path}: {', '.join(idle)} in [recipe]: the {recipe.app} learns from pairs of texts, "
+            "without a head; leave that out"
+        )
     if found.search is None:
         return found.applied(options), found.notes(options, data=None)
     if not isinstance(recipe, Searchable) or recipe.app != found.search.app:

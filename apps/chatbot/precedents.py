@@ -1,8 +1,8 @@
 """The questions a bot was trained on, kept with it to show which of them a message is like.
 
 Personal data are masked before anything is kept. Row i belongs to row i of the classifier's `known`
-vectors, which hold as long as the dense scorer weighs every training row; for more rows than that
-(kernel.EXACT_ROWS) it weighs a choice of them, and no questions are kept.
+vectors, behind which may stand rows that nobody asked. With more rows than kernel.EXACT_ROWS the
+dense scorer weighs a choice of them, and no questions are kept.
 """
 
 import json
@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shared.errors import ModelError
 from shared.inference.classifier import FusedClassifier
 from shared.text import mask_personal_data
 
 FILE_NAME = "precedents.json"
+ROUNDING = 2e-3  # of a vector of length 1 in half precision, and of int8 in another batch
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Precedent:
 
 @dataclass(frozen=True)
 class Precedents:
-    """texts, labels: of the training questions, in the order of `known`."""
+    """texts, labels: of the training questions, in the order of the first of `known`."""
 
     texts: tuple[str, ...]
     labels: tuple[str, ...]
@@ -39,8 +41,9 @@ class Precedents:
     def of(
         cls, classifier: FusedClassifier, texts: Sequence[str], labels: Sequence[str]
     ) -> "Precedents | None":
-        """None where the classifier does not weigh every one of these rows, in this order."""
-        if len(classifier.dense.weight) != len(texts):
+        """None where the first rows that the classifier weighs are not these, in this order."""
+        first = classifier.known[: len(texts)]
+        if len(classifier.dense.weight) < len(texts) or not _same(classifier, texts, first):
             return None
         return cls(tuple(mask_personal_data(text) for text in texts), tuple(labels))
 
@@ -71,9 +74,15 @@ class Precedents:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{path}: not readable ({error})") from error
         weighed = len(classifier.dense.weight)
-        if not len(found.texts) == len(found.labels) == weighed:
+        if not len(found.texts) == len(found.labels) <= weighed:
             raise ModelError(
                 f"{path}: {len(found.texts)} questions and {len(found.labels)} labels for "
                 f"{weighed} known vectors; train again"
             )
         return found
+
+
+def _same(classifier: FusedClassifier, texts: Sequence[str], known: NDArray[np.float32]) -> bool:
+    """Whether these are the texts' vectors, as near as half precision keeps them."""
+    vectors = classifier.views(classifier.embedder.features(texts))
+    return bool(np.allclose(vectors, known, atol=ROUNDING))

@@ -62,6 +62,9 @@ PURPOSE = Purpose(
     ),
 )
 Say = Callable[[str], None]
+NO_PRECEDENTS = (
+    "Its explanations name no nearest questions: its dense scorer does not weigh every one of them."
+)
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,8 @@ class ChatbotRecipe:
             spelling = hardening.spelling(taught)
             bot = self._assembled(base, classifier, book, taught, embedder, spelling)
             report = replace(report, notes=(*report.notes, *more))
+        if bot.precedents is None:
+            report = replace(report, notes=(*report.notes, NO_PRECEDENTS))
         _write(bot, folder, keep_encoder=learned.encoder is not None)
         TrainingRows.of(taught.texts).save(folder)
         save_outcomes(outcomes, folder)

@@ -10,9 +10,6 @@ from shared.training.learning import HeadData, Learned, refit
 from shared.training.options import TrainOptions
 from shared.training.self_training import SelfTrained, self_train
 
-# Precedents are the rows the dense scorer weighs; questions that nobody labelled are none.
-NO_PRECEDENTS = "Its explanations name no nearest questions, for it learned from unlabelled ones."
-
 
 @dataclass(frozen=True)
 class Studied:
@@ -63,7 +60,7 @@ class Study:
         if not self.texts:
             return Studied(plain, False, rivals, ())
         if learned.pseudo.get(head.name):
-            return Studied(plain, True, rivals, (NO_PRECEDENTS,))
+            return Studied(plain, True, rivals, ())
         if learned.encoder is not None:
             note = "self-training: not tried beside a fine-tuned encoder"
             return Studied(plain, False, rivals, (note,))
@@ -71,7 +68,7 @@ class Study:
         if not found.best:
             return Studied(plain, False, rivals, (found.words,))
         rivals["fusion without unlabelled texts"] = plain
-        return Studied(found.classifier, True, rivals, (found.words, NO_PRECEDENTS))
+        return Studied(found.classifier, True, rivals, (found.words,))
 
     def again(self, head: HeadData, before: Studied) -> tuple[FusedClassifier, tuple[str, ...]]:
         """A classifier without fine-tuning on these rows, and notes: after the report, on all rows

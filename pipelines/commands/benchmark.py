@@ -42,6 +42,9 @@ class Bench(StrEnum):
     SIZES = "sizes"
 
 
+WITH_SETS = (Bench.METHODS, Bench.FEW)
+
+
 @dataclass(frozen=True)
 class Asked:
     """The call. datasets: folder of public sets, None for the home's. seeds: of the runs whose
@@ -97,6 +100,11 @@ def benchmark(
     as_json: JsonOption = False,
 ) -> None:
     """Measure against named rivals in the same run."""
+    if only and what not in WITH_SETS:
+        raise typer.BadParameter(
+            f"goes with {' and '.join(WITH_SETS)}; {what} has no sets to choose from",
+            param_hint="--only",
+        )
     use_threads(threads)
     found = MEASUREMENTS[what](
         Asked(

@@ -74,6 +74,17 @@ class Examples:
             self.kind,
         )
 
+    def beside(self, more: "Examples | None") -> "Examples":
+        """These rows, and behind them those; groups are compared by number."""
+        if more is None:
+            return self
+        return Examples(
+            (*self.texts, *more.texts),
+            (*self.labels, *more.labels),
+            np.concatenate([self.groups, more.groups]),
+            self.kind,
+        )
+
     def targets(self, names: Sequence[str]) -> NDArray[np.bool_]:
         """(n, len(names)) membership matrix. A label that is not in `names` has no column."""
         column = {name: j for j, name in enumerate(names)}

@@ -24,9 +24,9 @@ from shared.pretrained import PretrainedEncoder
 from shared.training.adapters import finetuned_embedder
 from shared.training.batches import HeadTask
 from shared.training.examples import Examples
-from shared.training.finetune import finetune_classifier, pairable
+from shared.training.finetune import finetune_classifier
 from shared.training.fusion import FusedFit, fit_scorers
-from shared.training.methods import METHODS, for_few_labels
+from shared.training.methods import METHODS
 from shared.training.options import FineTuned, Method, TrainOptions
 from shared.training.pseudo_labels import Pool, Pseudo, surest
 from shared.training.runs import RESULT_FILE, checkpoints_of
@@ -43,8 +43,9 @@ EPOCHS_SHARE = 0.5  # of the first run's: an epoch has several times as many ste
 class FurtherRuns:
     """Runs after `run`, with the same options and what is left of its budget of minutes.
 
-    probes: texts on which an encoder as it is served must agree with itself in fp32. The journal
-    and the trackers keep the curves of `run`.
+    options: with every loss decided (`for_few_labels`), however many rows there are now:
+    calibration and weights are to fit all runs. probes: texts on which an encoder as it is served
+    must agree with itself in fp32. The journal and the trackers keep the curves of `run`.
     """
 
     run: FineTuned
@@ -69,15 +70,12 @@ class FurtherRuns:
         """A folder of this name beside the run's with an encoder fine-tuned on these tasks, and
         that encoder as it is served.
 
-        The losses are those of the first run, however many rows there are now: calibration and
-        weights are to fit both.
         """
         folder = self.run.folder.with_name(f"{self.run.folder.name}.{name}")
         checkpoints = checkpoints_of(self.run.folder, self.options)
-        options = for_few_labels(self.options, few=True, pairable=pairable(tasks))
         minutes = self.options.minutes
         again = replace(
-            options,
+            self.options,
             method=self.run.method,
             keep="last",
             epochs=epochs or self.options.epochs,

@@ -150,6 +150,7 @@ def fit_fused(
     validation: Examples | None = None,
     out_of_scope: Sequence[str] = (),
     copies: Sequence[tuple[int, str]] = (),
+    named: Examples | None = None,
     kind: Kind = "single",
     seed: int = 13,
     folds: int | None = None,
@@ -162,8 +163,9 @@ def fit_fused(
     `validation`, which it must not have seen. finetuned_head: its own head; else logistic
     regression on its vectors. out_of_scope: texts to be refused; without any the two signals
     weigh the same. copies: (row of examples, its text altered), from which the lexical scorer
-    learns too; weights and calibration never do. folds: of the out-of-fold rows (5, or 10 where
-    rows are few). threads: with 1 the fit is repeatable to the bit; with more, probabilities to
+    learns too; weights and calibration never do. named: rows of the same labels from which every
+    scorer learns and that are never held out. folds: of the out-of-fold rows (5, or 10 where rows
+    are few). threads: with 1 the fit is repeatable to the bit; with more, probabilities to
     about 1e-5, because liblinear's threads share one random generator.
 
     Raises DataError: too few labels or rows, or a fine-tuned scorer without validation rows.
@@ -174,11 +176,18 @@ def fit_fused(
         raise DataError("a fine-tuned scorer needs validation rows that it was not trained on")
     notes = check(examples, validation)
     clock = _Clock(say)
-    names = examples.names
-    truth = examples.targets(names)
-    parts = make_folds(examples, _fold_count(examples, folds), seed) if finetuned is None else ()
+    taught = examples.beside(named)
+    names = taught.names
+    truth = taught.targets(names)
+    beyond = np.arange(len(examples), len(taught))
+    parts = [
+        (np.concatenate([train, beyond]), rows)
+        for train, rows in (
+            make_folds(examples, _fold_count(examples, folds), seed) if finetuned is None else ()
+        )
+    ]
     scorers = fit_scorers(
-        examples,
+        taught,
         embedder=embedder,
         finetuned=finetuned,
         finetuned_head=finetuned_head,
@@ -205,7 +214,7 @@ def fit_fused(
     if validation is not None and finetuned is not None:
         held = _validated(classifier, validation)
     else:
-        held = _out_of_fold(examples, truth, scorers, parts, threads)
+        held = _out_of_fold(taught, truth, scorers, parts, threads)
     clock.done("held-out scores")
     fusion, crossed = _calibrated(held, kind, seed)
     figures, fused = _figures(held, fusion, crossed, kind)
@@ -213,7 +222,7 @@ def fit_fused(
     if any(text.strip() for text in out_of_scope):
         classifier = replace(classifier, scope=_weighted(classifier, held, out_of_scope))
     clock.done("weights and calibration")
-    oof = np.full(truth.shape, np.nan, dtype=np.float32)
+    oof = np.full((len(examples), len(names)), np.nan, dtype=np.float32)
     if finetuned is None:
         oof[held.rows] = crossed
     losses = row_losses(crossed, held.truth, kind)

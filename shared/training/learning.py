@@ -24,10 +24,11 @@ from shared.training.adapters import finetuned_embedder
 from shared.training.batches import HeadTask
 from shared.training.copies import copies_of
 from shared.training.examples import Examples, split
-from shared.training.finetune import few_labels, finetune_classifier
+from shared.training.finetune import few_labels, finetune_classifier, pairable
 from shared.training.further_rows import EPOCHS_SHARE, FurtherRuns, refitted, sure_labels
 from shared.training.fusion import FusedFit, fit_fused, row_losses
-from shared.training.methods import Choice, choose_method
+from shared.training.label_names import name_rows
+from shared.training.methods import Choice, choose_method, for_few_labels, has_few_labels
 from shared.training.options import FineTuned, Method, TrainOptions
 from shared.training.pseudo_labels import Pool
 
@@ -41,13 +42,15 @@ PROBES = 400
 @dataclass(frozen=True)
 class HeadData:
     """What one classifier learns from. out_of_scope: texts it must refuse, if any are known.
-    altered: altered copies of the examples teach it too (copies.py). unlabelled: texts that may
-    teach it too, where examples of one label each are few and fine-tuned on."""
+    altered: altered copies of the examples teach it too (copies.py). named: rows made of its
+    labels' names, which teach it too (label_names.py). unlabelled: texts that may teach it too,
+    where examples of one label each are few and fine-tuned on."""
 
     name: str
     examples: Examples
     out_of_scope: tuple[str, ...] = ()
     altered: bool = False
+    named: Examples | None = None
     unlabelled: tuple[str, ...] = ()
 
     @property
@@ -93,26 +96,64 @@ def learn(
     Raises:
         DataError: too few labels or rows. ModelError: the encoder is broken.
     """
-    threads = options.threads or 2
-    frozen = {
-        head.name: fit_fused(
-            head.examples,
-            embedder=embedder,
-            out_of_scope=head.out_of_scope,
-            copies=_copies(head, head.examples, options),
-            kind=head.kind,
-            seed=options.seed,
-            threads=threads,
-            say=say,
-        )
-        for head in heads
-    }
+    tried = [_without_finetuning(head, embedder, options, say) for head in heads]
+    frozen = {one.head.name: one.fit for one in tried}
+    names = tuple(one.note for one in tried if one.note)
     choice = _choice(heads, base, options)
     reason = f"method {choice.method.value}: {choice.reason}"
     if choice.method is Method.FROZEN:
         say(f"{reason}; the encoder stays as it is")
-        return Learned(frozen, frozen, None, None, Method.FROZEN, (reason,))
-    return _with_finetuning(heads, frozen, base, embedder, options, folder, say)
+        return Learned(frozen, frozen, None, None, Method.FROZEN, (reason, *names))
+    learned = _with_finetuning(
+        [one.head for one in tried], frozen, base, embedder, options, folder, say
+    )
+    return replace(learned, notes=(*learned.notes, *names))
+
+
+@dataclass(frozen=True)
+class _Frozen:
+    """A head with the fusion without fine-tuning, and what its labels' names did for it."""
+
+    head: HeadData
+    fit: FusedFit
+    note: str = ""
+
+
+def _without_finetuning(
+    head: HeadData, embedder: Embedder, options: TrainOptions, say: Callable[[str], None]
+) -> _Frozen:
+    """Where rows are few, the labels' names teach too if that lowers the loss on held-out rows."""
+    plain = _fusion_of(head, embedder, options, say)
+    few = has_few_labels(len(head.examples), len(head.examples.names))
+    rows = name_rows(head.examples) if few else None
+    if rows is None:
+        return _Frozen(head, plain)
+    named = replace(head, named=rows)
+    fit = _fusion_of(named, embedder, options, say)
+    before, after = float(plain.losses.mean()), float(fit.losses.mean())
+    kept = after < before
+    note = (
+        f"{head.name}: the names of {len(rows)} labels, as a row each, moved the loss on held-out "
+        f"rows from {before:.3f} to {after:.3f}: {'kept' if kept else 'left out'}"
+    )
+    say(note)
+    return _Frozen(named, fit, note) if kept else _Frozen(head, plain, note)
+
+
+def _fusion_of(
+    head: HeadData, embedder: Embedder, options: TrainOptions, say: Callable[[str], None]
+) -> FusedFit:
+    return fit_fused(
+        head.examples,
+        embedder=embedder,
+        out_of_scope=head.out_of_scope,
+        copies=_copies(head, head.examples, options),
+        named=head.named,
+        kind=head.kind,
+        seed=options.seed,
+        threads=options.threads or 2,
+        say=say,
+    )
 
 
 def _choice(heads: Sequence[HeadData], base: PretrainedEncoder, options: TrainOptions) -> Choice:
@@ -133,6 +174,12 @@ def _with_finetuning(
 ) -> Learned:
     tasks = tasks_of(heads, fraction=DEVELOPMENT_SHARE, seed=options.seed)
     few = few_labels(tasks)
+    # Decided before any row is added: names and pseudo-labels make no label a known one.
+    options = for_few_labels(options, few=few, pairable=pairable(tasks))
+    tasks = [
+        replace(task, train=task.train.beside(head.named))
+        for head, task in zip(heads, tasks, strict=True)
+    ]
     pools = {
         head.name: Pool.of(head.examples, head.unlabelled)
         for head in heads
@@ -285,7 +332,7 @@ def _with_all_rows(
 ) -> dict[str, FusedFit]:
     """The kept fits with an encoder and scorers of all rows, pools as in the run before."""
     further.say("The encoder is kept, and rows are few: fine-tuning again, on all of them")
-    rows = {head.name: head.examples for head in heads}
+    rows = {head.name: head.examples.beside(head.named) for head in heads}
     for name, pool in pools.items():
         sure = sure_labels(chosen[name].classifier, pool, rows[name])
         rows[name] = pool.beside(rows[name], sure)
@@ -316,15 +363,7 @@ def _copies(head: HeadData, rows: Examples, options: TrainOptions) -> tuple[tupl
 
 def refit(head: HeadData, *, embedder: Embedder, options: TrainOptions) -> FusedFit:
     """The fusion without fine-tuning again, on other rows: after the report, on all there are."""
-    return fit_fused(
-        head.examples,
-        embedder=embedder,
-        out_of_scope=head.out_of_scope,
-        copies=_copies(head, head.examples, options),
-        kind=head.kind,
-        seed=options.seed,
-        threads=options.threads or 2,
-    )
+    return _without_finetuning(head, embedder, options, lambda _: None).fit
 
 
 def _smallest_label(examples: Examples) -> int:

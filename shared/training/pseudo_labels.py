@@ -1,7 +1,7 @@
 """Unlabelled texts that a model is sure of, as further rows to learn from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,12 +59,12 @@ class Pool:
 
     def beside(self, examples: Examples, pseudo: Pseudo) -> Examples:
         """The examples, and behind them the pseudo-labelled texts."""
-        return replace(
-            examples,
-            texts=(*examples.texts, *(self.texts[row] for row in pseudo.rows)),
-            labels=(*examples.labels, *((label,) for label in pseudo.labels)),
-            groups=np.concatenate([examples.groups, self.groups[pseudo.rows]]),
+        more = Examples(
+            tuple(self.texts[row] for row in pseudo.rows),
+            tuple((label,) for label in pseudo.labels),
+            self.groups[pseudo.rows],
         )
+        return examples.beside(more)
 
 
 def surest(p: Floats, sure: NDArray[np.bool_], rooms: Rows, names: Sequence[str]) -> Pseudo:

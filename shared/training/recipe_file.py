@@ -20,6 +20,7 @@ from shared.training.examples import Examples
 from shared.training.options import Method, TrainOptions
 
 RECIPE, SEARCH = "recipe", "search"
+OF_HEADS = ("head_learning_rate", "label_smoothing", "class_weights", "contrastive", "dropout")
 
 
 class RecipeSection(Section):
@@ -43,6 +44,10 @@ class RecipeSection(Section):
     adapter_rank: int | None = Field(default=None, ge=1)
     adapter_alpha: int | None = Field(default=None, ge=1)
     minutes: float | None = Field(default=None, gt=0)
+
+    def of_heads(self) -> tuple[str, ...]:
+        """The keys given that say how heads learn, and nothing where there are none."""
+        return tuple(key for key in OF_HEADS if getattr(self, key) is not None)
 
 
 class SearchSection(Section):

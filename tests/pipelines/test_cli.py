@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from pipelines.cli import app
 
@@ -76,3 +77,11 @@ def test_help_loads_no_heavy_library() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "fine-tuning core" in done.stdout
+
+
+def test_sets_are_refused_where_a_measurement_has_none() -> None:
+    done = CliRunner().invoke(app, ["benchmark", "core", "--only", "banking"])
+    assert done.exit_code == 2
+    assert "goes with methods and few; core has no sets to choose from" in " ".join(
+        done.output.replace("│", " ").split()
+    )

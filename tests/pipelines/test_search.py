@@ -117,6 +117,21 @@ def test_the_recipe_is_written_and_followed(
     assert str(caught.value) == f"{found.path}: a recipe for chatbot, this is recommender"
 
 
+def test_what_is_said_of_heads_is_refused_where_there_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    shop = RecommenderRecipe(items=path, events=path)
+    home = Home(tmp_path / "home")
+    path.write_text("[recipe]\ndropout = 0.2\nclass_weights = 'sqrt'\nepochs = 2\n")
+    with pytest.raises(SettingsError) as caught:
+        follow(path, shop, OPTIONS, judged_apart=False, home=home)
+    assert str(caught.value) == (
+        f"{path}: class_weights, dropout in [recipe]: the recommender learns from pairs of texts, "
+        "without a head; leave that out"
+    )
+    path.write_text("[recipe]\nepochs = 2\n")
+    assert follow(path, shop, OPTIONS, judged_apart=False, home=home)[0].epochs == 2
+
+
 def test_the_command_prints_the_trials_and_the_recipe(
     questions: Path, tiny_encoder: Path, tmp_path: Path
 ) -> None:

@@ -77,14 +77,28 @@ def test_the_nearest_question_is_one_like_it(classifier: FusedClassifier, kept: 
 
 
 def test_personal_data_are_masked_before_they_are_kept(classifier: FusedClassifier) -> None:
-    texts = ["write to ann@example.com", *["x"] * 9]
+    texts = [text for several in ROWS.values() for text in several]
+    texts[0] += ", ann@example.com"
     found = Precedents.of(classifier, texts, ["lost"] * 10)
     assert found is not None
-    assert found.texts[0] == "write to <email>"
+    assert found.texts[0] == "lost card one, <email>"
 
 
 def test_rows_that_the_scorer_does_not_weigh_are_not_kept(classifier: FusedClassifier) -> None:
-    assert Precedents.of(classifier, ["a"] * 11, ["lost"] * 11) is None
+    texts = [text for several in ROWS.values() for text in several]
+    assert Precedents.of(classifier, [*texts, "a"], ["lost"] * 11) is None
+    assert Precedents.of(classifier, texts[::-1], ["lost"] * 10) is None
+
+
+def test_rows_that_nobody_asked_may_stand_behind_the_questions(
+    classifier: FusedClassifier, tmp_path: Path
+) -> None:
+    found = Precedents.of(classifier, ROWS["lost"], ["lost"] * 5)
+    assert found is not None
+    found.save(tmp_path)
+    assert Precedents.load(tmp_path, classifier) == found
+    nearest = found.nearest(classifier, "refund money", k=10)
+    assert {precedent.text for precedent in nearest} == set(ROWS["lost"])
 
 
 def test_what_is_saved_is_read(

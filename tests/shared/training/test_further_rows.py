@@ -22,7 +22,7 @@ from shared.training.pseudo_labels import Pool
 from shared.training.runs import RESULT_FILE
 
 OPTIONS = TrainOptions(method="full", epochs=1, threads=1, bf16=False, device="cpu", progress=False)
-WORDS = {"bad": "loss", "dull": "tea", "good": "profit"}
+WORDS = {"1": "loss", "2": "tea", "3": "profit"}  # names that teach nothing
 RUN = FineTuned(
     folder=Path("m"), method="full", reason="", metric="macro_f1", best_metric=1.0, best_step=1,
     steps=1, seconds=60.0, stopped_because="", trained_parameters=1, parameters=1, history=(),
