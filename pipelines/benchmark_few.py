@@ -40,10 +40,12 @@ SETS: Mapping[str, tuple[str, Callable[[Path], Parts], Sequence[str]]] = {
     "clinc": ("CLINC150", clinc, (CLINC,)),
 }
 LOGISTIC, FUSION = "frozen + logistic regression", "frozen fusion"
+NAMED = "frozen fusion, labels' names too"
 SELF_TRAINED = "frozen fusion, other rows unlabelled"
 TUNED_MORE = "fusion, contrastive, other rows unlabelled"
-# What a fusion with a fine-tuned encoder is asked for besides the options of all.
-TUNED: Mapping[str, Mapping[str, object]] = {
+# What is asked of the product besides the options of all.
+LEARNED: Mapping[str, Mapping[str, object]] = {
+    NAMED: {"method": "frozen"},
     "fusion, plain fine-tuning": {"contrastive": 0.0, "keep": "best"},
     "fusion, contrastive": {},
     TUNED_MORE: {},
@@ -212,7 +214,7 @@ def _answers(
     started = time.perf_counter()
     taught = self_train(few, others, embedder=embedder, seed=seed, threads=threads)
     yield SELF_TRAINED, _asked(taught.classifier, held, started)
-    for system, changed in TUNED.items():
+    for system, changed in LEARNED.items():
         own = replace(options, seed=seed, **changed)  # type: ignore[arg-type]
         more = tuple(others) if system == TUNED_MORE else ()
         started = time.perf_counter()
