@@ -42,8 +42,8 @@ class Precedents:
         cls, classifier: FusedClassifier, texts: Sequence[str], labels: Sequence[str]
     ) -> "Precedents | None":
         """None where the first rows that the classifier weighs are not these, in this order."""
-        first = classifier.known[: len(texts)]
-        if len(classifier.dense.weight) < len(texts) or not _same(classifier, texts, first):
+        first = classifier.dense.known[: len(texts)]
+        if len(classifier.dense.kernel.weight) < len(texts) or not _same(classifier, texts, first):
             return None
         return cls(tuple(mask_personal_data(text) for text in texts), tuple(labels))
 
@@ -54,7 +54,9 @@ class Precedents:
         and the largest terms are of far-off questions that cancel each other.
         """
         features = classifier.embedder.features([text])
-        cosines = (classifier.views(features) @ classifier.known[: len(self.texts)].T)[0]
+        cosines = (classifier.dense.views(features) @ classifier.dense.known[: len(self.texts)].T)[
+            0
+        ]
         best = np.argsort(-cosines, kind="stable")[:k]
         return tuple(Precedent(self.texts[i], self.labels[i], float(cosines[i])) for i in best)
 
@@ -73,7 +75,7 @@ class Precedents:
             found = cls(tuple(stored["texts"]), tuple(stored["labels"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{path}: not readable ({error})") from error
-        weighed = len(classifier.dense.weight)
+        weighed = len(classifier.dense.kernel.weight)
         if not len(found.texts) == len(found.labels) <= weighed:
             raise ModelError(
                 f"{path}: {len(found.texts)} questions and {len(found.labels)} labels for "
@@ -84,5 +86,5 @@ class Precedents:
 
 def _same(classifier: FusedClassifier, texts: Sequence[str], known: NDArray[np.float32]) -> bool:
     """Whether these are the texts' vectors, as near as half precision keeps them."""
-    vectors = classifier.views(classifier.embedder.features(texts))
+    vectors = classifier.dense.views(classifier.embedder.features(texts))
     return bool(np.allclose(vectors, known, atol=ROUNDING))

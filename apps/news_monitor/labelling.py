@@ -18,7 +18,6 @@ from shared.errors import ModelError
 from shared.evaluation.explain import explain
 from shared.inference.classifier import FusedClassifier
 from shared.inference.model_encoders import OpenEncoders, open_model_encoders
-from shared.inference.runtime import Embedder
 from shared.settings import Home
 from shared.text import normalise
 
@@ -179,36 +178,20 @@ class Labeller:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """(n, sentiments), (n, topics): each encoder sees the texts once, both heads share it."""
         features = self.sentiment.embedder.features(texts)
-        tuned = _SharedVectors(self.sentiment.finetuned, texts)
-        sentiment = self.sentiment.predict_proba(
-            texts, features=features, finetuned_vectors=tuned.of(self.sentiment)
-        )
+        tuned = self._finetuned_features(texts)
+        sentiment = self.sentiment.predict_proba(texts, features=features, finetuned_features=tuned)
         if self.topic_classifier is None:
             return sentiment, None
         topics = self.topic_classifier.predict_proba(
-            texts, features=features, finetuned_vectors=tuned.of(self.topic_classifier)
+            texts, features=features, finetuned_features=tuned
         )
         return sentiment, topics
 
-
-class _SharedVectors:
-    """The fine-tuned encoder's vectors of some texts, computed when a head first needs them."""
-
-    def __init__(self, encoder: Embedder | None, texts: Sequence[str]) -> None:
-        self._encoder = encoder
-        self._texts = texts
-        self._known: dict[bool, NDArray[np.float32]] = {}
-
-    def of(self, classifier: FusedClassifier) -> NDArray[np.float32] | None:
-        encoder, head = classifier.finetuned, classifier.tuned
-        if encoder is None or head is None:
-            return None
-        if encoder is not self._encoder:
-            return encoder.encode(self._texts, normalised=head.normalised)
-        if head.normalised not in self._known:
-            vectors = encoder.encode(self._texts, normalised=head.normalised)
-            self._known[head.normalised] = vectors
-        return self._known[head.normalised]
+    def _finetuned_features(self, texts: Sequence[str]) -> NDArray[np.float32] | None:
+        """Of the fine-tuned encoder, which is one for both heads, if one of them uses it."""
+        heads = (self.sentiment, self.topic_classifier)
+        encoders = [head.finetuned for head in heads if head is not None and head.finetuned]
+        return encoders[0].features(texts) if encoders else None
 
 
 def read_config(folder: Path) -> LabellerConfig:

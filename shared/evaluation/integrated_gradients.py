@@ -15,6 +15,7 @@ from torch import Tensor
 
 from shared.evaluation.text_units import Segmented
 from shared.inference.classifier import DENSE, FINETUNED, FusedClassifier
+from shared.inference.dense import DenseScorer
 from shared.modeling.encoder import Encoder
 
 Head = Callable[[Tensor], Tensor]
@@ -23,39 +24,30 @@ STEPS = 32
 
 
 def dense_head(classifier: FusedClassifier, contrast: NDArray[np.float64]) -> Head:
-    """The kernel scorer's weighted part (dense.Views, dense.KernelScorer), differentiable."""
-    scorer = classifier.dense
-    centre = torch.from_numpy(classifier.views.centre)  # (k, dim)
-    weight = torch.from_numpy(scorer.weight)
-    known = torch.from_numpy(classifier.known[: len(scorer.weight)])
-    direction = torch.from_numpy((classifier.fusion.weights[DENSE] * contrast).astype(np.float32))
+    """The weighted part of the dense scorer on the base encoder, differentiable."""
+    return _head(classifier.dense, classifier.fusion.weights[DENSE] * contrast)
 
-    centre = torch.from_numpy(classifier.views.centre)  # (k, dim)
+
+def finetuned_head(classifier: FusedClassifier, contrast: NDArray[np.float64]) -> Head:
+    """That of the scorer on the fine-tuned encoder. Raises ValueError when there is none."""
+    if classifier.tuned is None:
+        raise ValueError("this classifier has no fine-tuned scorer")
+    return _head(classifier.tuned, classifier.fusion.weights[FINETUNED] * contrast)
+
+
+def _head(scorer: DenseScorer, weights: NDArray[np.float64]) -> Head:
+    """dense.DenseScorer in torch. weights: (C,) of the labels' margins."""
+    kernel = scorer.kernel
+    centre = torch.from_numpy(scorer.views.centre)  # (k, dim)
+    weight = torch.from_numpy(kernel.weight)
+    known = torch.from_numpy(scorer.known[: len(kernel.weight)])
+    direction = torch.from_numpy(weights.astype(np.float32))
 
     def head(features: Tensor) -> Tensor:
         views = features.view(-1, *centre.shape) - centre
         unit = torch.nn.functional.normalize(views, dim=2).flatten(1) / len(centre) ** 0.5
-        kernel = torch.exp(2 * scorer.gamma * (unit @ known.T - 1))
-        return torch.log((kernel @ weight).clamp(min=0) + scorer.floor) @ direction
-
-    return head
-
-
-def finetuned_head(classifier: FusedClassifier, contrast: NDArray[np.float64]) -> Head:
-    """The fine-tuned scorer's weighted part. Raises ValueError when the classifier has none."""
-    scorer = classifier.tuned
-    if scorer is None:
-        raise ValueError("this classifier has no fine-tuned scorer")
-    weight, bias = torch.from_numpy(scorer.weight), torch.from_numpy(scorer.bias)
-    direction = torch.from_numpy(
-        (classifier.fusion.weights[FINETUNED] * contrast).astype(np.float32)
-    )
-
-    def head(features: Tensor) -> Tensor:
-        vectors = features[:, : weight.shape[1]]
-        if scorer.normalised:
-            vectors = torch.nn.functional.normalize(vectors, dim=1)
-        return (vectors @ weight.T + bias) @ direction
+        near = torch.exp(2 * kernel.gamma * (unit @ known.T - 1))
+        return torch.log((near @ weight).clamp(min=0) + kernel.floor) @ direction
 
     return head
 

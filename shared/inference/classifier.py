@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from shared.errors import ModelError
 from shared.inference.classifier_files import read_classifier, write_classifier
 from shared.inference.conformal import conformal_members
-from shared.inference.dense import KernelScorer, LinearScorer, Views, in_chunks
+from shared.inference.dense import DenseScorer, KernelScorer, Views
 from shared.inference.lexical import LexicalScorer, Vocabulary
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ Floats = NDArray[np.float32]
 RANKED = 10  # how many labels a prediction lists
 LEXICAL, DENSE, FINETUNED = "lexical", "dense", "finetuned"  # names of the scorers
 # Stored in half precision; the trainer rounds the same way before it measures.
-HALVED = ("known", "dense.weight", "lexical.weight")
+HALVED = (
+    "known", "dense.weight", "lexical.weight", "finetuned.known", "finetuned.weight",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -123,36 +125,33 @@ def energy(logits: Floats) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class FusedClassifier:
-    """labels: C names in column order. views: makes vectors of the features. known: (m, k * dim)
-    such vectors of training rows, of which the dense scorer weighs the first. finetuned and tuned
-    are there together or not at all."""
+    """labels: C names in column order. dense: on the features of `embedder`; tuned: on those of
+    `finetuned`, which are there together or not at all."""
 
     labels: tuple[str, ...]
     kind: Kind
     embedder: "Embedder"
     lexical: LexicalScorer
-    views: Views
-    dense: KernelScorer
-    known: Floats
+    dense: DenseScorer
     fusion: Fusion
     scope: Scope
     finetuned: "Embedder | None" = None
-    tuned: LinearScorer | None = None
+    tuned: DenseScorer | None = None
 
     def score(
         self,
         texts: Sequence[str],
         *,
         features: Floats | None = None,
-        finetuned_vectors: Floats | None = None,
+        finetuned_features: Floats | None = None,
     ) -> Scores:
-        """features: (n, k * dim) of `embedder`, finetuned_vectors: (n, dim) of `finetuned` as its
-        scorer reads them, where the caller has them already."""
+        """features, finetuned_features: (n, k * dim) of `embedder` and of `finetuned`, where the
+        caller has them already."""
         if not len(texts):
             empty = np.empty((0, len(self.labels)), dtype=np.float32)
             return Scores(empty, dict.fromkeys(self.fusion.weights, empty), empty[:, 0])
         margins, distances = self.margins(
-            texts, features=features, finetuned_vectors=finetuned_vectors
+            texts, features=features, finetuned_features=finetuned_features
         )
         logits = self.fusion.logits(margins)
         return Scores(
@@ -166,26 +165,17 @@ class FusedClassifier:
         texts: Sequence[str],
         *,
         features: Floats | None = None,
-        finetuned_vectors: Floats | None = None,
+        finetuned_features: Floats | None = None,
     ) -> tuple[dict[str, Floats], Floats]:
         """Each scorer's margins (n, C), and the distance to the nearest known vector (n,)."""
         if features is None:
             features = self.embedder.features(texts)
-        dense, distances = self._dense_margins(self.views(features))
+        dense, distances = self.dense(features)
         margins = {LEXICAL: self.lexical.margins(texts), DENSE: dense}
         if self.finetuned is not None and self.tuned is not None:
-            if finetuned_vectors is None:
-                finetuned_vectors = self.finetuned.encode(texts, normalised=self.tuned.normalised)
-            margins[FINETUNED] = self.tuned.margins(finetuned_vectors)
-        return margins, distances
-
-    def _dense_margins(self, vectors: Floats) -> tuple[Floats, Floats]:
-        margins = np.empty((len(vectors), len(self.labels)), dtype=np.float32)
-        distances = np.empty(len(vectors), dtype=np.float32)
-        for part in in_chunks(len(vectors)):
-            cosines = vectors[part] @ self.known.T
-            margins[part] = self.dense.margins(cosines)
-            distances[part] = 1 - cosines.max(1)
+            if finetuned_features is None:
+                finetuned_features = self.finetuned.features(texts)
+            margins[FINETUNED], _ = self.tuned(finetuned_features)
         return margins, distances
 
     def predict_proba(
@@ -193,11 +183,11 @@ class FusedClassifier:
         texts: Sequence[str],
         *,
         features: Floats | None = None,
-        finetuned_vectors: Floats | None = None,
+        finetuned_features: Floats | None = None,
     ) -> Floats:
         """(n, C) calibrated. Rows sum to 1 for "single"; each entry stands alone for "multi"."""
         return self.score(
-            texts, features=features, finetuned_vectors=finetuned_vectors
+            texts, features=features, finetuned_features=finetuned_features
         ).probabilities
 
     def predict(
@@ -205,11 +195,11 @@ class FusedClassifier:
         texts: Sequence[str],
         *,
         features: Floats | None = None,
-        finetuned_vectors: Floats | None = None,
+        finetuned_features: Floats | None = None,
         alpha: float = 0.05,
     ) -> list[Prediction]:
         """In the order of the texts. alpha: risk that the conformal set misses the true label."""
-        scores = self.score(texts, features=features, finetuned_vectors=finetuned_vectors)
+        scores = self.score(texts, features=features, finetuned_features=finetuned_features)
         p = scores.probabilities
         members = conformal_members(p, self.fusion.nonconformity, alpha)
         decided = self.decide(p)
@@ -250,9 +240,9 @@ class FusedClassifier:
         """
         lexical, scope, fusion = self.lexical, self.scope, self.fusion
         arrays = {
-            "known": self.known,
-            "dense.centre": self.views.centre,
-            "dense.weight": self.dense.weight,
+            "known": self.dense.known,
+            "dense.centre": self.dense.views.centre,
+            "dense.weight": self.dense.kernel.weight,
             "lexical.idf": lexical.idf,
             "lexical.weight": lexical.weight,
             "lexical.bias": lexical.bias,
@@ -269,16 +259,20 @@ class FusedClassifier:
             "labels": self.labels,
             "embedder": self.embedder.fingerprint,
             "weights": dict(fusion.weights),
-            "dense": {"gamma": self.dense.gamma, "floor": self.dense.floor},
+            "dense": _numbers(self.dense.kernel),
             "words": list(lexical.vocabulary.words),
             "chars": list(lexical.vocabulary.chars),
             "finetuned": None,
         }
         if self.finetuned is not None and self.tuned is not None:
-            arrays |= {"finetuned.weight": self.tuned.weight, "finetuned.bias": self.tuned.bias}
+            arrays |= {
+                "finetuned.known": self.tuned.known,
+                "finetuned.centre": self.tuned.views.centre,
+                "finetuned.weight": self.tuned.kernel.weight,
+            }
             head["finetuned"] = {
                 "fingerprint": self.finetuned.fingerprint,
-                "normalised": self.tuned.normalised,
+                "scorer": _numbers(self.tuned.kernel),
             }
         write_classifier(folder, head, arrays, halved=HALVED)
 
@@ -300,9 +294,7 @@ class FusedClassifier:
                 kind=head["kind"],
                 embedder=embedder,
                 lexical=LexicalScorer(vocabulary, *lexical),
-                views=Views(arrays["dense.centre"]),
-                dense=KernelScorer(arrays["dense.weight"], **head["dense"]),
-                known=arrays["known"],
+                dense=_dense("dense", arrays["known"], arrays, head["dense"]),
                 fusion=_fusion(head["weights"], arrays),
                 scope=Scope(
                     **{field.name: arrays[f"scope.{field.name}"] for field in fields(Scope)}
@@ -310,12 +302,24 @@ class FusedClassifier:
                 finetuned=None if own is None else finetuned,
                 tuned=None
                 if own is None
-                else LinearScorer(
-                    arrays["finetuned.weight"], arrays["finetuned.bias"], own["normalised"]
-                ),
+                else _dense("finetuned", arrays["finetuned.known"], arrays, own["scorer"]),
             )
         except KeyError as error:
-            raise ModelError(f"{folder}: incomplete classifier, {error} is missing") from None
+            raise ModelError(
+                f"{folder}: incomplete classifier, or of an earlier version: {error} is missing; "
+                "train again"
+            ) from None
+
+
+def _numbers(kernel: KernelScorer) -> dict[str, float]:
+    return {"gamma": kernel.gamma, "floor": kernel.floor}
+
+
+def _dense(
+    name: str, known: Floats, arrays: Mapping[str, Floats], numbers: Mapping[str, float]
+) -> DenseScorer:
+    kernel = KernelScorer(arrays[f"{name}.weight"], **numbers)
+    return DenseScorer(Views(arrays[f"{name}.centre"]), kernel, known)
 
 
 def _fusion(weights: Mapping[str, float], arrays: Mapping[str, Floats]) -> Fusion:

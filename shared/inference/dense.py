@@ -1,4 +1,4 @@
-"""Scorers on vectors: a linear function, and a function of the distances to known vectors."""
+"""The dense scorer: kernel least squares on the views of one encoder's features."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,19 +9,6 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 TINY = np.float32(1e-6)
 CHUNK = 1024  # rows compared with all known vectors at once
-
-
-@dataclass(frozen=True, eq=False)
-class LinearScorer:
-    """weight: (C, dim), bias: (C,). normalised: whether it reads vectors of length 1."""
-
-    weight: Floats
-    bias: Floats
-    normalised: bool = True
-
-    def margins(self, vectors: Floats) -> Floats:
-        """(n, dim) -> (n, C)."""
-        return np.asarray(vectors @ self.weight.T + self.bias, dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +52,27 @@ class KernelScorer:
         kernel = rbf(cosines[:, : len(self.weight)], self.gamma)
         estimate = np.maximum(kernel @ self.weight, 0) + np.float32(self.floor)
         return np.asarray(np.log(estimate), dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class DenseScorer:
+    """known: (m, k * dim) vectors of training rows as `views` makes them, of which `kernel` weighs
+    the first."""
+
+    views: Views
+    kernel: KernelScorer
+    known: Floats
+
+    def __call__(self, features: Floats) -> tuple[Floats, Floats]:
+        """(n, k * dim) -> margins (n, C) and the distance (n,) to the nearest known vector."""
+        vectors = self.views(features)
+        margins = np.empty((len(vectors), self.kernel.weight.shape[1]), dtype=np.float32)
+        distances = np.empty(len(vectors), dtype=np.float32)
+        for part in in_chunks(len(vectors)):
+            cosines = vectors[part] @ self.known.T
+            margins[part] = self.kernel.margins(cosines)
+            distances[part] = 1 - cosines.max(1)
+        return margins, distances
 
 
 def rbf(cosines: Floats, gamma: float) -> Floats:

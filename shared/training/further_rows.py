@@ -140,9 +140,7 @@ def refitted(
     classifier = replace(
         fit.classifier,
         lexical=scorers.lexical,
-        views=scorers.views,
-        dense=scorers.dense.scorer,
-        known=scorers.dense.known,
+        dense=scorers.dense,
         finetuned=tuned,
         tuned=scorers.tuned,
     )

@@ -32,13 +32,13 @@ from shared.inference.classifier import (
     energy,
     squashed,
 )
-from shared.inference.dense import LinearScorer, Views, nearest_distance
+from shared.inference.dense import DenseScorer, Views, nearest_distance
 from shared.inference.lexical import LexicalScorer
 from shared.inference.runtime import Embedder
 from shared.training.examples import Examples, check
 from shared.training.examples import folds as make_folds
-from shared.training.kernel import DenseFit, Part, fit_dense
-from shared.training.scorers import LexicalRows, fit_linear, lexical_margins
+from shared.training.kernel import Part, fit_dense
+from shared.training.scorers import LexicalRows, lexical_margins
 
 Floats = NDArray[np.float32]
 Margins = Mapping[str, Floats]
@@ -113,17 +113,17 @@ class Held:
 class Scorers:
     """The scorers of a fusion, fitted on n rows.
 
-    vectors: (n, k * dim) of the frozen encoder, as `views` makes them. words: the rows as the
-    lexical scorer sees them. dense: with margins of held-out rows where folds were given. tuned:
-    None without a fine-tuned encoder.
+    words: the rows as the lexical scorer sees them. dense: on the frozen encoder; vectors: (n, k *
+    dim) as it sees the rows; held: (n, C) its margins of each row from the rows of other folds,
+    zero where there were none. tuned: None without a fine-tuned encoder.
     """
 
     words: LexicalRows
     lexical: LexicalScorer
-    views: Views
+    dense: DenseScorer
     vectors: Floats
-    dense: DenseFit
-    tuned: LinearScorer | None
+    held: Floats
+    tuned: DenseScorer | None
 
 
 class _Clock:
@@ -146,7 +146,6 @@ def fit_fused(
     *,
     embedder: Embedder,
     finetuned: Embedder | None = None,
-    finetuned_head: LinearScorer | None = None,
     validation: Examples | None = None,
     out_of_scope: Sequence[str] = (),
     copies: Sequence[tuple[int, str]] = (),
@@ -160,12 +159,11 @@ def fit_fused(
     """Train the fused classifier on `examples`.
 
     finetuned: an encoder fine-tuned on `examples` alone; its weight is then learned on
-    `validation`, which it must not have seen. finetuned_head: its own head; else logistic
-    regression on its vectors. out_of_scope: texts to be refused; without any the two signals
-    weigh the same. copies: (row of examples, its text altered), from which the lexical scorer
-    learns too; weights and calibration never do. named: rows of the same labels from which every
-    scorer learns and that are never held out. folds: of the out-of-fold rows (5, or 10 where rows
-    are few). threads: with 1 the fit is repeatable to the bit; with more, probabilities to
+    `validation`, which it must not have seen. out_of_scope: texts to be refused; without any the
+    two signals weigh the same. copies: (row of examples, its text altered), from which the lexical
+    scorer learns too; weights and calibration never do. named: rows of the same labels from which
+    every scorer learns and that are never held out. folds: of the out-of-fold rows (5, or 10 where
+    rows are few). threads: with 1 the fit is repeatable to the bit; with more, probabilities to
     about 1e-5, because liblinear's threads share one random generator.
 
     Raises DataError: too few labels or rows, or a fine-tuned scorer without validation rows.
@@ -190,7 +188,6 @@ def fit_fused(
         taught,
         embedder=embedder,
         finetuned=finetuned,
-        finetuned_head=finetuned_head,
         copies=copies,
         parts=parts,
         seed=seed,
@@ -203,9 +200,7 @@ def fit_fused(
         kind=kind,
         embedder=embedder,
         lexical=scorers.lexical,
-        views=scorers.views,
-        dense=scorers.dense.scorer,
-        known=scorers.dense.known,
+        dense=scorers.dense,
         fusion=blank,
         scope=Scope(_NONE, _NONE, _NONE, _NONE),
         finetuned=finetuned,
@@ -234,7 +229,6 @@ def fit_scorers(
     *,
     embedder: Embedder,
     finetuned: Embedder | None = None,
-    finetuned_head: LinearScorer | None = None,
     copies: Sequence[tuple[int, str]] = (),
     parts: Sequence[Part] = (),
     seed: int = 13,
@@ -247,29 +241,29 @@ def fit_scorers(
     """
     truth = examples.targets(examples.names)
     features = embedder.features(examples.texts)
-    views = Views.of(features, embedder.dim)
-    vectors = views(features)
     done("encoding")
     words = LexicalRows.of(examples.texts, truth, copies)
     with threadpool_limits(limits=threads):
         lexical = words.fit(np.arange(len(examples)), threads=threads)
         done("lexical scorer")
-        dense = fit_dense(vectors, truth, parts, seed=seed)
+        dense, vectors, held = _fit_views(features, embedder.dim, truth, parts, seed)
         done("dense scorer")
-        tuned = _fit_tuned(examples, truth, examples.kind, finetuned, finetuned_head)
-    return Scorers(words, lexical, views, vectors, dense, tuned)
+        tuned = None
+        if finetuned is not None:
+            own = finetuned.features(examples.texts)
+            tuned, _, _ = _fit_views(own, finetuned.dim, truth, (), seed)
+            done("fine-tuned scorer")
+    return Scorers(words, lexical, dense, vectors, held, tuned)
 
 
-def _fit_tuned(
-    examples: Examples,
-    truth: NDArray[np.bool_],
-    kind: Kind,
-    finetuned: Embedder | None,
-    head: LinearScorer | None,
-) -> LinearScorer | None:
-    if finetuned is None or head is not None:
-        return head
-    return fit_linear(finetuned.encode(examples.texts), truth, kind)
+def _fit_views(
+    features: Floats, dim: int, truth: NDArray[np.bool_], parts: Sequence[Part], seed: int
+) -> tuple[DenseScorer, Floats, Floats]:
+    """The scorer, the vectors it sees the rows as, and its margins of held-out rows."""
+    views = Views.of(features, dim)
+    vectors = views(features)
+    fit = fit_dense(vectors, truth, parts, seed=seed)
+    return DenseScorer(views, fit.scorer, fit.known), vectors, fit.held
 
 
 def _fold_count(examples: Examples, folds: int | None) -> int:
@@ -300,7 +294,7 @@ def _out_of_fold(
         list(pool.map(one, [part for part in parts if len(part[1])]))
     rows = np.sort(np.concatenate([rows for _, rows in parts]))
     return Held(
-        {LEXICAL: lexical[rows], DENSE: scorers.dense.held[rows]},
+        {LEXICAL: lexical[rows], DENSE: scorers.held[rows]},
         truth[rows],
         distances[rows],
         examples.groups[rows],

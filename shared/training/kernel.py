@@ -1,4 +1,5 @@
-"""Fitting the dense scorer: kernel least squares on frozen vectors, folds from one factorisation.
+"""Fitting the dense scorer: kernel least squares on an encoder's vectors, folds from one
+factorisation.
 
 Measured out of fold with all-MiniLM-L6 (near duplicates kept together), this against logistic
 regression on the same vectors: BANKING77 accuracy .926 against .917, Twitter sentiment macro-F1
@@ -8,6 +9,10 @@ The vectors are four views of a text (mean and largest states of the last layer 
 thirds up), each centred. The fusion with them against the fusion with the mean of the last layer
 alone: Twitter sentiment macro-F1 .781 against .769 (two of five folds; all six layers: .782),
 CLINC150 .968 against .964, BANKING77 .949 against .948.
+
+On a fine-tuned encoder the same holds, against logistic regression on the mean of its last layer:
+Twitter sentiment (60 % of the rows to learn from, 40 % held out, one seed, two epochs) macro-F1
+.791 against .768 alone and .797 against .785 in the fusion.
 """
 
 from collections.abc import Sequence

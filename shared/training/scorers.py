@@ -1,4 +1,4 @@
-"""Fitting the scorers: n-grams with a linear SVM, and logistic regression on vectors."""
+"""Fitting the lexical scorer, a linear SVM on n-grams, and a rival: logistic regression."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,6 @@ from scipy.special import expit, log_softmax
 from sklearn.svm import LinearSVC
 
 from shared.inference.classifier import Kind
-from shared.inference.dense import LinearScorer
 from shared.inference.lexical import (
     LexicalScorer,
     Vocabulary,
@@ -106,13 +105,24 @@ def lexical_margins(scorer: LexicalScorer, ngrams: Ngrams, rows: NDArray[np.int6
     return np.asarray(features @ scorer.weight + scorer.bias, dtype=np.float32)
 
 
+@dataclass(frozen=True, eq=False)
+class LinearScorer:
+    """What the dense scorer is measured against. weight: (C, dim), bias: (C,)."""
+
+    weight: Floats
+    bias: Floats
+
+    def margins(self, vectors: Floats) -> Floats:
+        """(n, dim) -> (n, C)."""
+        return np.asarray(vectors @ self.weight.T + self.bias, dtype=np.float32)
+
+
 def fit_linear(
     vectors: Floats,
     truth: NDArray[np.bool_],
     kind: Kind,
     *,
     strength: float = LOGISTIC_STRENGTH,
-    normalised: bool = True,
 ) -> LinearScorer:
     """Logistic regression on (n, dim) vectors: softmax for "single", one sigmoid a label else.
 
@@ -144,6 +154,4 @@ def fit_linear(
         method="L-BFGS-B",
         options={"maxiter": ITERATIONS, "gtol": 1e-5},
     ).x.astype(np.float32)
-    return LinearScorer(
-        found[: classes * dim].reshape(classes, dim), found[classes * dim :], normalised
-    )
+    return LinearScorer(found[: classes * dim].reshape(classes, dim), found[classes * dim :])

@@ -61,7 +61,7 @@ def kept(classifier: FusedClassifier) -> Precedents:
 def test_the_nearest_are_those_of_brute_force(
     classifier: FusedClassifier, kept: Precedents
 ) -> None:
-    centre = classifier.views.centre[0]
+    centre = classifier.dense.views.centre[0]
     rows = Words().features([*kept.texts, "my lost thing"]) - centre
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     cosines = rows[:-1] @ rows[-1]

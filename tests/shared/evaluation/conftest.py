@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from shared.inference.classifier import Calibration, FusedClassifier, Fusion, Kind, Scope
-from shared.inference.dense import KernelScorer, LinearScorer, Views
+from shared.inference.dense import DenseScorer, KernelScorer, Views
 from shared.inference.lexical import LexicalScorer, Vocabulary
 
 MakeClassifier = Callable[..., FusedClassifier]
@@ -29,6 +29,11 @@ class Letters:
         return rows / np.linalg.norm(rows, axis=1, keepdims=True) if normalised else rows
 
 
+def dense(weight: NDArray[np.float32]) -> DenseScorer:
+    views = Views(np.full((1, 4), 0.1, dtype=np.float32))
+    return DenseScorer(views, KernelScorer(weight, 1.0, 0.05), np.eye(4, dtype=np.float32))
+
+
 @pytest.fixture
 def made() -> MakeClassifier:
     """made(kind, tuned=...): labels x, y and z; `known` vectors of the letters a to d."""
@@ -45,9 +50,7 @@ def made() -> MakeClassifier:
             kind=kind,
             embedder=Letters(),
             lexical=LexicalScorer(vocabulary, np.ones(len(vocabulary), np.float32), weight, blank),
-            views=Views(np.full((1, 4), 0.1, dtype=np.float32)),
-            dense=KernelScorer(np.eye(3, dtype=np.float32), 1.0, 0.05),
-            known=np.eye(4, dtype=np.float32),
+            dense=dense(np.eye(3, dtype=np.float32)),
             fusion=Fusion(
                 dict(zip(names, (0.5, 0.8, 0.3), strict=False)),
                 calibration,
@@ -62,9 +65,7 @@ def made() -> MakeClassifier:
                 np.arange(100, dtype=np.float32),
             ),
             finetuned=Letters("tuned") if tuned else None,
-            tuned=LinearScorer(rng.normal(size=(3, 4)).astype(np.float32), blank, False)
-            if tuned
-            else None,
+            tuned=dense(rng.random((3, 3)).astype(np.float32)) if tuned else None,
         )
 
     return make

@@ -107,11 +107,12 @@ def test_the_differentiable_head_is_the_scorer_that_serves(
 def test_without_a_finetuned_scorer_there_is_no_head(made: MakeClassifier) -> None:
     with pytest.raises(ValueError, match="no fine-tuned scorer"):
         finetuned_head(made(), np.ones(3))
-    vectors = np.array([[0.2, -0.1, 0.4, 1.0, 9.0]], np.float32)  # the fifth is another view's
+    features = np.array([[0.2, -0.1, 0.4, 1.0]], np.float32)
     tuned = made(tuned=True)
     assert tuned.tuned is not None
-    expected = 0.3 * tuned.tuned.margins(vectors[:, :4])[0] @ np.array([1.0, -1.0, 0.0])
-    found = finetuned_head(tuned, np.array([1.0, -1.0, 0.0]))(torch.from_numpy(vectors))
+    contrast = np.array([1.0, -1.0, 0.0])
+    expected = 0.3 * tuned.tuned(features)[0][0] @ contrast
+    found = finetuned_head(tuned, contrast)(torch.from_numpy(features))
     assert float(found[0]) == pytest.approx(float(expected), abs=1e-5)
 
 

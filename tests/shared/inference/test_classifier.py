@@ -23,7 +23,7 @@ from shared.inference.classifier import (
     energy,
     squashed,
 )
-from shared.inference.dense import KernelScorer, LinearScorer, Views
+from shared.inference.dense import DenseScorer, KernelScorer, Views
 from shared.inference.lexical import LexicalScorer, Vocabulary
 
 F = np.float32
@@ -51,6 +51,11 @@ class Letters:
         return rows
 
 
+def made_dense(weight: NDArray[np.float32]) -> DenseScorer:
+    views = Views(np.full((1, 4), 0.1, dtype=np.float32))
+    return DenseScorer(views, KernelScorer(weight, 1.0, 0.05), np.eye(4, dtype=F))
+
+
 def made(kind: Kind = "single", *, tuned: bool = False) -> FusedClassifier:
     names = ("lexical", "dense", "finetuned") if tuned else ("lexical", "dense")
     vocabulary = Vocabulary.of(["aa bb", "cc dd"])
@@ -62,9 +67,7 @@ def made(kind: Kind = "single", *, tuned: bool = False) -> FusedClassifier:
         kind=kind,
         embedder=Letters(),
         lexical=LexicalScorer(vocabulary, np.ones(len(vocabulary), F), weight, np.zeros(3, F)),
-        views=Views(np.full((1, 4), 0.1, dtype=np.float32)),
-        dense=KernelScorer(np.eye(3, dtype=F), 1.0, 0.05),
-        known=np.eye(4, dtype=F),
+        dense=made_dense(np.eye(3, dtype=F)),
         fusion=Fusion(
             dict.fromkeys(names, 0.5),
             calibration,
@@ -74,9 +77,7 @@ def made(kind: Kind = "single", *, tuned: bool = False) -> FusedClassifier:
         ),
         scope=Scope(floats([0, 0.5]), floats([1, 0.5]), np.ones(2, F), np.arange(100, dtype=F)),
         finetuned=Letters("tuned") if tuned else None,
-        tuned=LinearScorer(rng.normal(size=(3, 4)).astype(F), np.zeros(3, F), False)
-        if tuned
-        else None,
+        tuned=made_dense(rng.random((3, 3)).astype(np.float16).astype(F)) if tuned else None,
     )
 
 
@@ -199,7 +200,10 @@ def test_damaged_folders_are_named(tmp_path: Path) -> None:
     (tmp_path / "classifier.json").write_text(json.dumps(head))
     with pytest.raises(ModelError) as caught:
         FusedClassifier.load(tmp_path, embedder=Letters())
-    assert str(caught.value) == f"{tmp_path}: incomplete classifier, 'labels' is missing"
+    assert str(caught.value) == (
+        f"{tmp_path}: incomplete classifier, or of an earlier version: 'labels' is missing; "
+        "train again"
+    )
     (tmp_path / "classifier.safetensors").write_bytes(b"short")
     with pytest.raises(ModelError, match="damaged classifier"):
         FusedClassifier.load(tmp_path, embedder=Letters())

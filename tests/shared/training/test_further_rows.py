@@ -76,7 +76,7 @@ def test_scorers_see_all_rows_and_what_needs_unseen_rows_stays(given: dict[str, 
     part, held = everything.take(np.arange(27)), everything.take(np.arange(27, 36))
     first = fit_fused(part, embedder=embedder, finetuned=embedder, validation=held, threads=1)
     again = refitted(first, embedder, everything, known=30, copies=(), seed=13, threads=1)
-    assert (len(first.classifier.known), len(again.classifier.known)) == (27, 36)
+    assert (len(first.classifier.dense.known), len(again.classifier.dense.known)) == (27, 36)
     assert again.classifier.fusion == first.classifier.fusion
     assert again.classifier.scope == first.classifier.scope
     assert np.isnan(again.out_of_fold).all()
@@ -131,7 +131,7 @@ def test_unlabelled_texts_that_are_sure_teach_the_encoder(
     assert [count for count, _ in seen][:2] == [24, 24 + added]
     more = seen[2][0] - 27
     assert 0 < more <= PER_ROW * 27
-    assert len(found.classifier("tone").known) == 27 + more
+    assert len(found.classifier("tone").dense.known) == 27 + more
     assert found.chosen["tone"].out_of_fold.shape == (27, 3)
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
     (note,) = (note for note in found.notes if note.startswith("unlabelled texts: "))

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from shared.errors import DataError
 from shared.evaluation.metrics import auroc, calibration_error
 from shared.inference.classifier import Kind
-from shared.inference.dense import LinearScorer
 from shared.training.examples import Examples, from_rows
 from shared.training.fusion import fit_fused
 
@@ -163,19 +162,6 @@ def test_a_fine_tuned_scorer_is_weighted_on_validation_rows(
     assert [part.name for part in fit.parts] == ["lexical", "dense", "finetuned"]
     assert np.isnan(fit.out_of_fold).all()
     assert set(fit.classifier.predict(["refund"])[0].scorers) == {"lexical", "dense", "finetuned"}
-
-
-def test_a_head_of_its_own_is_used_as_it_is(train: Examples, unseen: Examples) -> None:
-    head = LinearScorer(np.zeros((3, 24), np.float32), floats([5, 0, 0]), normalised=False)
-    fit = fit_fused(
-        train,
-        embedder=BagOfWords(),
-        finetuned=BagOfWords(salt="tuned"),
-        finetuned_head=head,
-        validation=unseen,
-    )
-    assert fit.classifier.tuned is head
-    assert fit.parts[2].weight == pytest.approx(0.0, abs=1e-6)
 
 
 @pytest.mark.parametrize(("threads", "tolerance"), [(1, 0.0), (2, 1e-4)])

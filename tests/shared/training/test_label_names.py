@@ -71,7 +71,7 @@ def test_named_rows_teach_and_are_never_held_out(tiny_encoder: Path) -> None:
     embedder = load_embedder(tiny_encoder, precision="fp32", threads=1)
     plain = fit_fused(few, embedder=embedder, threads=1)
     named = fit_fused(few, embedder=embedder, named=name_rows(few), threads=1)
-    assert (len(plain.classifier.known), len(named.classifier.known)) == (12, 14)
+    assert (len(plain.classifier.dense.known), len(named.classifier.dense.known)) == (12, 14)
     assert len(named.losses) == len(plain.losses) == 12
     assert named.out_of_fold.shape == plain.out_of_fold.shape == (12, 2)
     assert len(named.classifier.fusion.nonconformity) == 12
@@ -92,7 +92,7 @@ def test_names_stay_where_they_lower_the_loss_on_held_out_rows(
         embedder=embedder, options=OPTIONS, folder=tmp_path / "m", say=lambda _: None,
     )  # fmt: skip
     rows = 14 if helps else 12
-    assert len(learned.classifier("intent").known) == rows
+    assert len(learned.classifier("intent").dense.known) == rows
     assert learned.notes[-1].startswith("intent: the names of 2 labels, as a row each, moved")
     assert learned.notes[-1].endswith(": kept" if helps else ": left out")
-    assert len(refit(head, embedder=embedder, options=OPTIONS).classifier.known) == rows
+    assert len(refit(head, embedder=embedder, options=OPTIONS).classifier.dense.known) == rows
