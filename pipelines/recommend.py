@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shared.device import Device
 from shared.registry import Registry
@@ -12,11 +13,14 @@ from shared.settings import Home
 from shared.shards import Engine, LocalEngine
 from shared.tables import Column, read_table
 
+if TYPE_CHECKING:
+    from apps.recommender.rule_cost import RuleCost
+
 
 @dataclass(frozen=True)
 class Recommended:
     """What the job wrote. resumed: users that an earlier run had done. computing: seconds spent
-    on lists, see shards.ShardsDone."""
+    on lists, see shards.ShardsDone. cost: of the shop's rules, None where none is on."""
 
     model: str
     users: int
@@ -25,6 +29,7 @@ class Recommended:
     seconds: float
     resumed: int
     computing: float
+    cost: "RuleCost | None"
 
     @property
     def line(self) -> str:
@@ -69,13 +74,19 @@ def recommend_to_file(
     """
     from apps.recommender.batch import ListsOfRelease, run_batch
     from apps.recommender.recommender import Recommender
+    from apps.recommender.rule_cost import rule_cost
 
     started = time.monotonic()
     version = Registry(home.models, clock).resolve(model, app="recommender")
     wanted = users_in(users, mapping) if users else None
-    recommender = Recommender.load(version.path, home=home, threads=threads, device=device)
+    recommender = Recommender.load(
+        version.path, home=home, threads=threads, device=device, clock=clock
+    )
+    day = recommender.today
+    for note in recommender.day_rules(day).notes:
+        say(f"rules: {note}")
     elsewhere = ListsOfRelease(
-        version.path, home, recommender.rules, k, include_seen, threads, device
+        version.path, home, recommender.rules, day, k, include_seen, threads, device
     )
     done = run_batch(
         recommender,
@@ -87,13 +98,18 @@ def recommend_to_file(
         engine=engine,
         # In this process the recommender at hand serves: it need not be loaded twice.
         job=None if engine is None or isinstance(engine, LocalEngine) else elsewhere,
+        day=day,
     )
+    seconds = time.monotonic() - started
+    asked = list(recommender.users) if wanted is None else wanted
+    cost = rule_cost(recommender, asked, k, include_seen=include_seen, day=day)
     return Recommended(
         f"{version.name}@{version.version}",
         done.users,
         done.rows,
         str(output),
-        time.monotonic() - started,
+        seconds,
         done.resumed,
         done.computing,
+        cost,
     )

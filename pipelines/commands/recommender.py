@@ -54,4 +54,9 @@ def recommend(
         clock=lambda: datetime.now(UTC),
         say=bulk.say,
     )
-    print_json(done.as_dict()) if bulk.as_json else typer.echo(done.line)
+    if bulk.as_json:
+        print_json(done.as_dict())
+        return
+    typer.echo(done.line)
+    if done.cost is not None:
+        typer.echo(done.cost.line)
