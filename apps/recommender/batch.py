@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from apps.recommender.additions import Stamp
+from apps.recommender.live import open_live
 from apps.recommender.recommender import Recommender
 from apps.recommender.settings import RuleSettings
 from shared.device import Device
@@ -53,12 +55,13 @@ class ListsOfRelease:
     """Lists by a released model, which each worker loads for itself.
 
     folder: of the model version. rules: of the shop, as they were where the job was started, on
-    that day.
+    that day. added: to the model by then.
     """
 
     folder: Path
     home: Home
     rules: RuleSettings
+    added: Stamp
     day: date
     k: int
     include_seen: bool
@@ -66,13 +69,14 @@ class ListsOfRelease:
     device: Device
 
     def open(self) -> Work:
-        loaded = Recommender.load(
+        live = open_live(
             self.folder,
             home=self.home,
             threads=self.threads,
             device=self.device,
             rules=self.rules,
         )
+        loaded = live.current(self.added)
         return ListsInHand(loaded, self.k, self.include_seen, self.day).open()
 
 

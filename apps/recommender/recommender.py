@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,8 @@ COLUMNS = ("user_id", "item_id", "rank", "score", "reason")
 USERS_AT_ONCE = 512
 # A page tries other rules than the shop's own.
 RULES_KEPT = 8
+# Properties that are made once and depend on the catalogue alone.
+OF_CATALOGUE = ("facts", "word_counts", "word_weights", "item_rows")
 Clock = Callable[[], datetime]
 
 
@@ -76,6 +78,15 @@ class Recommender:
         bundle = load_bundle(folder)
         bundle.channels.sequence.to(serving_device(device))
         return cls(bundle, current, folder_fingerprint(folder), threads, clock)
+
+    def with_bundle(self, bundle: Bundle, fingerprint: str) -> "Recommender":
+        """The same over another state of the model. What was made of a catalogue is kept where that
+        stays."""
+        other = replace(self, bundle=bundle, fingerprint=fingerprint, _day_rules={})
+        if bundle.catalog is self.bundle.catalog:
+            kept = {name: vars(self)[name] for name in OF_CATALOGUE if name in vars(self)}
+            vars(other).update(kept)
+        return other
 
     @property
     def users(self) -> tuple[str, ...]:
@@ -160,7 +171,8 @@ class Recommender:
         return shown_lists(self, users, k, include_seen=include_seen, rules=rules)
 
     def similar(self, item_id: str, k: int = 10) -> pd.DataFrame:
-        """item_id, title, together, words, meaning: what is near to one item, best first.
+        """item_id, title, together, words, meaning: what is near to one item, best first, without
+        what the rules leave out today.
 
         Ordered by the three channels' sum, each against its largest value here.
         Raises: DataError for an unknown item.
@@ -175,7 +187,7 @@ class Recommender:
         scores["meaning"][row] = 0.0
         total = sum(score / max(float(score.max()), 1e-9) for score in scores.values())
         order = np.argsort(-np.asarray(total), kind="stable")
-        best = order[order != row][:k]
+        best = order[(order != row) & (self.day_rules().refused[order] == 0)][:k]
         catalog = self.bundle.catalog
         return pd.DataFrame(
             {"item_id": [catalog.ids[i] for i in best], "title": [catalog.titles[i] for i in best]}

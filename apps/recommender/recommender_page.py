@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from apps.recommender.auditing import open_encoder
+from apps.recommender.live import LiveRecommender, open_live
 from apps.recommender.recommender import Recommender
 from apps.recommender.rule_cost import WhatIf, what_if
 from apps.recommender.settings import RuleSettings
@@ -27,8 +28,13 @@ def version_of(reference: str) -> ModelVersion:
 
 
 @st.cache_resource(show_spinner="Loading the model …")
+def live(reference: str) -> LiveRecommender:
+    return open_live(version_of(reference).path, home=default_home(os.environ))
+
+
 def loaded(reference: str) -> Recommender:
-    return Recommender.load(version_of(reference).path, home=default_home(os.environ))
+    """With what has been added to it by now."""
+    return live(reference).current()
 
 
 @st.cache_resource(show_spinner="Loading the encoder …")
@@ -38,7 +44,13 @@ def encoder_of(reference: str) -> Embedder:
 
 
 @st.cache_data(show_spinner="Looking for the words …", max_entries=500)
-def why_of(reference: str, user: str, item: str, include_seen: bool) -> WordReasons:
+def why_of(
+    reference: str,
+    state: str,  # noqa: ARG001  (what was found for another state of the model does not hold)
+    user: str,
+    item: str,
+    include_seen: bool,
+) -> WordReasons:
     return word_reasons(
         loaded(reference), encoder_of(reference), user, item, include_seen=include_seen
     )
@@ -151,7 +163,7 @@ def said_of(found: WhatIf, whose: str) -> str:
 def show_words(reference: str, user: str, item: str, include_seen: bool) -> None:
     """The item's text with what each word did, and how much of the score is about words at all."""
     try:
-        why = why_of(reference, user, item, include_seen)
+        why = why_of(reference, loaded(reference).fingerprint, user, item, include_seen)
     except TriptychError as error:
         st.info(f"{str(error)[:1].upper()}{str(error)[1:]}.")
         return
