@@ -87,11 +87,11 @@ def explain_item(reference: str, user: str, item: str, *, home: Home) -> ItemExp
         ModelError: no such model, or its encoder is gone. DataError: see word_reasons.
     """
     from apps.recommender.auditing import open_encoder
-    from apps.recommender.recommender import Recommender
+    from apps.recommender.live import open_live
     from apps.recommender.word_reasons import word_reasons
 
     version = Registry(home.models, lambda: datetime.now(UTC)).resolve(reference, app="recommender")
-    recommender = Recommender.load(version.path, home=home)
+    recommender = open_live(version.path, home=home).current()
     embedder = open_encoder(recommender.bundle.encoder, version.path, home)
     found = word_reasons(recommender, embedder, user, item)
     return ItemExplained(f"{version.name}@{version.version}", found)

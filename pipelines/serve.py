@@ -15,7 +15,8 @@ from pydantic import BaseModel, Field
 from apps.chatbot.rest import chat_router
 from apps.chatbot.service import open_conversations
 from apps.news_monitor.labelling import Labeller
-from apps.recommender.recommender import Recommender
+from apps.recommender.live import open_live
+from apps.recommender.rest import recommender_router
 from shared.device import Device
 from shared.errors import ModelNotFoundError, SettingsError, TriptychError
 from shared.inference.model_encoders import OpenEncoders
@@ -30,14 +31,6 @@ class Headlines(BaseModel):
     """Texts to label."""
 
     texts: Annotated[list[Annotated[str, Field(max_length=10_000)]], Field(max_length=1000)]
-
-
-class Wish(BaseModel):
-    """Whom to recommend to."""
-
-    users: Annotated[list[str], Field(min_length=1, max_length=1000)]
-    k: Annotated[int, Field(ge=1, le=100)] = 10
-    include_seen: bool = False
 
 
 def serve_forever(
@@ -93,7 +86,7 @@ def build_service(
             service, registry.resolve(ref, app="news"), home, threads, device, opened
         ),
         "recommender": lambda ref: _add_recommender(
-            service, registry.resolve(ref, app="recommender"), home, threads, device
+            service, registry.resolve(ref, app="recommender"), home, threads, device, clock
         ),
     }
     for name, opener in openers.items():
@@ -167,14 +160,15 @@ def _add_news(
 
 
 def _add_recommender(
-    service: FastAPI, version: Any, home: Home, threads: int | None, device: Device
+    service: FastAPI,
+    version: Any,
+    home: Home,
+    threads: int | None,
+    device: Device,
+    clock: Callable[[], datetime],
 ) -> None:
-    recommender = Recommender.load(version.path, home=home, threads=threads, device=device)
-
-    @service.post("/v1/recommend", tags=["recommender"])
-    def recommend(wish: Wish) -> list[dict[str, Any]]:
-        """The best items for each user, with the reason."""
-        return _records(recommender.recommend(wish.users, wish.k, wish.include_seen))
+    live = open_live(version.path, home=home, threads=threads, device=device, clock=clock)
+    service.include_router(recommender_router(live))
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:

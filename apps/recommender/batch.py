@@ -3,10 +3,13 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
 
+from apps.recommender.additions import Stamp
+from apps.recommender.live import open_live
 from apps.recommender.recommender import Recommender
 from apps.recommender.settings import RuleSettings
 from shared.device import Device
@@ -34,40 +37,47 @@ class BatchDone:
 
 @dataclass(frozen=True)
 class ListsInHand:
-    """Lists by a recommender that is loaded already."""
+    """Lists by a recommender that is loaded already. day: by whose rules, also past midnight."""
 
     recommender: Recommender
     k: int
     include_seen: bool
+    day: date
 
     def open(self) -> Work:
-        return lambda users: self.recommender.recommend(users, self.k, self.include_seen)
+        return lambda users: self.recommender.recommend(
+            users, self.k, self.include_seen, day=self.day
+        )
 
 
 @dataclass(frozen=True)
 class ListsOfRelease:
     """Lists by a released model, which each worker loads for itself.
 
-    folder: of the model version. rules: of the shop, as they were where the job was started.
+    folder: of the model version. rules: of the shop, as they were where the job was started, on
+    that day. added: to the model by then.
     """
 
     folder: Path
     home: Home
     rules: RuleSettings
+    added: Stamp
+    day: date
     k: int
     include_seen: bool
     threads: int | None
     device: Device
 
     def open(self) -> Work:
-        loaded = Recommender.load(
+        live = open_live(
             self.folder,
             home=self.home,
             threads=self.threads,
             device=self.device,
             rules=self.rules,
         )
-        return ListsInHand(loaded, self.k, self.include_seen).open()
+        loaded = live.current(self.added)
+        return ListsInHand(loaded, self.k, self.include_seen, self.day).open()
 
 
 def run_batch(
@@ -81,15 +91,18 @@ def run_batch(
     shard_users: int = SHARD_USERS,
     engine: Engine | None = None,
     job: Job | None = None,
+    day: date | None = None,
 ) -> BatchDone:
     """Write k rows for each user to `output`; users in the order given, each once.
 
     users: None for all the model knows. engine: where lists are made, by default in this process.
-    job: how workers elsewhere come by the same recommender.
+    job: how workers elsewhere come by the same recommender. day: by whose rules, today's by
+    default; a killed run that is started again on a day with other rules starts anew.
 
     Raises: DataError when no user is given, or a place cannot be written.
     """
     started = time.monotonic()
+    rules_of = recommender.today if day is None else day
     names = list(dict.fromkeys(recommender.users if users is None else users))
     if not names:
         raise DataError("no user to recommend to: the list of users is empty")
@@ -99,11 +112,11 @@ def run_batch(
         served.update(frame["user_id"])
 
     done = run_shards(
-        job or ListsInHand(recommender, k, include_seen),
+        job or ListsInHand(recommender, k, include_seen, rules_of),
         names,
         plan={
             "model": recommender.fingerprint,
-            "rules": recommender.rules.model_dump(mode="json"),
+            "rules": recommender.day_rules(rules_of).digest,
             "k": k,
             "include_seen": include_seen,
         },

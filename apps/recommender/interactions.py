@@ -182,7 +182,7 @@ def from_events(
         {
             "user": codes.astype(np.int32),
             "item": item[known].astype(np.int32),
-            "time": _times(raw)[known],
+            "time": event_times(raw)[known],
             "weight": weight[known],
         }
     )
@@ -216,7 +216,8 @@ def from_events(
     return ReadLog(interactions, report)
 
 
-def _times(raw: RawTable) -> NDArray[np.int64]:
+def event_times(raw: RawTable) -> NDArray[np.int64]:
+    """(n,) microseconds since 1970, or the place in the user's sequence."""
     if "position" in raw.frame:
         return raw.frame["position"].to_numpy(np.int64)
     times = raw.frame["timestamp"].dt.tz_convert("UTC").dt.tz_localize(None)

@@ -2,43 +2,59 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from apps.recommender.bundle import Bundle, folder_fingerprint, load_bundle
+from apps.recommender.day_rules import DayRules, day_rules, read_stock, stock_table
 from apps.recommender.features import ItemFacts, item_facts
-from apps.recommender.listing import SPARE, Lists, capped, list_users, with_rules
 from apps.recommender.neighbours import word_vectoriser
-from apps.recommender.reasons import blame, reason, shared_words, word_counts
-from apps.recommender.retrieval import CHANNELS, Rows
+from apps.recommender.reasons import word_counts
+from apps.recommender.retrieval import CHANNELS
 from apps.recommender.settings import RuleSettings, read_settings
+from apps.recommender.shown_lists import ShownLists, shown_lists
 from shared.device import Device, serving_device
 from shared.errors import DataError
 from shared.settings import Home
 
 COLUMNS = ("user_id", "item_id", "rank", "score", "reason")
 USERS_AT_ONCE = 512
+# A page tries other rules than the shop's own.
+RULES_KEPT = 8
+# Properties that are made once and depend on the catalogue alone.
+OF_CATALOGUE = ("facts", "word_counts", "word_weights", "item_rows")
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The clock of whoever is given none."""
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, eq=False)
 class Recommender:
     """A loaded model. rules: of the shop as they are now; those at training do not count.
 
-    fingerprint: names the content of the model folder.
+    fingerprint: names the content of the model folder. clock: tells which campaigns are on.
     """
 
     bundle: Bundle
     rules: RuleSettings
     fingerprint: str
     threads: int | None = None
+    clock: Clock = utc_now
+    _day_rules: dict[tuple[RuleSettings, date, tuple[int, int] | None], DayRules] = field(
+        default_factory=dict, repr=False
+    )
 
     @classmethod
     def load(
@@ -49,6 +65,7 @@ class Recommender:
         threads: int | None = None,
         device: Device = "auto",
         rules: RuleSettings | None = None,
+        clock: Clock = utc_now,
     ) -> "Recommender":
         """device: of the sequence model. rules: by default those of the triptych.toml in use.
 
@@ -60,7 +77,16 @@ class Recommender:
         current = read_settings(os.environ).rules if rules is None else rules
         bundle = load_bundle(folder)
         bundle.channels.sequence.to(serving_device(device))
-        return cls(bundle, current, folder_fingerprint(folder), threads)
+        return cls(bundle, current, folder_fingerprint(folder), threads, clock)
+
+    def with_bundle(self, bundle: Bundle, fingerprint: str) -> "Recommender":
+        """The same over another state of the model. What was made of a catalogue is kept where that
+        stays."""
+        other = replace(self, bundle=bundle, fingerprint=fingerprint, _day_rules={})
+        if bundle.catalog is self.bundle.catalog:
+            kept = {name: vars(self)[name] for name in OF_CATALOGUE if name in vars(self)}
+            vars(other).update(kept)
+        return other
 
     @property
     def users(self) -> tuple[str, ...]:
@@ -89,30 +115,64 @@ class Recommender:
     def item_rows(self) -> dict[str, int]:
         return {name: row for row, name in enumerate(self.bundle.catalog.ids)}
 
-    @cached_property
-    def blocked(self) -> Rows:
-        rows = [self.item_rows[name] for name in self.rules.blocked if name in self.item_rows]
-        return np.array(sorted(rows), np.int64)
+    @property
+    def today(self) -> date:
+        """The shop's day, by which campaigns begin and end."""
+        return self.clock().astimezone(ZoneInfo(self.rules.time_zone)).date()
+
+    def day_rules(self, day: date | None = None, rules: RuleSettings | None = None) -> DayRules:
+        """The rules as they are on a day, by default the shop's today. rules: others than its own.
+
+        A table of stock that has changed is read again. Raises: DataError: it cannot be read.
+        """
+        wanted = self.rules if rules is None else rules
+        key = (wanted, day or self.today, _stamp(wanted))
+        if key not in self._day_rules:
+            table = stock_table(wanted)
+            stock = None if table is None else read_stock(table)
+            counts = self.bundle.log.counts
+            made = day_rules(wanted, self.bundle.catalog, counts, key[1], stock)
+            # Yesterday's are of no more use.
+            if len(self._day_rules) >= RULES_KEPT:
+                self._day_rules.clear()
+            self._day_rules[key] = made
+        return self._day_rules[key]
 
     def recommend(
-        self, users: Sequence[str] | None = None, k: int = 10, include_seen: bool = False
+        self,
+        users: Sequence[str] | None = None,
+        k: int = 10,
+        include_seen: bool = False,
+        *,
+        day: date | None = None,
     ) -> pd.DataFrame:
         """user_id, item_id, rank (1…k), score, reason: users in the order asked for, best first.
 
-        users: None for all. An id the log does not know gets what is popular. Scores are
-        comparable within a user. A list is shorter than k where the shop has no more to show.
+        users: None for all. An id the log does not know gets what is popular. day: by whose rules,
+        today's by default. Scores are those of the final ranking, comparable within a user; the
+        shop's rules may put an item above one of a higher score. A list is shorter than k where the
+        shop has no more to show.
         """
-        if k < 1:
-            raise DataError(f"k = {k}: expected 1 or more")
         names = list(self.users if users is None else users)
+        rules = self.day_rules(day)
         frames = [
-            self._frame(names[at : at + USERS_AT_ONCE], k, include_seen)
+            self.frame(self.shown(part, k, include_seen, rules))
             for at in range(0, max(1, len(names)), USERS_AT_ONCE)
+            for part in [names[at : at + USERS_AT_ONCE]]
         ]
         return pd.concat(frames, ignore_index=True)
 
+    def shown(
+        self, users: Sequence[str], k: int, include_seen: bool, rules: DayRules
+    ) -> ShownLists:
+        """The lists of one batch of users. Raises: DataError for k below 1."""
+        if k < 1:
+            raise DataError(f"k = {k}: expected 1 or more")
+        return shown_lists(self, users, k, include_seen=include_seen, rules=rules)
+
     def similar(self, item_id: str, k: int = 10) -> pd.DataFrame:
-        """item_id, title, together, words, meaning: what is near to one item, best first.
+        """item_id, title, together, words, meaning: what is near to one item, best first, without
+        what the rules leave out today.
 
         Ordered by the three channels' sum, each against its largest value here.
         Raises: DataError for an unknown item.
@@ -127,7 +187,7 @@ class Recommender:
         scores["meaning"][row] = 0.0
         total = sum(score / max(float(score.max()), 1e-9) for score in scores.values())
         order = np.argsort(-np.asarray(total), kind="stable")
-        best = order[order != row][:k]
+        best = order[(order != row) & (self.day_rules().refused[order] == 0)][:k]
         catalog = self.bundle.catalog
         return pd.DataFrame(
             {"item_id": [catalog.ids[i] for i in best], "title": [catalog.titles[i] for i in best]}
@@ -152,12 +212,8 @@ class Recommender:
 
     def sources(self, user_id: str, k: int = 10, include_seen: bool = False) -> pd.DataFrame:
         """item_id, channels (joined by |): where each item of the user's list came from."""
-        user = self.user_rows.get(user_id)
-        if user is None or not len(self.bundle.log.items_of(user)):
-            listed = self.recommend([user_id], k)
-            return pd.DataFrame({"item_id": listed["item_id"], "channels": "popular"})
-        lists = self._lists(np.array([user]), k, include_seen=include_seen)
-        found = [(i, s) for i, s in zip(lists.item[0], lists.sources[0], strict=True) if i >= 0]
+        shown = self.shown([user_id], k, include_seen, self.day_rules())
+        found = [(i, s) for i, s in zip(shown.item[0], shown.sources[0], strict=True) if i >= 0]
         return pd.DataFrame(
             {
                 "item_id": [self.bundle.catalog.ids[i] for i, _ in found],
@@ -174,93 +230,32 @@ class Recommender:
             )
         return self.item_rows[item_id]
 
-    def _lists(self, rows: Rows, k: int, *, include_seen: bool) -> Lists:
-        bundle = self.bundle
-        lists = list_users(
-            bundle.channels,
-            self.facts,
-            bundle.ranking,
-            rows,
-            k,
-            include_seen=include_seen,
-            blocked=self.blocked,
-            threads=self.threads,
-            deeper=1 if self.rules.per_category is None else SPARE,
-        )
-        return with_rules(lists, bundle.catalog, self.rules, k)
-
-    def _frame(self, names: Sequence[str], k: int, include_seen: bool) -> pd.DataFrame:
+    def frame(self, shown: ShownLists) -> pd.DataFrame:
         """The rows of one batch, users in their order."""
-        rows = np.array([self.user_rows.get(name, -1) for name in names], np.int64)
-        log = self.bundle.log
-        warm = rows >= 0
-        warm[warm] = np.diff(log.starts)[rows[warm]] > 0
-        popular = self._popular(k)
-        item = np.full((len(names), k), -1, np.int64)
-        score = np.zeros((len(names), k), np.float32)
-        reasons = np.full((len(names), k), self._popular_reason, dtype=object)
-        item[~warm, : len(popular)] = popular
-        score[~warm, : len(popular)] = np.log1p(log.counts[popular])
-        if warm.any():
-            # A user asked for twice is ranked once.
-            unique, place = np.unique(rows[warm], return_inverse=True)
-            lists = self._lists(unique, k, include_seen=include_seen)
-            wide = lists.item.shape[1]
-            item[warm, :wide] = lists.item[place]
-            score[warm, :wide] = lists.score[place]
-            reasons[warm, :wide] = self._reasons(lists)[place]
-        user, column = np.nonzero(item >= 0)
+        user, column = np.nonzero(shown.item >= 0)
         ids = np.array(self.bundle.catalog.ids, dtype=object)
         return pd.DataFrame(
             {
-                "user_id": pd.Series(np.array(names, dtype=object)[user], dtype="str"),
-                "item_id": pd.Series(ids[item[user, column]], dtype="str"),
+                "user_id": pd.Series(np.array(shown.users, dtype=object)[user], dtype="str"),
+                "item_id": pd.Series(ids[shown.item[user, column]], dtype="str"),
                 "rank": (column + 1).astype(np.int32),
-                "score": score[user, column],
-                "reason": pd.Series(reasons[user, column], dtype="str"),
+                "score": shown.score[user, column],
+                "reason": pd.Series(shown.reason[user, column], dtype="str"),
             }
         )
-
-    def _popular(self, k: int) -> Rows:
-        """What a user without a history gets."""
-        order = self.bundle.channels.order
-        order = order[~np.isin(order, self.blocked)]
-        if self.rules.per_category is None:
-            return order[:k]
-        kept = capped(order[None, :], self.bundle.catalog.categories, k, self.rules.per_category)
-        return np.asarray(order[kept[0]], np.int64)
-
-    @property
-    def _popular_reason(self) -> str:
-        windows = self.bundle.settings.ranking.windows_days
-        if self.bundle.log.has_clock and windows:
-            return f"popular in the last {max(windows)} days"
-        return "popular"
-
-    def _reasons(self, lists: Lists) -> NDArray[np.object_]:
-        """(users, k) one line for each listed item."""
-        channels, catalog = self.bundle.channels, self.bundle.catalog
-        top = np.maximum(lists.item, 0)
-        found = blame(
-            top,
-            lists.asked,
-            channels,
-            weights=self.bundle.ranking.channel_weights(self.bundle.log.counts[top] == 0),
-            spreads=lists.features.spreads,
-        )
-        texts = np.full(lists.item.shape, "", dtype=object)
-        for user, place in np.argwhere(lists.item >= 0):
-            column = found.place[user, place]
-            origin = int(lists.asked.past.items[user, column]) if column >= 0 else None
-            shared: tuple[str, ...] = ()
-            name = CHANNELS[found.channel[user, place]]
-            if origin is not None and name in ("words", "meaning"):
-                listed = catalog.texts[lists.item[user, place]]
-                shared = shared_words(catalog.texts[origin], listed, self.word_counts)
-            title = None if origin is None else catalog.titles[origin]
-            texts[user, place] = reason(title, name, shared, self._popular_reason)
-        return texts
 
 
 def _channel_names(sources: int) -> list[str]:
     return [name for bit, name in enumerate(CHANNELS) if sources >> bit & 1]
+
+
+def _stamp(rules: RuleSettings) -> tuple[int, int] | None:
+    """(time of the last change, size) of the table of stock; None where there is none."""
+    table = stock_table(rules)
+    if table is None:
+        return None
+    try:
+        found = table.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

@@ -6,7 +6,10 @@ import pandas as pd
 import streamlit as st
 
 from apps.recommender.auditing import open_encoder
+from apps.recommender.live import LiveRecommender, open_live
 from apps.recommender.recommender import Recommender
+from apps.recommender.rule_cost import WhatIf, what_if
+from apps.recommender.settings import RuleSettings
 from apps.recommender.word_reasons import WordReasons, word_reasons
 from shared.errors import TriptychError
 from shared.evaluation.explain import MOST_UNITS
@@ -25,8 +28,13 @@ def version_of(reference: str) -> ModelVersion:
 
 
 @st.cache_resource(show_spinner="Loading the model …")
+def live(reference: str) -> LiveRecommender:
+    return open_live(version_of(reference).path, home=default_home(os.environ))
+
+
 def loaded(reference: str) -> Recommender:
-    return Recommender.load(version_of(reference).path, home=default_home(os.environ))
+    """With what has been added to it by now."""
+    return live(reference).current()
 
 
 @st.cache_resource(show_spinner="Loading the encoder …")
@@ -36,7 +44,13 @@ def encoder_of(reference: str) -> Embedder:
 
 
 @st.cache_data(show_spinner="Looking for the words …", max_entries=500)
-def why_of(reference: str, user: str, item: str, include_seen: bool) -> WordReasons:
+def why_of(
+    reference: str,
+    state: str,  # noqa: ARG001  (what was found for another state of the model does not hold)
+    user: str,
+    item: str,
+    include_seen: bool,
+) -> WordReasons:
     return word_reasons(
         loaded(reference), encoder_of(reference), user, item, include_seen=include_seen
     )
@@ -77,6 +91,8 @@ def show_user(reference: str, user: str, k: int, include_seen: bool) -> None:
         )
         st.caption("channels: who proposed the item before it was ranked")
         st.dataframe(frame[list(LIST_COLUMNS)], hide_index=True)
+        with st.expander("What the shop's rules do"):
+            show_rules(recommender, user, k, include_seen)
         if not history.empty:
             with st.expander("Which words brought it here"):
                 shown = dict(zip(frame["item_id"], frame["title"], strict=True))
@@ -91,10 +107,63 @@ def show_user(reference: str, user: str, k: int, include_seen: bool) -> None:
                     show_words(reference, user, item, include_seen)
 
 
+def show_rules(recommender: Recommender, user: str, k: int, include_seen: bool) -> None:
+    """The ranking's own list and what became of it, under the shop's rules or under tried ones."""
+    own = recommender.rules
+    tried = tried_rules(own)
+    found = what_if(recommender, user, k, include_seen=include_seen, rules=tried)
+    whose = "the shop's rules" if tried == own else "the rules tried here"
+    st.caption(said_of(found, whose))
+    titles = dict(
+        zip(recommender.bundle.catalog.ids, recommender.bundle.catalog.titles, strict=True)
+    )
+    without, under = st.columns(2)
+    for column, label, frame, last in (
+        (without, "Without rules", found.unruled, "under the rules"),
+        (under, f"Under {whose}", found.listed, "reason"),
+    ):
+        column.caption(label)
+        shown = frame.assign(title=frame["item_id"].map(titles))
+        column.dataframe(shown[["rank", "title", last, "item_id"]], hide_index=True)
+    for note in recommender.day_rules(rules=tried).notes:
+        st.caption(f"Fits nothing: {note}.")
+
+
+def tried_rules(own: RuleSettings) -> RuleSettings:
+    """What the widgets say; at first the shop's own. The other rules stay as they are."""
+    dearest, limit = st.columns(2)
+    price_to = dearest.number_input(
+        "Dearest price", min_value=own.price_from or 0.0, value=own.price_to, placeholder="no limit"
+    )
+    per_category = limit.number_input(
+        "Of one category at most", min_value=1, value=own.per_category, placeholder="no limit"
+    )
+    diversity = st.slider("Variety", 0.0, 0.95, min(own.diversity, 0.95), 0.05)
+    explore = st.slider("Share of new items drawn by lot", 0.0, 0.5, own.explore, 0.05)
+    changed = {
+        "price_to": price_to,
+        "per_category": per_category,
+        "diversity": diversity,
+        "explore": explore,
+    }
+    return own.model_copy(update=changed)
+
+
+def said_of(found: WhatIf, whose: str) -> str:
+    """What the rules cost this user, in plain words."""
+    moved = found.unruled["under the rules"]
+    stayed = sum(said == f"place {at}" for at, said in enumerate(moved, start=1))
+    return (
+        f"Under {whose} the list keeps {found.kept:.1%} of what the ranking expects of its own "
+        f"list; {stayed} of {len(moved)} items are where the ranking has them. The rules of the "
+        "shop are in [recommender.rules] of triptych.toml; what is tried here is not kept."
+    )
+
+
 def show_words(reference: str, user: str, item: str, include_seen: bool) -> None:
     """The item's text with what each word did, and how much of the score is about words at all."""
     try:
-        why = why_of(reference, user, item, include_seen)
+        why = why_of(reference, loaded(reference).fingerprint, user, item, include_seen)
     except TriptychError as error:
         st.info(f"{str(error)[:1].upper()}{str(error)[1:]}.")
         return

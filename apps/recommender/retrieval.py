@@ -29,6 +29,8 @@ CHANNELS = ("sequence", "together", "words", "meaning", "popular")
 PAIRS_AT_ONCE = 32_768
 # A catalogue up to this size is cheaper to score whole than pair by pair.
 WHOLE_CATALOGUE = 50_000
+# How far past its best a channel looks for items that the shop's rules do not leave out, in counts.
+REFUSED_REACH = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,10 +163,12 @@ class Channels:
         profile = profile_matrix(past, shares, self.log.n_items)
         return Asked(past, shares, profile, seen, now)
 
-    def scorers(self, asked: Asked) -> dict[str, Scorer]:
-        """Channel -> scorer, in the order of CHANNELS."""
+    def scorers(self, asked: Asked, refused: NDArray[np.bool_] | None = None) -> dict[str, Scorer]:
+        """Channel -> scorer, in the order of CHANNELS. refused: (items,) what nobody will be shown:
+        `popular` proposes the others, so that a list can always be filled."""
         people = user_vectors(self.sequence, self.moved, asked.past)
         wanted = np.log1p(self.log.counts).astype(np.float32)
+        order = self.order if refused is None else self.order[~refused[self.order]]
         return {
             "sequence": VectorScorer(people, self.moved, self.moved_index),
             "together": SparseScorer((asked.profile @ self.together).tocsr()),
@@ -172,7 +176,7 @@ class Channels:
             "meaning": VectorScorer(
                 np.asarray(asked.profile @ self.meaning), self.meaning, self.meaning_index
             ),
-            "popular": SameForAll(self.order, wanted, len(asked)),
+            "popular": SameForAll(order, wanted, len(asked)),
         }
 
 
@@ -238,15 +242,19 @@ def candidates(
     n_items: int,
     include_seen: bool,
     blocked: Rows,
+    refused: NDArray[np.bool_] | None = None,
 ) -> Candidates:
     """The union of each channel's best `count` items that the user may be shown.
 
     A channel is asked for as many more as it could waste on items of the history.
+    refused: (items,) these are candidates as all others, and beside them there are the best
+    `count` that are not refused, as far as those are among the first (1 + REFUSED_REACH) · count.
     """
     most_seen = 0 if include_seen else int(np.diff(asked.seen.indptr).max(initial=0))
-    wanted = min(n_items, count + min(most_seen, 4 * count) + len(blocked))
-    refused = np.zeros(n_items, bool)
-    refused[blocked] = True
+    wasted = 0 if refused is None else min(int(refused.sum()), REFUSED_REACH * count)
+    wanted = min(n_items, count + min(most_seen, 4 * count) + len(blocked) + wasted)
+    barred = np.zeros(n_items, bool)
+    barred[blocked] = True
     keys: list[Rows] = []
     bits: list[Rows] = []
     owner, had = asked.seen.nonzero()
@@ -256,15 +264,20 @@ def candidates(
         user = np.repeat(np.arange(len(asked)), top.shape[1])
         item = top.ravel()
         rows = item >= 0
-        rows[rows] = ~refused[item[rows]]
+        rows[rows] = ~barred[item[rows]]
         key = _keys(user, item, n_items)
         if not include_seen:
             rows &= ~_contains(seen, key)
-        user, key = user[rows], key[rows]
+        user, key, item = user[rows], key[rows], item[rows]
         # Still best first: the place within the user's list is the row less the list's start.
-        place = np.arange(len(user)) - np.searchsorted(user, user)
-        keys.append(key[place < count])
-        bits.append(np.full(int((place < count).sum()), 1 << CHANNELS.index(name), np.int64))
+        start = np.searchsorted(user, user)
+        kept = np.arange(len(user)) - start < count
+        if refused is not None:
+            fine = ~refused[item]
+            before = np.concatenate([[0], np.cumsum(fine)])
+            kept |= fine & (before[:-1] - before[start] < count)
+        keys.append(key[kept])
+        bits.append(np.full(int(kept.sum()), 1 << CHANNELS.index(name), np.int64))
     pairs, inverse = np.unique(np.concatenate(keys), return_inverse=True)
     sources = np.bincount(inverse, weights=np.concatenate(bits), minlength=len(pairs))
     return Candidates(pairs // n_items, pairs % n_items, sources.astype(np.uint8))

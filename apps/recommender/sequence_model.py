@@ -147,9 +147,11 @@ def reworded_vectors(
     model: SequenceModel, row: int, start: NDArray[np.float32], *, with_id: bool
 ) -> NDArray[np.float32]:
     """(n, d) of unit length: the item in that row as the model would see it, had it each of the
-    whitened text vectors `start` (n, d). with_id: whether its id offset counts."""
+    whitened text vectors `start` (n, d). with_id: whether its id offset counts; an item that came
+    after the training, in a row behind those of the model, has none."""
     model.eval()
-    offset = model.offsets[row] * float(with_id)
+    trained = row < len(model.offsets)
+    offset = model.offsets[row if trained else 0] * float(with_id and trained)
     texts = torch.from_numpy(start).to(offset.device)
     vectors: NDArray[np.float32] = model.placed(texts, offset).cpu().numpy()
     return vectors

@@ -1,9 +1,11 @@
 """[recommender] of triptych.toml: what an event is worth, the sizes of the models, the rules."""
 
 from collections.abc import Mapping
-from typing import Literal
+from datetime import date
+from typing import Literal, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from shared.settings import Section, load_section, settings_file
 
@@ -31,6 +33,8 @@ TEXT_FIELDS: tuple[str, ...] = (
     "description",
 )
 Window = Literal["last", "time", "auto"]
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WEEKDAYS: tuple[str, ...] = get_args(Weekday)
 
 
 class EventSettings(Section):
@@ -111,14 +115,115 @@ class RankingSettings(Section):
     negatives: int = Field(default=120, ge=1)
 
 
-class RuleSettings(Section):
-    """[recommender.rules]: what a shop allows. blocked: item ids never recommended.
+class Campaign(Section):
+    """[[recommender.rules.campaigns]]: one rule on some items, on some days.
 
-    per_category: items of one category in a list at most (None: no limit).
+    begins, ends: first and last day, open where absent; weekdays: only these, all where empty.
+    Items are those of one of `items`, of one of the `categories`, of one of the `brands`, with one
+    of the `tags`, and in the price band: of what is given all must hold.
+    What is done with them is one of: boost (added to their scores, in deviations of the scores
+    of the user's candidates; below 0 holds back), block (never shown), most (of a list at most
+    so many).
+    """
+
+    name: str = Field(min_length=1, max_length=60)
+    begins: date | None = None
+    ends: date | None = None
+    weekdays: tuple[Weekday, ...] = ()
+    items: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    brands: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    price_from: float | None = Field(default=None, ge=0.0)
+    price_to: float | None = Field(default=None, ge=0.0)
+    boost: float | None = Field(default=None, ge=-100.0, le=100.0)
+    block: bool = False
+    most: int | None = Field(default=None, ge=1)
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_one_line(cls, name: str) -> str:
+        """It stands in the reasons that customers are shown."""
+        if not name.isprintable() or not name.strip():
+            raise ValueError("expected one line of text")
+        return name.strip()
+
+    @model_validator(mode="after")
+    def _does_one_thing_with_some_items(self) -> "Campaign":
+        if (self.boost is not None) + self.block + (self.most is not None) != 1:
+            raise ValueError(f"campaign {self.name!r}: expected one of boost, block = true, most")
+        selects = (self.items, self.categories, self.brands, self.tags)
+        if not any(selects) and self.price_from is None and self.price_to is None:
+            raise ValueError(
+                f"campaign {self.name!r} selects no items: expected one of items, categories, "
+                "brands, tags, price_from, price_to"
+            )
+        if self.begins and self.ends and self.begins > self.ends:
+            raise ValueError(f"campaign {self.name!r} ends {self.ends}, before it begins")
+        _check_band(self.price_from, self.price_to)
+        return self
+
+    def is_on(self, day: date) -> bool:
+        """Both ends are days of the campaign."""
+        return (
+            (self.begins is None or self.begins <= day)
+            and (self.ends is None or day <= self.ends)
+            and (not self.weekdays or WEEKDAYS[day.weekday()] in self.weekdays)
+        )
+
+
+class RuleSettings(Section):
+    """[recommender.rules]: what a shop allows and wants, applied after the final ranking.
+
+    blocked: item ids never recommended. per_category: items of one category in a list at most
+    (None: no limit). price_from, price_to: cheaper and dearer items are left out, those without a
+    price stay. stock: "catalogue" (its column `stock`) or a table `item_id,stock` that is read
+    again when it changes; items with 0 or less are left out, those it does not name stay.
+    sale_days: items outside the catalogue's `available_from` to `available_to` are left out.
+    diversity: 0 takes the ranking as it is, towards 1 an item counts less the more it is like one
+    above it (MMR). explore: share of a list given to items that at most `explored_at` users have
+    taken, drawn by lot. time_zone: in which the days of campaigns begin.
     """
 
     blocked: tuple[str, ...] = ()
     per_category: int | None = Field(default=None, ge=1)
+    price_from: float | None = Field(default=None, ge=0.0)
+    price_to: float | None = Field(default=None, ge=0.0)
+    stock: str | None = Field(default=None, min_length=1)
+    sale_days: bool = False
+    diversity: float = Field(default=0.0, ge=0.0, lt=1.0)
+    explore: float = Field(default=0.0, ge=0.0, le=0.5)
+    explored_at: int = Field(default=0, ge=0)
+    time_zone: str = "UTC"
+    campaigns: tuple[Campaign, ...] = ()
+
+    @field_validator("time_zone")
+    @classmethod
+    def _time_zone_is_known(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("expected a time zone as Europe/Berlin or UTC") from None
+        return name
+
+    @model_validator(mode="after")
+    def _names_and_bands_make_sense(self) -> "RuleSettings":
+        names = [campaign.name for campaign in self.campaigns]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"campaign {name!r} is there twice, expected each name once")
+        _check_band(self.price_from, self.price_to)
+        return self
+
+    def on(self, day: date) -> "RuleSettings":
+        """The same with the campaigns of that day alone."""
+        running = tuple(campaign for campaign in self.campaigns if campaign.is_on(day))
+        return self.model_copy(update={"campaigns": running})
+
+
+def _check_band(least: float | None, most: float | None) -> None:
+    if least is not None and most is not None and least > most:
+        raise ValueError(f"price_from {least:g} is above price_to {most:g}")
 
 
 class EncoderSettings(Section):

@@ -182,10 +182,11 @@ def _described(recommender: Recommender, user_id: str, include_seen: bool) -> De
         raise DataError(
             f"user {user_id!r} has no history: what is listed is popular, whatever its text says"
         )
+    refused = recommender.day_rules().refused > 0
     return describe_users(
         bundle.channels,
         recommender.facts,
         np.array([user]),
         include_seen=include_seen,
-        blocked=recommender.blocked,
+        refused=refused if refused.any() else None,
     )

@@ -184,6 +184,23 @@ class VectorIndex:
         self._dead = np.concatenate([self._dead, np.zeros(len(ids), dtype=bool)])
         self._row_of.update({name: first + place for place, name in enumerate(ids)})
 
+    def with_more(self, vectors: NDArray[np.float32], ids: Sequence[str]) -> "VectorIndex":
+        """Another index with new items in it too; this one stays, for whoever is searching it.
+
+        Raises ModelError and DataError as add() does.
+        """
+        longer = VectorIndex(
+            faiss.clone_index(self._index),
+            self._ids.tolist(),
+            kind=self.kind,
+            encoder_fingerprint=self.encoder_fingerprint,
+            recall=self.recall,
+            effort=self._effort,
+            dead=np.flatnonzero(self._dead).tolist(),
+        )
+        longer.add(vectors, ids, encoder_fingerprint=self.encoder_fingerprint)
+        return longer
+
     def remove(self, ids: Iterable[str]) -> int:
         """Let items never be found again; unknown ids are passed over. Returns how many went.
 

@@ -5,11 +5,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
+import pandas as pd
 import pytest
 
 
@@ -96,6 +98,66 @@ def test_news_labels_and_recommendations_come_over_rest_too(service: httpx.Clien
     assert label["sentiment"] in ("negative", "neutral", "positive")
     rows = service.post("/v1/recommend", json={"users": ["u0001", "new"], "k": 3}).json()
     assert [row["rank"] for row in rows] == [1, 2, 3, 1, 2, 3]
+
+
+def test_what_a_user_did_counts_at_the_next_request(service: httpx.Client) -> None:
+    def listed() -> list[str]:
+        rows = service.post("/v1/recommend", json={"users": ["rest-user"], "k": 5}).json()
+        return [row["item_id"] for row in rows]
+
+    popular = listed()
+    event = {"user_id": "rest-user", "item_id": popular[0], "event": "buy",
+             "timestamp": "2025-01-02T03:04:05Z"}  # fmt: skip
+    sent = {"events": [event, event, {**event, "user_id": " ", "event": "view"}]}
+    assert service.post("/v1/events", json=sent).json() == {
+        "received": 3, "added": 1, "left": {"without a user": 1, "there already": 1}
+    }  # fmt: skip
+    assert popular[0] not in listed()
+    again = {"received": 1, "added": 0, "left": {"there already": 1}}
+    assert service.post("/v1/events", json={"events": [event]}).json() == again
+
+
+def test_an_item_imported_while_the_service_runs_is_served(
+    service: httpx.Client, triptych: Callable[..., Any], tmp_path: Path, inputs: Path
+) -> None:
+    near = pd.read_csv(inputs / "items.csv").iloc[0]
+    new = {"item_id": "REST-1", "title": near["title"], "categories": near["categories"]}
+    pd.DataFrame([new]).to_csv(tmp_path / "new.csv", index=False)
+    wish = {"item_id": "REST-1", "k": 3}
+    unknown = service.post("/v1/similar", json=wish)
+    assert (unknown.status_code, unknown.json()) == (
+        404, {"detail": "item 'REST-1' is not in the catalogue"}
+    )  # fmt: skip
+    done = triptych("recommender", "import", "--items", tmp_path / "new.csv")
+    assert done.returncode == 0, done.stderr
+    assert "items: 1 of 1 added" in done.stdout
+    rows = service.post("/v1/similar", json=wish).json()
+    assert near["item_id"] in [row["item_id"] for row in rows]
+    assert set(rows[0]) == {"item_id", "title", "together", "words", "meaning"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/recommend", {"users": []}),
+        ("/v1/recommend", {"users": ["u" * 201]}),
+        ("/v1/recommend", {"users": ["u"], "k": 0}),
+        ("/v1/similar", {"k": 3}),
+        ("/v1/events", {"events": []}),
+        ("/v1/events", {"events": [{"user_id": "u", "item_id": "i", "timestamp": "soon"}]}),
+        ("/v1/events", {"events": [{"user_id": "u", "item_id": "i", "event": "stole"}]}),
+        ("/v1/events", {"events": [{"user_id": "u", "item_id": "i"}] * 1001}),
+    ],
+)
+def test_what_the_recommender_cannot_take_is_refused(
+    service: httpx.Client, path: str, body: dict[str, object]
+) -> None:
+    assert service.post(path, json=body).status_code == 422
+
+
+def test_the_recommenders_routes_are_in_the_openapi_document(service: httpx.Client) -> None:
+    paths = service.get("/openapi.json").json()["paths"]
+    assert {"/v1/recommend", "/v1/similar", "/v1/events"} <= set(paths)
 
 
 def test_beyond_this_machine_a_token_is_demanded(home: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -161,11 +162,13 @@ def test_a_killed_batch_goes_on_where_it_stopped(
     asked: list[str] = []
     recommend = Recommender.recommend
 
-    def killed_at_the_third(self: Recommender, users: list[str], *rest: object) -> pd.DataFrame:
+    def killed_at_the_third(
+        self: Recommender, users: list[str], k: int, include_seen: bool, *, day: date
+    ) -> pd.DataFrame:
         if len(asked) >= 100:
             raise KeyboardInterrupt
         asked.extend(users)
-        return recommend(self, users, *rest)  # type: ignore[arg-type]
+        return recommend(self, users, k, include_seen, day=day)
 
     monkeypatch.setattr(Recommender, "recommend", killed_at_the_third)
     with pytest.raises(KeyboardInterrupt):

@@ -1,0 +1,221 @@
+"""A trained model with what came after its training: new items are placed by their texts, new
+events are in the histories. Nothing is trained; what it was made from stays as it is, so that a
+request that is under way goes on with it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from apps.recommender.additions import AddedItem
+from apps.recommender.bundle import Bundle
+from apps.recommender.catalog import Catalog
+from apps.recommender.interactions import Interactions
+from apps.recommender.neighbours import keep_largest, word_vectoriser
+from apps.recommender.popularity import item_clock, windowed_order
+from apps.recommender.retrieval import Channels
+from apps.recommender.sequence_model import reworded_vectors
+from apps.recommender.settings import EventSettings
+
+# A rating counts by its value against the highest one, at least this: one alone says no scale.
+STARS = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A bundle as it was trained, with what is made of it once."""
+
+    bundle: Bundle
+
+    @cached_property
+    def words(self) -> tuple[TfidfVectorizer, sp.csr_matrix] | None:
+        """What weighs words, and the weighed catalogue; None where it has no word."""
+        texts = self.bundle.catalog.texts
+        if not any(text.strip() for text in texts):
+            return None
+        vectoriser = word_vectoriser(len(texts))
+        return vectoriser, vectoriser.fit_transform(texts).tocsr()
+
+
+def with_items(trained: Trained, items: Sequence[AddedItem]) -> Bundle:
+    """The bundle with further items at the end of its catalogue; nobody has taken them."""
+    bundle = trained.bundle
+    if not items:
+        return bundle
+    catalog = longer_catalog(bundle.catalog, items)
+    return replace(bundle, catalog=catalog, channels=_more_channels(trained, catalog, items))
+
+
+def with_events(bundle: Bundle, events: pd.DataFrame) -> Bundle:
+    """The bundle with further events (additions.EVENT_COLUMNS). Those on items that are not in the
+    catalogue wait until these are. Co-occurrence stays as trained."""
+    channels = bundle.channels
+    log = longer_log(channels.log, events, bundle.catalog.ids, channels.settings.events)
+    if log is channels.log:
+        return bundle
+    order = windowed_order(log, channels.settings.ranking.windows_days)
+    return replace(bundle, channels=replace(channels, log=log, order=order, clock=item_clock(log)))
+
+
+def longer_catalog(catalog: Catalog, items: Sequence[AddedItem]) -> Catalog:
+    """Columns stay those of the catalogue, with their types."""
+    frame = pd.DataFrame([dict(item.fields) for item in items])
+    frame = frame.reindex(columns=catalog.frame.columns)
+    for name, kind in catalog.frame.dtypes.items():
+        column = frame[name]
+        if isinstance(kind, pd.DatetimeTZDtype):
+            frame[name] = pd.to_datetime(column, utc=True).astype(kind)
+        elif pd.api.types.is_numeric_dtype(kind):
+            frame[name] = pd.to_numeric(column, errors="coerce").astype("float64")
+        else:
+            frame[name] = column.fillna("").astype("str")
+    return Catalog(pd.concat([catalog.frame, frame], ignore_index=True))
+
+
+def longer_log(
+    log: Interactions, events: pd.DataFrame, item_ids: Sequence[str], settings: EventSettings
+) -> Interactions:
+    """Weights add up as in training, and what undoes takes away. An event on a pair that the log
+    knows counts if it is later than the pair's last one; in a log without a clock it does not.
+    """
+    item = pd.Index(item_ids).get_indexer(pd.Index(events["item_id"]))
+    users = pd.Index(log.users)
+    codes = users.get_indexer(pd.Index(events["user_id"]))
+    known = (item >= 0) & ~already_known(log, codes, item, events["time"].to_numpy(np.int64))
+    if not known.any():
+        return log
+    events, item, codes = events[known], item[known].astype(np.int64), codes[known]
+    strangers, new = pd.factorize(events["user_id"][codes < 0])
+    codes[codes < 0] = len(users) + strangers
+    everybody = (*log.users, *map(str, new))
+    own = pd.DataFrame({"user": log.user, "item": log.item, "time": log.time, "last": log.time,
+                        "weight": log.weight.astype(np.float64)})  # fmt: skip
+    added = pd.DataFrame({"user": codes, "item": item, "time": _times(log, events, codes),
+                          "weight": event_weights(events, settings)})  # fmt: skip
+    added["last"] = added["time"].where(added["weight"] > 0)
+    pair = log.user.astype(np.int64) * len(item_ids) + log.item
+    touched = np.isin(pair, codes.astype(np.int64) * len(item_ids) + item)
+    joined = (
+        pd.concat([own[touched], added], ignore_index=True)
+        .groupby(["user", "item"], sort=False)
+        .agg(weight=("weight", "sum"), time=("last", "max"))
+        .reset_index()
+    )
+    joined = joined[joined["weight"] > 0]
+    joined["weight"] = joined["weight"].clip(upper=settings.most)
+    whole = pd.concat([own[~touched][["user", "item", "time", "weight"]], joined])
+    order = np.lexsort((whole["time"].to_numpy(np.int64), whole["user"].to_numpy()))
+    whole = whole.iloc[order]
+    return Interactions(
+        everybody,
+        len(item_ids),
+        whole["user"].to_numpy(np.int32),
+        whole["item"].to_numpy(np.int32),
+        whole["time"].to_numpy(np.int64),
+        whole["weight"].to_numpy(np.float32),
+        log.has_clock,
+    )
+
+
+def already_known(
+    log: Interactions, user: NDArray[np.int64], item: NDArray[np.int64], time: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """(m,) whether the log's pair is as late as the event, so that it may hold it already."""
+    width = max(int(item.max(initial=0)) + 1, log.n_items)
+    pair = log.user.astype(np.int64) * width + log.item
+    order = np.argsort(pair)
+    wanted = user.astype(np.int64) * width + item
+    place = np.searchsorted(pair[order], wanted)
+    inside = np.minimum(place, max(0, len(pair) - 1))
+    if not len(pair):
+        return np.zeros(len(user), bool)
+    row = order[inside]
+    met = (user >= 0) & (item >= 0) & (pair[row] == wanted)
+    known: NDArray[np.bool_] = met & ((log.time[row] >= time) | (not log.has_clock))
+    return known
+
+
+def event_weights(events: pd.DataFrame, settings: EventSettings) -> NDArray[np.float64]:
+    """(m,) as in training; a rating against the highest of these, at least STARS."""
+    types = events["event"].str.strip().str.lower()
+    weight = (
+        types.map(settings.weights).astype("float64").fillna(settings.default).to_numpy().copy()
+    )
+    value = events["value"].to_numpy(np.float64)
+    rated = (types == "rating").to_numpy(bool) & ~np.isnan(value)
+    highest = max(STARS, float(value[rated].max(initial=0.0)))
+    weight[rated] *= np.clip(value[rated] / highest, 0.1, 1.0)
+    return np.asarray(weight, np.float64)
+
+
+def _times(log: Interactions, events: pd.DataFrame, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Microseconds, or, without a clock, the places after the user's last one."""
+    if log.has_clock:
+        return events["time"].to_numpy(np.int64)
+    after = pd.Series(codes).groupby(codes).cumcount().to_numpy(np.int64)
+    last = np.full(int(codes.max()) + 1, -1, np.int64)
+    np.maximum.at(last, log.user[log.user <= codes.max()], log.time[log.user <= codes.max()])
+    return np.asarray(last[codes] + 1 + after, np.int64)
+
+
+def _more_channels(trained: Trained, catalog: Catalog, items: Sequence[AddedItem]) -> Channels:
+    channels = trained.bundle.channels
+    before, count = channels.log.n_items, len(catalog)
+    start = np.stack([item.vector for item in items])
+    placed = reworded_vectors(channels.sequence, before, start, with_id=False)
+    ids = [str(row) for row in range(before, count)]
+    log = replace(channels.log, n_items=count)
+    return replace(
+        channels,
+        log=log,
+        meaning=np.concatenate([channels.meaning, start]),
+        meaning_index=channels.meaning_index.with_more(start, ids),
+        moved=np.concatenate([channels.moved, placed]),
+        worded=np.concatenate([channels.worded, placed]),
+        moved_index=channels.moved_index.with_more(placed, ids),
+        together=_padded(channels.together, count),
+        words=more_words(trained, [catalog.texts[row] for row in range(before, count)]),
+        order=windowed_order(log, channels.settings.ranking.windows_days),
+        clock=item_clock(log),
+    )
+
+
+def more_words(trained: Trained, texts: Sequence[str]) -> sp.csr_matrix:
+    """The table of like words with further items, weighed as the catalogue is. A row that is full
+    takes a new item only if it is nearer than the last one there, and loses nothing for it."""
+    table = trained.bundle.channels.words
+    count = table.shape[0] + len(texts)
+    most = trained.bundle.settings.ranking.neighbours
+    grown = _padded(table, count)
+    if trained.words is None:
+        return grown
+    vectoriser, old = trained.words
+    new = vectoriser.transform(texts).tocsr()
+    near = (old @ new.T).tocoo()  # (old, new)
+    lengths = np.diff(table.indptr)
+    least = np.zeros(len(lengths), np.float32)
+    filled = np.flatnonzero(lengths >= most)
+    least[filled] = [table.data[table.indptr[r] : table.indptr[r + 1]].min() for r in filled]
+    kept = (near.data > 0) & (near.data >= least[near.row])
+    columns = sp.csr_matrix(
+        (near.data[kept], (near.row[kept], near.col[kept] + table.shape[0])), shape=(count, count)
+    )
+    own = sp.hstack([new @ old.T, new @ new.T], format="coo")
+    own.data[own.row + table.shape[0] == own.col] = 0.0
+    rows = keep_largest(own.tocsr(), most)
+    above = sp.csr_matrix((table.shape[0], count), dtype=np.float32)
+    return (grown + columns + sp.vstack([above, rows], format="csr")).tocsr().astype(np.float32)
+
+
+def _padded(table: sp.csr_matrix, count: int) -> sp.csr_matrix:
+    """With empty rows and columns at the end."""
+    more = np.full(count - table.shape[0], table.indptr[-1], table.indptr.dtype)
+    return sp.csr_matrix(
+        (table.data, table.indices, np.concatenate([table.indptr, more])), shape=(count, count)
+    )
