@@ -254,3 +254,15 @@ job_run = Table(
     Column("started_at", UtcDateTime, nullable=False, index=True),
     Column("report_json", Text, nullable=False),
 )
+
+lease = Table(
+    "news_lease",
+    metadata,
+    Column("name", String(30), primary_key=True),
+    Column("holder", String(200), nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    Column("renewed_at", UtcDateTime, nullable=False),
+    Column("until", UtcDateTime, nullable=False),
+    # Grows with each renewal: who waits sees a living holder by it, whatever the clocks say.
+    Column("renewals", Integer, nullable=False),
+)

@@ -38,15 +38,30 @@ def now_utc() -> datetime:
 
 
 @app.command()
-def run(model: MonitorModel = None, home: HomeOption = None, threads: ThreadsOption = None) -> None:
-    """Read the feeds on a schedule and mail alerts, until stopped."""
+def run(
+    model: MonitorModel = None,
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait/--no-wait",
+            help="Where another monitor runs on the database: wait to take over, or stop.",
+        ),
+    ] = True,
+    home: HomeOption = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Read the feeds on a schedule and mail alerts, until stopped. One monitor for a database."""
     use_threads(threads)
     from pipelines.monitoring import open_monitor
     from pipelines.schedule import news_jobs, run_schedule
 
     house, say = open_home(home), speaker(False)
-    with open_monitor(house, model=model, clock=now_utc, threads=threads, say=say) as monitor:
-        run_schedule(news_jobs(monitor, say), now_utc)
+    with open_monitor(house, model=model, clock=now_utc, threads=threads, say=say, wait=wait) as (
+        monitor,
+        heartbeat,
+    ):
+        run_schedule(news_jobs(monitor, say), now_utc, watch=heartbeat.when_lost)
+        heartbeat.check()
 
 
 @app.command()
@@ -62,7 +77,10 @@ def once(
     from pipelines.schedule import summary_of
 
     house, say = open_home(home), speaker(as_json)
-    with open_monitor(house, model=model, clock=now_utc, threads=threads, say=say) as monitor:
+    with open_monitor(house, model=model, clock=now_utc, threads=threads, say=say, wait=False) as (
+        monitor,
+        _,
+    ):
         report = monitor.tick(now_utc())
     if as_json:
         print_json(json.loads(report.to_json()))
