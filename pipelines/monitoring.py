@@ -9,15 +9,18 @@ from contextlib import contextmanager
 from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
+from pathlib import Path
 
 from apps.news_monitor.delivery import Mailer, OutboxMailer, SmtpMailer
 from apps.news_monitor.labelling import Labeller
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.lease import Heartbeat, Lease, LeaseHeldError, held_line
 from apps.news_monitor.monitor import Monitor
+from apps.news_monitor.page_data import reading
 from apps.news_monitor.settings import SECTION, NewsSettings
-from apps.news_monitor.tables import MIGRATIONS, VERSION_TABLE
-from shared.errors import ModelNotFoundError, SettingsError
+from apps.news_monitor.tables import MIGRATIONS, REPLAY_DATABASE, VERSION_TABLE
+from apps.news_monitor.why_no_alert import Why, why
+from shared.errors import DataError, ModelNotFoundError, SettingsError
 from shared.registry import Registry
 from shared.settings import Home, database_url, load_section, settings_file
 from shared.storage import create_engine, upgrade
@@ -119,6 +122,29 @@ def leased(
             )
     with Heartbeat(lease, clock) as heartbeat:
         yield heartbeat
+
+
+def asked_why(home: Home, topic: str, at: datetime | None, replayed: Path | None) -> Why:
+    """What was decided about a topic, from the running monitor's tables or those of a replay.
+
+    Raises DataError: no such database, topic or moment.
+    """
+    url = database_url(home, os.environ)
+    if replayed is not None:
+        file = replayed / REPLAY_DATABASE
+        if not file.is_file():
+            raise DataError(f"{replayed}: no replay was written here (no {REPLAY_DATABASE})")
+        url = f"sqlite:///{file}"
+    nothing = DataError(
+        "nothing has been judged yet: start the monitor with `triptych news run`, or name a "
+        "replay's folder with --replay"
+    )
+    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).is_file():
+        raise nothing
+    with reading(url) as connection:
+        if connection is None:
+            raise nothing
+        return why(connection, topic, at)
 
 
 def send_test_mail(home: Home, to: str | None, now: datetime) -> str:
