@@ -254,7 +254,12 @@ def held_back(connection: Connection, since: datetime, limit: int = 50) -> list[
     query = (
         select(decision, topic.c.name)
         .join(topic, topic.c.id == decision.c.topic_id)
-        .where(decision.c.verdict == Verdict.DATA_HEALTH.value, decision.c.at > since)
+        .where(
+            decision.c.verdict == Verdict.DATA_HEALTH.value,
+            decision.c.at > since,
+            # The others are open alerts that were not calmed meanwhile.
+            decision.c.score >= decision.c.threshold,
+        )
         .order_by(topic.c.name, decision.c.at)
     )
     found: list[HeldBack] = []
