@@ -1,21 +1,29 @@
 """Opening the news monitor from settings: database, model, feeds, mail."""
 
 import os
+import secrets
+import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
+from pathlib import Path
 
 from apps.news_monitor.delivery import Mailer, OutboxMailer, SmtpMailer
 from apps.news_monitor.labelling import Labeller
 from apps.news_monitor.labels import LabelTexts
+from apps.news_monitor.lease import Heartbeat, Lease, LeaseHeldError, held_line
 from apps.news_monitor.monitor import Monitor
+from apps.news_monitor.page_data import reading
 from apps.news_monitor.settings import SECTION, NewsSettings
-from shared.errors import ModelNotFoundError, SettingsError
+from apps.news_monitor.tables import MIGRATIONS, REPLAY_DATABASE, VERSION_TABLE
+from apps.news_monitor.why_no_alert import Why, why
+from shared.errors import DataError, ModelNotFoundError, SettingsError
 from shared.registry import Registry
 from shared.settings import Home, database_url, load_section, settings_file
-from shared.storage import create_engine
+from shared.storage import create_engine, upgrade
 
 
 def news_settings() -> NewsSettings:
@@ -45,11 +53,16 @@ def open_monitor(
     clock: Callable[[], datetime],
     threads: int | None,
     say: Callable[[str], None],
-) -> Iterator[Monitor]:
-    """The monitor of the settings. Without a model it collects articles until there is one.
+    wait: bool,
+) -> Iterator[tuple[Monitor, Heartbeat]]:
+    """The monitor of the settings, and the lease on its database, which is ours while it is open.
+    Without a model it collects articles until there is one.
+
+    wait: where another monitor runs on the database, wait for its end; else raise.
 
     Raises:
         SettingsError: the settings, or no feed in them. ModelError: a named model that is broken.
+        LeaseHeldError: another monitor runs, and this one is not to wait.
     """
     settings = news_settings()
     if not settings.feeds:
@@ -57,18 +70,81 @@ def open_monitor(
             "no feeds: list their addresses in triptych.toml, "
             '[news] feeds = ["https://…/rss"], or in TRIPTYCH_NEWS__FEEDS'
         )
-    labeller: LabelTexts | None = None
+    engine = create_engine(database_url(home, os.environ))
     try:
-        labeller = released_labeller(model or settings.model, home, clock, threads)
+        upgrade(engine, MIGRATIONS, VERSION_TABLE)
+        lease = Lease(engine, process_name())
+        # First the lease, then the model: whoever waited may find a newer one.
+        with leased(lease, clock, say, wait=wait) as heartbeat:
+            labeller = _labeller(model, settings, home, clock, threads, say)
+            yield Monitor(engine, settings, labeller, mailer_of(settings, home)), heartbeat
+    finally:
+        engine.dispose()
+
+
+def _labeller(
+    model: str | None,
+    settings: NewsSettings,
+    home: Home,
+    clock: Callable[[], datetime],
+    threads: int | None,
+    say: Callable[[str], None],
+) -> LabelTexts | None:
+    try:
+        return released_labeller(model or settings.model, home, clock, threads)
     except ModelNotFoundError as error:
         if model is not None:
             raise
         say(f"{error}; articles are collected and labelled later")
-    engine = create_engine(database_url(home, os.environ))
-    try:
-        yield Monitor(engine, settings, labeller, mailer_of(settings, home))
-    finally:
-        engine.dispose()
+        return None
+
+
+def process_name() -> str:
+    """This process among all that may share a database: a process number alone comes again."""
+    return f"{socket.gethostname()[:100]}, process {os.getpid()}, {secrets.token_hex(3)}"
+
+
+@contextmanager
+def leased(
+    lease: Lease, clock: Callable[[], datetime], say: Callable[[str], None], *, wait: bool
+) -> Iterator[Heartbeat]:
+    """The lease, taken now, renewed, and given back at the end.
+
+    Raises LeaseHeldError if another has it and we are not to wait.
+    """
+    if wait:
+        lease.wait(clock, time.monotonic, time.sleep, say)
+    else:
+        other = lease.acquire(clock())
+        if other is not None:
+            raise LeaseHeldError(
+                f"{held_line(other)}; stop that one first, or leave the work to it"
+            )
+    with Heartbeat(lease, clock) as heartbeat:
+        yield heartbeat
+
+
+def asked_why(home: Home, topic: str, at: datetime | None, replayed: Path | None) -> Why:
+    """What was decided about a topic, from the running monitor's tables or those of a replay.
+
+    Raises DataError: no such database, topic or moment.
+    """
+    url = database_url(home, os.environ)
+    if replayed is not None:
+        file = replayed / REPLAY_DATABASE
+        if not file.is_file():
+            raise DataError(f"{replayed}: no replay was written here (no {REPLAY_DATABASE})")
+        url = f"sqlite:///{file}"
+    nothing = DataError(
+        "nothing has been judged yet: start the monitor with `triptych news run`, or name a "
+        "replay's folder with --replay"
+    )
+    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).is_file():
+        raise nothing
+    with reading(url) as connection:
+        if connection is None:
+            raise nothing
+        return why(connection, topic, at)
 
 
 def send_test_mail(home: Home, to: str | None, now: datetime) -> str:

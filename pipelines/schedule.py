@@ -8,13 +8,14 @@ is too late to be run (`misfire_grace_time`).
 
 import logging
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import FrameType
 from typing import Any
 
-from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_SCHEDULER_STARTED, JobExecutionEvent
 from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
@@ -58,16 +59,29 @@ def summary_of(report: TickReport) -> str:
     )
 
 
-def run_schedule(jobs: Sequence[ScheduledJob], clock: Callable[[], datetime]) -> None:
-    """Run the jobs until SIGINT or SIGTERM; a running job is finished first.
+def run_schedule(
+    jobs: Sequence[ScheduledJob],
+    clock: Callable[[], datetime],
+    *,
+    watch: Callable[[Callable[[], None]], None] = lambda _stop: None,
+) -> None:
+    """Run the jobs until SIGINT or SIGTERM; a running job is finished before this returns.
 
-    A job that raises is logged with its traceback and runs again at its next time.
+    A job that raises is logged with its traceback and runs again at its next time. watch: is given
+    a function that ends the schedule, from any thread.
     """
     scheduler = BlockingScheduler(timezone="UTC")
-    for job in jobs:
+    running = [threading.Lock() for _ in jobs]
+
+    def guarded(job: ScheduledJob, lock: threading.Lock) -> None:
+        with lock:
+            job.run(clock())
+
+    for job, lock in zip(jobs, running, strict=True):
         scheduler.add_job(
-            lambda run=job.run: run(clock()),
+            guarded,
             IntervalTrigger(seconds=job.seconds, timezone="UTC"),
+            args=(job, lock),
             id=job.name,
             name=job.name,
             next_run_time=clock(),
@@ -77,14 +91,24 @@ def run_schedule(jobs: Sequence[ScheduledJob], clock: Callable[[], datetime]) ->
         )
     scheduler.add_listener(_log_failure, EVENT_JOB_ERROR)
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        scheduler.shutdown(wait=False)
+    def end() -> None:
+        if scheduler.running:
+            scheduler.shutdown(wait=False)
 
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        end()
+
+    def started(_event: object) -> None:
+        watch(end)
+
+    scheduler.add_listener(started, EVENT_SCHEDULER_STARTED)
     signal.signal(signal.SIGTERM, stop)
     try:
         scheduler.start()
     except (KeyboardInterrupt, SystemExit):
-        scheduler.shutdown(wait=True)
+        end()
+    for lock in running:  # held while its job runs
+        lock.acquire()
 
 
 def _log_failure(event: JobExecutionEvent) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from sqlalchemy import Connection, Select, and_, func, select, update
 
+from apps.news_monitor.coverage import Coverage
 from apps.news_monitor.evidence import (
     DataHealth,
     DayPoint,
@@ -43,6 +44,7 @@ class Moment:
     """One evaluation as the detector saw it: row `index` of a scan over `counts`.
 
     at: the moment judged. threshold, curve: in force then. topic_ids: by position in counts.topics.
+    coverage: whether the usual sources delivered, by `index` too.
     """
 
     scan: Scan
@@ -54,6 +56,7 @@ class Moment:
     topic_ids: tuple[int, ...]
     model_id: int
     model_name: str
+    coverage: Coverage
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def gather(connection: Connection, moment: Moment, topic: int) -> tuple[Evidence
         days=_chart(moment, topic, share, rho),
         headlines=tuple(story.line for story in stored),
         moving=_moving(moment, topic, window),
-        health=_health(connection, moment.at),
+        health=_health(connection, moment, topic),
         model=moment.model_name,
     )
     return evidence, [story.item_id for story in stored]
@@ -212,8 +215,9 @@ def _stories(connection: Connection, moment: Moment, topic: int, hours: int) -> 
     return stories[:KEPT_STORIES]
 
 
-def _health(connection: Connection, at: datetime) -> DataHealth:
-    first, end = _window_hours(at, 24)
+def _health(connection: Connection, moment: Moment, topic: int) -> DataHealth:
+    first, end = _window_hours(moment.at, 24)
+    covered = float(moment.coverage.share[moment.index, topic])
     inside = and_(item.c.hour >= first, item.c.hour < end)
     items = connection.execute(
         select(func.count(), func.count(item.c.copy_of)).select_from(item).where(inside)
@@ -227,6 +231,8 @@ def _health(connection: Connection, at: datetime) -> DataHealth:
         sources_total=len(sources) if sources else None,
         items=int(items[0]) - int(items[1]),
         copies=int(items[1]),
+        coverage=None if np.isnan(covered) else covered,
+        missing=moment.coverage.missing(moment.index, topic),
     )
 
 
@@ -242,7 +248,10 @@ def open_alert(
     sender: str,
     now: datetime,
 ) -> int:
-    """The alert, its items and its mails, in the caller's transaction; twice called, made once."""
+    """The alert, its items and its mails, in the caller's transaction; twice called, made once.
+
+    addresses: () where the alert is told together with others.
+    """
     key = f"{evidence.topic}|{evidence.opened_at.astimezone(UTC).isoformat()}|{config_key}"
     dedupe = hashlib.sha256(key.encode()).hexdigest()
     row = {

@@ -1,20 +1,34 @@
 """Alerts with their evidence: the same figures, chart and stories as in the mail."""
 
 import os
+from datetime import UTC, datetime, time, timedelta
 
 import altair as alt
 import pandas as pd
 import streamlit as st
+from sqlalchemy import Connection
 
+from apps.news_monitor.attention import Attention, attention_since
 from apps.news_monitor.evidence import Evidence
 from apps.news_monitor.mail import (
     chance_sentence,
+    chance_words,
     first_sentence,
     health_sentence,
     moving_sentence,
+    names_of,
     web_link,
 )
-from apps.news_monitor.page_data import AlertRow, alert_rows, databases, reading
+from apps.news_monitor.page_data import AlertRow, alert_rows, databases, last_detector, reading
+from apps.news_monitor.why_no_alert import (
+    HeldBack,
+    Why,
+    coverage_sentence,
+    has_decisions,
+    held_back,
+    judged_topics,
+    why,
+)
 from shared.errors import TriptychError
 from shared.settings import default_home
 
@@ -23,6 +37,9 @@ BADGES = {
     "high": ":red-badge[high]",
     "critical": ":violet-badge[critical]",
 }
+NO_ALERT = "No alert yet. `triptych news replay` shows what past headlines would have raised."
+HELD_SHOWN = timedelta(days=7)
+ATTENTION_SHOWN = timedelta(days=28)
 RED, GREY, BAND = "#c62828", "#c9ced6", "#7fa3cf"
 
 
@@ -110,6 +127,104 @@ def show_alert(row: AlertRow) -> None:
     st.caption(f"Data: {health_sentence(evidence)} Model: {evidence.model}")
 
 
+def show_held(held: list[HeldBack]) -> None:
+    """What would have been an alert if its sources had delivered."""
+    if not held:
+        return
+    st.warning("Alerts were held back in the last seven days: too few sources delivered.")
+    frame = pd.DataFrame(
+        [
+            {
+                "topic": one.topic,
+                "from": one.first,
+                "to": one.last,
+                "sources delivering": f"{one.coverage:.0%}",
+                "silent": names_of(one.missing),
+                "best score": round(one.score, 1),
+            }
+            for one in held
+        ]
+    )
+    st.dataframe(frame, hide_index=True, width="stretch")
+
+
+def show_attention(found: list[Attention]) -> None:
+    """More news than usual, no worse than usual: nobody is mailed about it."""
+    if not found:
+        return
+    st.subheader("More news than usual, no worse")
+    frame = pd.DataFrame(
+        [
+            {
+                "from": one.opened_at,
+                "to": one.resolved_at,
+                "topic": one.topic,
+                "stories": f"{one.stories} in {one.window_hours} hours",
+                "usual": round(one.usual_stories, 1),
+                "negative": f"{one.share:.0%}",
+                "usually negative": f"{one.usual_share:.0%}",
+            }
+            for one in found
+        ]
+    )
+    st.dataframe(frame, hide_index=True, width="stretch")
+
+
+def show_why(answer: Why) -> None:
+    """The decision, its windows, and the day up to it."""
+    st.markdown(f"**{answer.at:%Y-%m-%d %H:%M} UTC**")
+    st.text(f"{answer.topic}: {answer.said}.")
+    if answer.note:
+        st.caption(answer.note)
+    st.caption(
+        f"Best score {answer.score:.1f}, alerts start at {answer.threshold:.1f}. "
+        f"{coverage_sentence(answer.coverage, answer.missing)}"
+    )
+    windows = pd.DataFrame(
+        [
+            {
+                "window": f"{line.window_hours} hours",
+                "negative": f"{line.negative} of {line.stories}",
+                "share": f"{line.share:.0%}",
+                "usual": f"{line.usual_share:.0%}",
+                "chance": chance_words(line.p_share),
+                "score": round(line.score, 1),
+                "stopped by": line.gate,
+                "wanting": line.wanting,
+            }
+            for line in answer.windows
+        ]
+    )
+    st.dataframe(windows, hide_index=True, width="stretch")
+    runs = pd.DataFrame(
+        [
+            {"from": run.first, "to": run.last, "outcome": run.said, "best score": run.score}
+            for run in answer.runs
+        ]
+    )
+    st.dataframe(runs, hide_index=True, width="stretch")
+
+
+def ask_why(connection: Connection) -> None:
+    """Pick a topic and a moment; the answer is read from the tables."""
+    detector = last_detector(connection)
+    if detector is None or not has_decisions(connection):
+        return
+    show_held(held_back(connection, detector.until - HELD_SHOWN))
+    show_attention(attention_since(connection, detector.until - ATTENTION_SHOWN))
+    st.subheader("Why no alert?")
+    names = judged_topics(connection)
+    topic, day, hour = st.columns(3)
+    name = topic.selectbox("Topic", names)
+    date = day.date_input("Day (UTC)", detector.until.date())
+    clock = hour.selectbox("Hour (UTC)", range(24), index=detector.until.hour)
+    at = datetime.combine(date, time(clock), UTC)
+    try:
+        show_why(why(connection, name, at))
+    except TriptychError as error:
+        st.info(str(error))
+
+
 def main() -> None:
     st.title("Alerts")
     try:
@@ -117,19 +232,23 @@ def main() -> None:
     except TriptychError as error:
         st.error(str(error))
         return
-    rows: list[AlertRow] = []
-    if choices:
-        chosen = st.sidebar.selectbox("Show", list(choices))
-        with reading(choices[chosen]) as connection:
-            rows = alert_rows(connection) if connection is not None else []
-    if not rows:
-        st.info("No alert yet. `triptych news replay` shows what past headlines would have raised.")
+    if not choices:
+        st.info(NO_ALERT)
         return
-    st.dataframe(listing(rows), hide_index=True, width="stretch")
-    names = {
-        f"{r.evidence.opened_at:%Y-%m-%d %H:%M} {r.evidence.topic} (alert {r.id})": r for r in rows
-    }
-    show_alert(names[st.selectbox("Evidence of", list(names))])
+    chosen = st.sidebar.selectbox("Show", list(choices))
+    with reading(choices[chosen]) as connection:
+        rows = alert_rows(connection) if connection is not None else []
+        if not rows:
+            st.info(NO_ALERT)
+        else:
+            st.dataframe(listing(rows), hide_index=True, width="stretch")
+            names = {
+                f"{r.evidence.opened_at:%Y-%m-%d %H:%M} {r.evidence.topic} (alert {r.id})": r
+                for r in rows
+            }
+            show_alert(names[st.selectbox("Evidence of", list(names))])
+        if connection is not None:
+            ask_why(connection)
 
 
 if __name__ == "__main__":

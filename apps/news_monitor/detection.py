@@ -11,11 +11,14 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, insert, select, update
 
-from apps.news_monitor.alerts import Moment, follow_alert, gather, open_alert, with_words
+from apps.news_monitor.alerts import Moment, follow_alert
+from apps.news_monitor.attention import Attention, notice
 from apps.news_monitor.bucket_counts import (
     at_hour,
     first_bucket_hour,
@@ -23,13 +26,21 @@ from apps.news_monitor.bucket_counts import (
     publisher_counts,
     read_counts,
 )
-from apps.news_monitor.episodes import Episodes, Phase, advance
-from apps.news_monitor.evidence import Evidence
+from apps.news_monitor.coverage import read_coverage
+from apps.news_monitor.decisions import store_decisions, store_evaluations, verdicts
+from apps.news_monitor.detector_state import TopicStates, read_states, write_states
+from apps.news_monitor.episodes import Phase, advance
 from apps.news_monitor.ingest import insert_new
+from apps.news_monitor.opening import Desk, Opened, open_alerts
 from apps.news_monitor.predictions import ActiveModel
 from apps.news_monitor.settings import NewsSettings
-from apps.news_monitor.surges import Gate, Scan, scan
-from apps.news_monitor.tables import calibration, detector_config, detector_state, evaluation
+from apps.news_monitor.surges import Scan, scan
+from apps.news_monitor.tables import (
+    attention_state,
+    calibration,
+    detector_config,
+    detector_state,
+)
 from apps.news_monitor.thresholds import Calibrator, FalseAlarmCurve
 from apps.news_monitor.trends import Counts
 from shared.errors import SettingsError
@@ -39,30 +50,38 @@ WEEK = 7 * 24
 
 
 @dataclass(frozen=True)
-class Opened:
-    """An alert as it opened."""
+class Held:
+    """A topic that scored above the threshold and was held back. coverage: see Coverage.share."""
 
-    alert_id: int
-    evidence: Evidence
+    topic: str
+    at: datetime
+    coverage: float
+    missing: tuple[str, ...]
 
 
 @dataclass
 class DetectionReport:
-    """evaluated: moments judged (each over all topics). note: why nothing was judged, if so."""
+    """evaluated: moments judged (each over all topics). held: alerts that did not open because too
+    few of the topic's sources delivered, moment by moment. attention: more news than usual that
+    is no worse, as it began. together: how many alerts the last
+    common mail stands for, 0 without one. note: why nothing was judged, if so."""
 
     evaluated: int = 0
     opened: list[Opened] = field(default_factory=list)
+    held: list[Held] = field(default_factory=list)
+    attention: list[Attention] = field(default_factory=list)
+    together: int = 0
     resolved: int = 0
     threshold: float | None = None
     note: str = ""
 
 
-@dataclass
-class _State:
-    """Where each topic stands; alerts: the open (or cooling) alert's id by topic position."""
+@dataclass(frozen=True)
+class _Decided:
+    """Of one moment, by topic: what came of it, and the id of the alert it belongs to."""
 
-    episodes: Episodes
-    alerts: dict[int, int]
+    verdicts: list[str]
+    alerts: list[int | None]
 
 
 class Detector:
@@ -89,7 +108,7 @@ class Detector:
                 "cadence_hours": self._cadence,
                 "topics": self.topics,
                 "model": model.labeller.fingerprint,
-            },
+            },  # the coverage gate changes no score and no threshold: it begins nothing anew
             sort_keys=True,
         )
         self._key = hashlib.sha256(described.encode()).hexdigest()
@@ -104,6 +123,14 @@ class Detector:
             self.config_id: int = connection.execute(
                 select(detector_config.c.id).where(detector_config.c.fingerprint == self._key)
             ).scalar_one()
+        self._desk = Desk(
+            config_id=self.config_id,
+            config_key=self._key,
+            topics=len(self.topics),
+            recipients=settings.recipients,
+            sender=settings.mail_from,
+            labeller=model.labeller,
+        )
 
     def run(
         self,
@@ -165,9 +192,15 @@ class Detector:
         curve, threshold = self._threshold(connection, at_hour(hours[0]))
         reach = (self._rule.baseline_days + self._rule.guard_days + 2) * 24
         counts, scores = self._scan(connection, hours, max(first, hours[0] - reach))
-        state = self._state(connection)
-        for t, hour in enumerate(hours):
-            moment = Moment(
+        coverage = read_coverage(
+            connection,
+            model_id=self._model.id,
+            topic_ids=self._topic_ids,
+            hours=hours,
+            overdue=self._settings.fetch.overdue,
+        )
+        moments = [
+            Moment(
                 scan=scores,
                 index=t,
                 counts=counts,
@@ -177,54 +210,78 @@ class Detector:
                 topic_ids=self._topic_ids,
                 model_id=self._model.id,
                 model_name=self._model.labeller.name,
+                coverage=coverage,
             )
-            self._step(connection, state, moment, now or moment.at, report)
+            for t, hour in enumerate(hours)
+        ]
+        mine = (self.config_id, self._topic_ids)
+        state = read_states(connection, detector_state, *mine)
+        volume = read_states(connection, attention_state, *mine)
+        decided = []
+        for moment in moments:
+            decided.append(self._step(connection, state, moment, now or moment.at, report))
+            blocked = self._held(moment) | (moment.scan.best[moment.index] >= moment.threshold)
+            report.attention += notice(
+                connection,
+                volume,
+                moment,
+                self.config_id,
+                self._episode_rule,
+                blocked | (state.episodes.phase == Phase.FIRING),
+            )
         self._add(hours, scores)
-        self._store(connection, hours, scores, threshold, keep_all)
-        self._store_state(connection, state, at_hour(hours[-1]))
+        self._store(connection, moments, decided, keep_all)
+        write_states(connection, detector_state, *mine, state)
+        write_states(connection, attention_state, *mine, volume)
         report.evaluated += len(hours)
         report.threshold = threshold
 
     def _step(
         self,
         connection: Connection,
-        state: _State,
+        state: TopicStates,
         moment: Moment,
         now: datetime,
         report: DetectionReport,
-    ) -> None:
+    ) -> _Decided:
         """One moment through the state machine, and what it means for the alerts."""
         best, calm = moment.scan.best[moment.index], moment.scan.calm[moment.index]
+        held = self._held(moment)
         limits = np.full(len(self.topics), moment.threshold)
         hour = int(moment.at.timestamp() // 3600)
         state.episodes, change = advance(
-            state.episodes, best, calm, hour, limits, self._episode_rule
+            state.episodes, best, calm, hour, limits, self._episode_rule, held
         )
-        for i in np.flatnonzero(change.opened).tolist():
-            opened = self._open(connection, moment, i, now)
-            state.alerts[i] = opened.alert_id
-            report.opened.append(opened)
-        rising = (state.episodes.phase == Phase.FIRING) & (best >= limits) & ~change.opened
+        opened, together = open_alerts(connection, moment, change.opened, self._desk, now)
+        state.alerts.update({i: one.alert_id for i, one in opened.items()})
+        report.opened += opened.values()
+        report.together = together or report.together
+        firing = state.episodes.phase == Phase.FIRING
+        rising = firing & (best >= limits) & ~change.opened & ~held
         for i in np.flatnonzero(rising | change.reopened | change.resolved).tolist():
             over = moment.at if change.resolved[i] else None
             follow_alert(connection, state.alerts[i], float(best[i]), resolved_at=over)
         report.resolved += int(change.resolved.sum())
-
-    def _open(self, connection: Connection, moment: Moment, topic: int, now: datetime) -> Opened:
-        evidence, items = gather(connection, moment, topic)
-        evidence = with_words(evidence, self._model.labeller)
-        alert_id = open_alert(
-            connection,
-            evidence,
-            items,
-            topic_id=self._topic_ids[topic],
-            config_id=self.config_id,
-            config_key=self._key,
-            addresses=self._settings.recipients,
-            sender=self._settings.mail_from,
-            now=now,
+        report.held += self._stopped(moment, held & (best >= limits) & ~firing)
+        alive = firing | change.resolved
+        return _Decided(
+            verdicts(moment.scan, moment.index, moment.threshold, state.episodes, change, held),
+            [state.alerts.get(i) if alive[i] else None for i in range(len(self.topics))],
         )
-        return Opened(alert_id, evidence)
+
+    def _held(self, moment: Moment) -> NDArray[np.bool_]:
+        return moment.coverage.held(moment.index, self._settings.surges.min_coverage)
+
+    def _stopped(self, moment: Moment, stopped: NDArray[np.bool_]) -> list[Held]:
+        return [
+            Held(
+                self.topics[i],
+                moment.at,
+                float(moment.coverage.share[moment.index, i]),
+                moment.coverage.missing(moment.index, i),
+            )
+            for i in np.flatnonzero(stopped).tolist()
+        ]
 
     def _scan(
         self, connection: Connection, hours: Sequence[int], first: int
@@ -292,72 +349,37 @@ class Detector:
         )
         return curve, threshold
 
-    def _state(self, connection: Connection) -> _State:
-        state = _State(Episodes.quiet(len(self.topics)), {})
-        place = {number: i for i, number in enumerate(self._topic_ids)}
-        query = select(detector_state).where(detector_state.c.config_id == self.config_id)
-        for row in connection.execute(query):
-            i = place[row.topic_id]
-            state.episodes.phase[i] = row.phase
-            state.episodes.streak[i] = row.streak
-            state.episodes.cool_until[i] = row.cool_until
-            if row.alert_id is not None:
-                state.alerts[i] = row.alert_id
-        return state
-
-    def _store_state(self, connection: Connection, state: _State, until: datetime) -> None:
-        rows = [
-            {
-                "config_id": self.config_id,
-                "topic_id": number,
-                "phase": int(state.episodes.phase[i]),
-                "streak": int(state.episodes.streak[i]),
-                "cool_until": int(state.episodes.cool_until[i]),
-                "alert_id": state.alerts.get(i),
-            }
-            for i, number in enumerate(self._topic_ids)
-        ]
-        connection.execute(
-            detector_state.delete().where(detector_state.c.config_id == self.config_id)
-        )
-        connection.execute(insert(detector_state), rows)
-        connection.execute(
-            update(detector_config)
-            .where(detector_config.c.id == self.config_id)
-            .values(evaluated_until=until)
-        )
-
     def _store(
         self,
         connection: Connection,
-        hours: Sequence[int],
-        scores: Scan,
-        threshold: float,
+        moments: Sequence[Moment],
+        decided: Sequence[_Decided],
         keep_all: bool,
     ) -> None:
-        chosen = np.ones_like(scores.score, dtype=bool) if keep_all else scores.score > 0
-        chosen[-1] = True  # what the overview shows
-        rows = [
-            {
-                "topic_id": self._topic_ids[i],
-                "at": at_hour(hours[t]),
-                "config_id": self.config_id,
-                "window_hours": self._rule.windows_hours[w],
-                "stories": int(scores.stories[t, i, w]),
-                "negative": int(scores.negative[t, i, w]),
-                "usual_share": float(scores.share[t, i]),
-                "expected_count": float(scores.expected_count[t, i, w]),
-                "p_share": float(scores.p_share[t, i, w]),
-                "p_count": float(scores.p_count[t, i, w]),
-                "p_volume": float(scores.p_volume[t, i, w]),
-                "score": float(scores.score[t, i, w]),
-                "threshold": threshold,
-                "gate": Gate(scores.gate[t, i, w]).name.lower(),
-            }
-            for t, i, w in np.argwhere(chosen).tolist()
-        ]
-        if rows:
-            insert_new(connection, evaluation, rows)
+        """Evaluations, decisions and the new watermark."""
+        at = [moment.at for moment in moments]
+        first = moments[0]
+        keys: dict[str, Any] = {
+            "config_id": self.config_id,
+            "topic_ids": self._topic_ids,
+            "at": at,
+            "scores": first.scan,
+            "threshold": first.threshold,
+            "keep_all": keep_all,
+        }
+        store_evaluations(connection, **keys)
+        store_decisions(
+            connection,
+            **keys,
+            verdicts=[one.verdicts for one in decided],
+            alerts=[one.alerts for one in decided],
+            coverage=first.coverage,
+        )
+        connection.execute(
+            update(detector_config)
+            .where(detector_config.c.id == self.config_id)
+            .values(evaluated_until=at[-1])
+        )
 
 
 def followed_topics(wanted: Sequence[str], model: ActiveModel) -> tuple[str, ...]:

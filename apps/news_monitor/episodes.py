@@ -71,8 +71,13 @@ def advance(
     hour: int,
     threshold: NDArray[np.float64],
     rule: EpisodeRule,
+    held: NDArray[np.bool_] | None = None,
 ) -> tuple[Episodes, Change]:
-    """One evaluation at `hour` (of any fixed clock): score, calm, threshold are (N,)."""
+    """One evaluation at `hour` (of any fixed clock): score, calm, threshold are (N,).
+
+    held (N,): cells of which too little is known at this moment: they stay as they are, neither
+    opened nor calmed.
+    """
     phase = state.phase
     above = score >= threshold
     jump = score >= threshold + rule.jump
@@ -93,6 +98,11 @@ def advance(
     after = np.where(resolved, np.int8(Phase.COOLING), after)
     streak = np.where(opened | reopened | resolved, 0, streak)
     cool_until = np.where(resolved, hour + rule.cooldown_hours, state.cool_until)
+    if held is not None:
+        after = np.where(held, phase, after)
+        streak = np.where(held, state.streak, streak)
+        cool_until = np.where(held, state.cool_until, cool_until)
+        opened, resolved, reopened = opened & ~held, resolved & ~held, reopened & ~held
     return (
         replace(state, phase=after.astype(np.int8), streak=streak, cool_until=cool_until),
         Change(opened=opened, resolved=resolved, reopened=reopened),

@@ -45,12 +45,16 @@ class MovingTopic:
 @dataclass(frozen=True)
 class DataHealth:
     """sources_ok of sources_total answered at their last check; items: read in the last 24 hours;
-    None where there is no such thing (a replay reads a file)."""
+    None where there is no such thing (a replay reads a file). coverage in [0, 1]: the part of the
+    topic's usual items whose outlets deliver, None while nothing is usual yet; missing: those that
+    do not, the weightiest first."""
 
     sources_ok: int | None
     sources_total: int | None
     items: int
     copies: int
+    coverage: float | None = None
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,9 @@ class Evidence:
             for line in raw["headlines"]
         )
         raw["moving"] = tuple(MovingTopic(**topic) for topic in raw["moving"])
-        raw["health"] = DataHealth(**raw["health"])
+        health = raw["health"]
+        # Alerts of before know nothing of coverage.
+        raw["health"] = DataHealth(**{**health, "missing": tuple(health.get("missing", ()))})
         return cls(**raw)
 
 

@@ -1,6 +1,7 @@
 """The alert mail: what happened in one sentence, then the figures, the chart, the stories."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.headerregistry import Address
@@ -31,6 +32,15 @@ class Envelope:
     dashboard_url: str
 
 
+@dataclass(frozen=True)
+class Picture:
+    """An inline image, which the HTML names by its content id."""
+
+    cid: str
+    png: bytes
+    filename: str
+
+
 def subject(evidence: Evidence) -> str:
     """Such as "[High] Airlines: 14 of 30 stories negative (usual 4)"."""
     return (
@@ -42,8 +52,8 @@ def subject(evidence: Evidence) -> str:
 def first_sentence(evidence: Evidence) -> str:
     return (
         f"Bad news about {_line(evidence.topic)} is surging: {evidence.negative} of the "
-        f"{evidence.stories} stories of the last {_span(evidence.window_hours)} are negative, "
-        f"where about {_count(evidence.expected)} would be usual."
+        f"{evidence.stories} stories of the last {span_words(evidence.window_hours)} are negative, "
+        f"where about {counted(evidence.expected)} would be usual."
     )
 
 
@@ -75,7 +85,7 @@ def _rows(evidence: Evidence) -> list[_Row]:
         _Row(
             "Negative stories",
             f"{evidence.negative}",
-            _count(evidence.expected),
+            counted(evidence.expected),
             f"{evidence.low} to {evidence.high}",
             chance_words(evidence.p_count),
         ),
@@ -89,7 +99,7 @@ def _rows(evidence: Evidence) -> list[_Row]:
         _Row(
             "All stories",
             f"{evidence.stories}",
-            _count(evidence.usual_stories),
+            counted(evidence.usual_stories),
             "",
             chance_words(evidence.p_volume),
         ),
@@ -108,10 +118,30 @@ def compose(evidence: Evidence, envelope: Envelope, at: datetime) -> EmailMessag
 
     The same arguments give the same bytes, so that a repeated attempt repeats the mail.
     """
+    cid = "chart." + envelope.message_id.strip("<>")
+    return multipart(
+        subject(evidence),
+        text_body(evidence, envelope),
+        html_body(evidence, envelope, cid),
+        [Picture(cid, chart_png(evidence), "last-28-days.png")],
+        envelope,
+        at,
+    )
+
+
+def multipart(
+    title: str,
+    text: str,
+    html: str,
+    pictures: Sequence[Picture],
+    envelope: Envelope,
+    at: datetime,
+) -> EmailMessage:
+    """A mail of the monitor with all its headers."""
     message = EmailMessage(policy=SMTP)
     message["From"] = _address(envelope.sender)
     message["To"] = _address(envelope.recipient)
-    message["Subject"] = subject(evidence)
+    message["Subject"] = title
     message["Date"] = format_datetime(at)
     message["Message-ID"] = envelope.message_id
     if envelope.thread_id != envelope.message_id:
@@ -122,18 +152,18 @@ def compose(evidence: Evidence, envelope: Envelope, at: datetime) -> EmailMessag
     message["List-Id"] = f"News alerts <news-alerts.{domain}>"
     bare = parseaddr(envelope.sender)[1]
     message["List-Unsubscribe"] = f"<mailto:{bare}?subject=unsubscribe>"
-    cid = "chart." + envelope.message_id.strip("<>")
-    message.set_content(text_body(evidence, envelope))
-    message.add_alternative(html_body(evidence, envelope, cid), subtype="html")
+    message.set_content(text)
+    message.add_alternative(html, subtype="html")
     html_part = cast(list[EmailMessage], message.get_payload())[1]
-    html_part.add_related(
-        chart_png(evidence),
-        "image",
-        "png",
-        cid=f"<{cid}>",
-        disposition="inline",
-        filename="last-28-days.png",
-    )
+    for picture in pictures:
+        html_part.add_related(
+            picture.png,
+            "image",
+            "png",
+            cid=f"<{picture.cid}>",
+            disposition="inline",
+            filename=picture.filename,
+        )
     _fix_boundaries(message, envelope.message_id)
     return message
 
@@ -146,7 +176,7 @@ def text_body(evidence: Evidence, envelope: Envelope) -> str:
         lines.append(line.rstrip())
     lines += ["", chance_sentence(evidence), "", "The stories that carry it:"]
     for story in evidence.headlines[:TOP_STORIES]:
-        lines += ["", f"- {story.title}", f"  {_who(story.publishers)}, {_when(story.at)}"]
+        lines += ["", f"- {story.title}", f"  {_who(story.publishers)}, {in_words(story.at)}"]
         if web_link(story.url):
             lines.append(f"  {story.url}")
     if evidence.moving:
@@ -164,7 +194,7 @@ def html_body(evidence: Evidence, envelope: Envelope, cid: str) -> str:
             "url": web_link(story.url),
             "host": urlsplit(story.url).hostname or "" if web_link(story.url) else "",
             "who": _who(story.publishers),
-            "when": _when(story.at),
+            "when": in_words(story.at),
             "negative": f"{story.p_negative:.0%}",
         }
         for story in evidence.headlines[:TOP_STORIES]
@@ -184,7 +214,7 @@ def html_body(evidence: Evidence, envelope: Envelope, cid: str) -> str:
         moving=moving_sentence(evidence),
         health=health_sentence(evidence),
         model=evidence.model,
-        opened=_when(evidence.opened_at),
+        opened=in_words(evidence.opened_at),
         dashboard=web_link(envelope.dashboard_url),
         recipient=envelope.recipient,
     )
@@ -203,7 +233,17 @@ def health_sentence(evidence: Evidence) -> str:
     said = f"{health.items} stories in 24 hours, {health.copies} copies set aside"
     if health.sources_total is not None:
         said = f"{health.sources_ok} of {health.sources_total} sources answered; " + said
+    if health.missing:
+        said += f"; silent: {names_of(health.missing)}"
+    if health.coverage is not None and health.coverage < 1:
+        said += f"; {health.coverage:.0%} of this topic's usual sources delivered"
     return f"{said}; measured against {evidence.history_days} days of history."
+
+
+def names_of(names: Sequence[str], shown: int = 3) -> str:
+    """Such as "Agency, Courier, Gazette and 2 more", on one line."""
+    text = ", ".join(_line(name) for name in names[:shown])
+    return f"{text} and {len(names) - shown} more" if len(names) > shown else text
 
 
 def web_link(url: str) -> str:
@@ -229,23 +269,22 @@ def _line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _count(value: float) -> str:
+def counted(value: float) -> str:
+    """A usual number, which is seldom whole: with its decimal below 2."""
     return f"{value:.0f}" if value >= 2 else f"{value:.1f}"
 
 
-def _span(hours: int) -> str:
+def span_words(hours: int) -> str:
+    """Hours as "24 hours" or "3 days"."""
     return f"{hours} hours" if hours % 24 or hours == 24 else f"{hours // 24} days"
 
 
 def _who(publishers: tuple[str, ...]) -> str:
-    if not publishers:
-        return "publisher unknown"
-    shown = ", ".join(publishers[:3])
-    more = len(publishers) - 3
-    return f"{shown} and {more} more" if more > 0 else shown
+    return names_of(publishers) if publishers else "publisher unknown"
 
 
-def _when(at: datetime) -> str:
+def in_words(at: datetime) -> str:
+    """Such as "Wed 11 Mar 2026, 14:00 UTC"."""
     return f"{at:%a} {at.day} {at:%b %Y, %H:%M} UTC"
 
 

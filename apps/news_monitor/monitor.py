@@ -20,12 +20,14 @@ import httpx
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from apps.news_monitor.articles import articles_of
+from apps.news_monitor.attention import attention_line
+from apps.news_monitor.coverage import fallen_silent
 from apps.news_monitor.delivery import Mailer
-from apps.news_monitor.detection import Detector
+from apps.news_monitor.detection import Detector, Held
 from apps.news_monitor.feeds import Fetched, FetchStatus, feed_client, fetch, next_check
-from apps.news_monitor.ingest import Ingested, ingest, insert_new, recent_stories
+from apps.news_monitor.ingest import Ingested, epoch_hour, ingest, insert_new, recent_stories
 from apps.news_monitor.labels import LabelTexts
-from apps.news_monitor.mail import subject
+from apps.news_monitor.mail import names_of, subject
 from apps.news_monitor.outbox import DeliveryReport, deliver_due
 from apps.news_monitor.parsing import ParsedFeed, parse_feed
 from apps.news_monitor.predictions import count_unlabelled, label_pending, register_model
@@ -34,6 +36,7 @@ from apps.news_monitor.stories import CopyIndex
 from apps.news_monitor.tables import (
     MIGRATIONS,
     VERSION_TABLE,
+    decision,
     evaluation,
     fetch_log,
     job_run,
@@ -291,6 +294,15 @@ class Monitor:
         report.evaluated = found.evaluated
         report.alerts = [subject(opened.evidence) for opened in found.opened]
         report.lines += [f"alert: {line}" for line in report.alerts]
+        report.lines += [f"attention: {attention_line(one)}" for one in found.attention]
+        if found.together:
+            report.lines.append(f"{found.together} topics fire at once: one mail tells of them all")
+        report.lines += [held_line(held) for held in found.held]
+        if found.evaluated:
+            with self._engine.begin() as connection:
+                report.lines += fallen_silent(
+                    connection, epoch_hour(now - GRACE), self._settings.fetch.overdue
+                )
         if found.note:
             report.lines.append(found.note)
 
@@ -313,9 +325,19 @@ class Monitor:
                 delete(fetch_log).where(fetch_log.c.started_at < now - KEEP_LOGS),
                 delete(job_run).where(job_run.c.started_at < now - KEEP_LOGS),
                 delete(evaluation).where(evaluation.c.at < now - KEEP_EVALUATIONS),
+                delete(decision).where(decision.c.at < now - KEEP_EVALUATIONS),
             ):
                 gone += connection.execute(statement).rowcount
         return gone
+
+
+def held_line(held: Held) -> str:
+    """Such as "Oil, 14:00: held back, 40% of its usual sources delivered; silent: Agency"."""
+    silent = f"; silent: {names_of(held.missing)}" if held.missing else ""
+    return (
+        f"{held.topic}, {held.at:%H:%M}: an alert is held back, only {held.coverage:.0%} of the "
+        f"topic's usual sources delivered{silent}"
+    )
 
 
 def _sync_sources(connection: Connection, feeds: Sequence[str], now: datetime) -> None:

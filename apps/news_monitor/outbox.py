@@ -8,10 +8,13 @@ copy; what cannot be delivered ends as dead and stays to be seen.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from email.message import EmailMessage
 from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, or_, select, update
 
+from apps.news_monitor.broad import told_in
+from apps.news_monitor.broad_mail import compose_broad
 from apps.news_monitor.delivery import (
     DeliveryError,
     Mailer,
@@ -61,18 +64,23 @@ def enqueue(
     addresses: Sequence[str],
     sender: str,
     now: datetime,
+    kind: str = "alert",
+    number: int | None = None,
 ) -> int:
     """One row for each recipient, in the caller's transaction; rows already there stay one.
 
-    alert_key tells this alert from one of the same number in another database.
+    kind: "alert", or "broad" for a mail about many topics, of which alert_id is the lead. number:
+    of what the mail is about, where that is not the alert. alert_key tells it from one of the same
+    number in another database.
     """
     domain = sender_domain(sender)
     rows: list[dict[str, Any]] = []
     for recipient_id in recipients_of(connection, addresses):
-        identity = f"alert-{alert_id}.r{revision}.u{recipient_id}.{alert_key}"
+        about = f"{kind}-{alert_id if number is None else number}"
+        identity = f"{about}.r{revision}.u{recipient_id}.{alert_key}"
         rows.append(
             {
-                "kind": "alert",
+                "kind": kind,
                 "alert_id": alert_id,
                 "revision": revision,
                 "recipient_id": recipient_id,
@@ -111,16 +119,15 @@ def deliver_due(
         row = _claim(engine, number, now)
         if row is None:
             continue
-        evidence = Evidence.from_json(row["evidence_json"])
         envelope = Envelope(
             sender=sender,
             recipient=row["email"],
             message_id=row["message_id"],
-            thread_id=_thread_id(row["message_id"], row["alert_id"]),
+            thread_id=_thread_id(row["message_id"]),
             dashboard_url=dashboard_url,
         )
         try:
-            mailer.send(compose(evidence, envelope, row["created_at"]))
+            mailer.send(_message(engine, row, envelope))
         except DeliveryError as error:
             _settle(engine, row, error, now, report)
         else:
@@ -129,11 +136,19 @@ def deliver_due(
     return report
 
 
-def _thread_id(message_id: str, alert_id: int) -> str:
-    """The same for all mails about an alert to one recipient."""
+def _message(engine: Engine, row: dict[str, Any], envelope: Envelope) -> EmailMessage:
+    if row["kind"] == "broad":
+        with engine.begin() as connection:
+            told = told_in(connection, row["alert_id"], row["revision"])
+        return compose_broad(told, envelope, row["created_at"])
+    return compose(Evidence.from_json(row["evidence_json"]), envelope, row["created_at"])
+
+
+def _thread_id(message_id: str) -> str:
+    """The same for all mails about one alert, whatever their revision and recipient."""
     local, _, domain = message_id.strip("<>").partition("@")
-    key = local.rpartition(".")[2]
-    return f"<alert-{alert_id}.{key}@{domain}>"
+    about, *_, key = local.split(".")
+    return f"<{about}.{key}@{domain}>"
 
 
 def _claim(engine: Engine, number: int, now: datetime) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """What the pages show, read from the tables; no model is loaded for it."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,11 +11,17 @@ import pandas as pd
 from sqlalchemy import Connection, func, inspect, select
 
 from apps.news_monitor.bucket_counts import read_counts
+from apps.news_monitor.coverage import read_delivery
+from apps.news_monitor.decisions import WORDS
 from apps.news_monitor.episodes import Phase
 from apps.news_monitor.evidence import Evidence
+from apps.news_monitor.ingest import epoch_hour
+from apps.news_monitor.settings import FetchSettings
 from apps.news_monitor.tables import (
     REPLAY_DATABASE,
     alert,
+    broad,
+    broad_member,
     bucket,
     detector_config,
     detector_state,
@@ -33,15 +39,6 @@ from shared.storage import create_engine
 ALERTS_LISTED = 200
 SQLITE = "sqlite:///"
 LIVE = "Running monitor"
-REASONS = {
-    "open": "above every gate",
-    "learning": "still learning what is usual",
-    "few_negative": "too few negative stories",
-    "not_new": "no fresh negative story",
-    "small_rise": "share near its usual level",
-    "usual_volume": "as many negative stories as usual",
-    "few_publishers": "too few publishers",
-}
 STATES = {
     Phase.QUIET: "quiet",
     Phase.PENDING: "pending",
@@ -180,7 +177,7 @@ def topic_tiles(connection: Connection, detector: Detector) -> list[TopicTile]:
                 window_hours=best.window_hours,
                 score=best.score,
                 threshold=best.threshold,
-                why=REASONS[best.gate],
+                why=WORDS[best.gate],
             )
         )
     order = {"firing": 0, "pending": 1, "cooling down": 2, "quiet": 3}
@@ -207,7 +204,20 @@ def topic_trend(connection: Connection, detector: Detector, name: str, days: int
 
 
 def source_frame(connection: Connection) -> pd.DataFrame:
-    """Every feed: when it last answered, and what is wrong with it."""
+    """Every feed: when it last answered, how much it usually brings, what is wrong with it.
+
+    Silent is what its own past makes all but impossible, at the last hour judged.
+    """
+    detector = last_detector(connection)
+    brings: dict[int | str, tuple[float, int, bool]] = {}
+    if detector is not None:
+        found = read_delivery(
+            connection, hours=[epoch_hour(detector.until)], overdue=FetchSettings().overdue
+        )
+        brings = {
+            key: (float(found.usual[0, o]), int(found.quiet[0, o]), bool(found.absent[0, o]))
+            for o, key in enumerate(found.outlets.keys)
+        }
     rows = connection.execute(
         select(source).where(source.c.enabled.is_(True)).order_by(source.c.url)
     ).all()
@@ -218,6 +228,9 @@ def source_frame(connection: Connection) -> pd.DataFrame:
                 "address": row.url,
                 "last answer": row.last_ok_at,
                 "state": row.last_status or "not asked yet",
+                "usual a day": round(brings.get(row.id, (0.0, 0, False))[0], 1),
+                "hours without news": brings.get(row.id, (0.0, 0, False))[1],
+                "silent": brings.get(row.id, (0.0, 0, False))[2],
                 "failures in a row": row.error_count,
                 "problem": row.last_error,
                 "next check": row.next_check_at,
@@ -232,13 +245,24 @@ def alert_rows(connection: Connection, limit: int = ALERTS_LISTED) -> list[Alert
     rows = connection.execute(
         select(alert).order_by(alert.c.opened_at.desc(), alert.c.id.desc()).limit(limit)
     ).all()
+    numbers = [row.id for row in rows]
+    lead = _leads(connection, numbers)  # alert -> the alert that carries their common mail
     mails: dict[int, dict[str, str]] = {}
-    owed = select(outbox.c.alert_id, recipient.c.email, outbox.c.state, outbox.c.last_error).join(
-        recipient, recipient.c.id == outbox.c.recipient_id
+    owed = (
+        select(outbox.c.alert_id, outbox.c.kind, recipient.c.email, outbox.c.state)
+        .add_columns(outbox.c.last_error)
+        .join(recipient, recipient.c.id == outbox.c.recipient_id)
+        .where(outbox.c.alert_id.in_([*numbers, *lead.values()]))
+        .order_by(outbox.c.id)
     )
-    for mail in connection.execute(owed.where(outbox.c.alert_id.in_([row.id for row in rows]))):
+    for mail in connection.execute(owed):
         said = f"{mail.state}: {mail.last_error}" if mail.last_error else mail.state
-        mails.setdefault(mail.alert_id, {})[mail.email] = said
+        told = [mail.alert_id]
+        if mail.kind == "broad":
+            said += " (with other topics)"
+            told = [number for number, first in lead.items() if first == mail.alert_id]
+        for number in told:
+            mails.setdefault(number, {})[mail.email] = said
     return [
         AlertRow(
             row.id,
@@ -249,3 +273,14 @@ def alert_rows(connection: Connection, limit: int = ALERTS_LISTED) -> list[Alert
         )
         for row in rows
     ]
+
+
+def _leads(connection: Connection, numbers: Sequence[int]) -> dict[int, int]:
+    if not inspect(connection).has_table(broad.name):  # a replay of an earlier version
+        return {}
+    query = (
+        select(broad_member.c.alert_id, broad.c.lead_alert_id)
+        .join(broad, broad.c.id == broad_member.c.broad_id)
+        .where(broad_member.c.alert_id.in_(numbers))
+    )
+    return {row.alert_id: row.lead_alert_id for row in connection.execute(query)}

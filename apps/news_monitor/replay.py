@@ -177,8 +177,9 @@ def _clear(output: Path) -> None:
         for suffix in ("", "-wal", "-shm"):
             (output / (REPLAY_DATABASE + suffix)).unlink(missing_ok=True)
         if (output / OUTBOX).is_dir():
-            for mail in (output / OUTBOX).glob("alert-*.eml"):
-                mail.unlink()
+            for pattern in ("alert-*.eml", "broad-*.eml"):
+                for mail in (output / OUTBOX).glob(pattern):
+                    mail.unlink()
     except OSError as error:
         raise DataError(f"{output}: cannot be written: {error.strerror}") from None
 

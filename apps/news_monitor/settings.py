@@ -1,6 +1,7 @@
 """[news] of triptych.toml: feeds, the false-alarm budget, the mail server, who is written to."""
 
 import re
+from datetime import timedelta
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -31,6 +32,11 @@ class FetchSettings(Section):
     allow_hosts: tuple[str, ...] = ()
     user_agent: str = Field(default="Triptych-News-Monitor/0.1", min_length=1)
 
+    @property
+    def overdue(self) -> timedelta:
+        """A feed without a good answer for so long is down: several tries have failed."""
+        return max(timedelta(hours=2), timedelta(minutes=4 * self.every_minutes))
+
 
 class SmtpSettings(Section):
     """[news.smtp]: the mail server. Without a host mails go only into the outbox folder.
@@ -59,7 +65,11 @@ class SmtpSettings(Section):
 
 
 class SurgeSettings(Section):
-    """[news.surges]: what is asked of a surge (see SurgeRule), and how often it is looked for."""
+    """[news.surges]: what is asked of a surge (see SurgeRule), and how often it is looked for.
+
+    min_coverage: a topic of whose usual items less than this part comes from sources that deliver
+    is not judged (0 judges it always).
+    """
 
     cadence_hours: Literal[1, 2, 3, 4, 6, 8, 12, 24] = 1
     windows_hours: tuple[int, ...] = Field(default=(24, 48, 72), min_length=1)
@@ -67,6 +77,7 @@ class SurgeSettings(Section):
     min_history_days: int = Field(default=14, ge=7)
     min_negative: int = Field(default=4, ge=1)
     min_publishers: int = Field(default=3, ge=1)
+    min_coverage: float = Field(default=0.6, ge=0.0, le=1.0)
 
     @field_validator("windows_hours")
     @classmethod

@@ -118,7 +118,7 @@ class Scan:
 
 
 @dataclass(frozen=True)
-class _Expected:
+class Expected:
     """What the baseline of the day expects in each window of one moment: (I, W) each."""
 
     negative: Floats
@@ -127,7 +127,8 @@ class _Expected:
     story_dispersion: Floats
 
 
-def _history(counts: Counts, day: int, rule: SurgeRule) -> History:
+def history_before(counts: Counts, day: int, rule: SurgeRule) -> History:
+    """The whole days before the guard of a day (counted from counts.start), as the rule has it."""
     end = max(day - rule.guard_days, 0)
     begin = max(end - rule.baseline_days, 0)
     span = slice(begin * 24, end * 24)
@@ -145,7 +146,8 @@ def _history(counts: Counts, day: int, rule: SurgeRule) -> History:
     )
 
 
-def _expect(counts: Counts, usual: Baseline, end: int, rule: SurgeRule) -> _Expected:
+def expected_counts(counts: Counts, usual: Baseline, end: int, rule: SurgeRule) -> Expected:
+    """What a baseline expects in the rule's windows that end at an hour after counts.start."""
     longest = max(rule.windows_hours)
     hours = np.arange(end - longest, end)
     weekday = (hours // 24 + counts.start.weekday()) % 7
@@ -163,7 +165,7 @@ def _expect(counts: Counts, usual: Baseline, end: int, rule: SurgeRule) -> _Expe
     story_phi = usual.story_dispersion[:, None] * (
         1.0 + stories / np.maximum(usual.story_history[:, None], 0.5)
     )
-    return _Expected(negative, stories, negative_phi, story_phi)
+    return Expected(negative, stories, negative_phi, story_phi)
 
 
 def _trailing(cells: NDArray[np.int64], ends: NDArray[np.int64], hours: int) -> NDArray[np.int64]:
@@ -232,9 +234,11 @@ def scan(
     days = (at - 1) // 24
     usual: dict[int, Baseline] = {}
     for day in np.unique(days):
-        usual[int(day)] = estimate(_history(counts, int(day), rule), rule.overdispersion)
+        usual[int(day)] = estimate(history_before(counts, int(day), rule), rule.overdispersion)
     today = [usual[int(day)] for day in days]
-    expected = [_expect(counts, base, int(end), rule) for base, end in zip(today, at, strict=True)]
+    expected = [
+        expected_counts(counts, base, int(end), rule) for base, end in zip(today, at, strict=True)
+    ]
     shape = n.shape
     share = np.array([base.share for base in today]).reshape(shape[:2])
     rho = np.array([base.rho for base in today]).reshape(shape[:2])

@@ -254,3 +254,84 @@ job_run = Table(
     Column("started_at", UtcDateTime, nullable=False, index=True),
     Column("report_json", Text, nullable=False),
 )
+
+lease = Table(
+    "news_lease",
+    metadata,
+    Column("name", String(30), primary_key=True),
+    Column("holder", String(200), nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    Column("renewed_at", UtcDateTime, nullable=False),
+    Column("until", UtcDateTime, nullable=False),
+    # Grows with each renewal: who waits sees a living holder by it, whatever the clocks say.
+    Column("renewals", Integer, nullable=False),
+)
+
+decision = Table(
+    "news_decision",
+    metadata,
+    Column("config_id", ForeignKey("news_detector_config.id"), primary_key=True),
+    Column("topic_id", ForeignKey("news_topic.id"), primary_key=True),
+    Column("at", UtcDateTime, primary_key=True, index=True),
+    # What came of the moment: a value of decisions.Verdict, or the name of the gate.
+    Column("verdict", String(20), nullable=False),
+    Column("score", Float, nullable=False),
+    Column("threshold", Float, nullable=False),
+    # Part of the topic's usual items whose outlets delivered; NULL while nothing is usual.
+    Column("coverage", Float),
+    Column("missing_json", Text, nullable=False),
+    # The alert that was open, or opened, then.
+    Column("alert_id", ForeignKey("news_alert.id"), index=True),
+)
+
+broad = Table(
+    "news_broad",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("dedupe_key", String(64), nullable=False, unique=True),
+    Column("config_id", ForeignKey("news_detector_config.id"), nullable=False, index=True),
+    # The alert whose outbox rows carry the common mail.
+    Column("lead_alert_id", ForeignKey("news_alert.id"), nullable=False, unique=True),
+    # How many topics were followed.
+    Column("topics", Integer, nullable=False),
+    Column("opened_at", UtcDateTime, nullable=False),
+    Column("joined_at", UtcDateTime, nullable=False, index=True),
+    # The last mail; members of a later revision have not been told of yet.
+    Column("revision", Integer, nullable=False),
+)
+
+broad_member = Table(
+    "news_broad_member",
+    metadata,
+    Column("alert_id", ForeignKey("news_alert.id"), primary_key=True),
+    Column("broad_id", ForeignKey("news_broad.id"), nullable=False, index=True),
+    Column("revision", Integer, nullable=False),
+)
+
+attention = Table(
+    "news_attention",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("config_id", ForeignKey("news_detector_config.id"), nullable=False),
+    Column("topic_id", ForeignKey("news_topic.id"), nullable=False, index=True),
+    Column("opened_at", UtcDateTime, nullable=False, index=True),
+    Column("resolved_at", UtcDateTime),
+    Column("peak_score", Float, nullable=False),
+    Column("window_hours", Integer, nullable=False),
+    Column("stories", Integer, nullable=False),
+    Column("usual_stories", Float, nullable=False),
+    Column("negative", Integer, nullable=False),
+    Column("usual_share", Float, nullable=False),
+    UniqueConstraint("config_id", "topic_id", "opened_at"),
+)
+
+attention_state = Table(
+    "news_attention_state",
+    metadata,
+    Column("config_id", ForeignKey("news_detector_config.id"), primary_key=True),
+    Column("topic_id", ForeignKey("news_topic.id"), primary_key=True),
+    Column("phase", Integer, nullable=False),
+    Column("streak", Integer, nullable=False),
+    Column("cool_until", Integer, nullable=False),
+    Column("attention_id", ForeignKey("news_attention.id"), index=True),
+)

@@ -71,6 +71,16 @@ def negative_binomial_mid_p(k: ArrayLike, mean: ArrayLike, dispersion: ArrayLike
     return np.minimum(result, 1.0)
 
 
+def negative_binomial_lower_mid_p(k: ArrayLike, mean: ArrayLike, dispersion: ArrayLike) -> Floats:
+    """Chance of a count of k or fewer, ties half; as `negative_binomial_mid_p`, from below."""
+    k_ = np.asarray(k, dtype=np.float64)
+    phi = np.asarray(dispersion, dtype=np.float64)
+    size = np.maximum(np.asarray(mean, dtype=np.float64), 1e-9) / (phi - 1.0)
+    success = 1.0 / phi
+    result: Floats = nbinom.cdf(k_, size, success) - 0.5 * nbinom.pmf(k_, size, success)
+    return np.clip(result, 0.0, 1.0)
+
+
 def beta_binomial_range(n: int, mean: float, rho: float, coverage: float) -> tuple[int, int]:
     """Smallest central range [low, high] of the count out of n that holds `coverage` of the chance:
     at most (1 - coverage) / 2 lies beyond either end."""

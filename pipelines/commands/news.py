@@ -1,7 +1,8 @@
-"""`triptych news …`: run, once, replay, test-mail."""
+"""`triptych news …`: run, once, why, replay, test-mail."""
 
 import json
-from datetime import UTC, datetime
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -38,15 +39,29 @@ def now_utc() -> datetime:
 
 
 @app.command()
-def run(model: MonitorModel = None, home: HomeOption = None, threads: ThreadsOption = None) -> None:
-    """Read the feeds on a schedule and mail alerts, until stopped."""
+def run(
+    model: MonitorModel = None,
+    no_wait: Annotated[
+        bool,
+        typer.Option(
+            "--no-wait", help="Where another monitor runs, stop instead of waiting to take over."
+        ),
+    ] = False,
+    home: HomeOption = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Read the feeds on a schedule and mail alerts, until stopped. One monitor for a database."""
     use_threads(threads)
     from pipelines.monitoring import open_monitor
     from pipelines.schedule import news_jobs, run_schedule
 
     house, say = open_home(home), speaker(False)
-    with open_monitor(house, model=model, clock=now_utc, threads=threads, say=say) as monitor:
-        run_schedule(news_jobs(monitor, say), now_utc)
+    opened = open_monitor(
+        house, model=model, clock=now_utc, threads=threads, say=say, wait=not no_wait
+    )
+    with opened as (monitor, heartbeat):
+        run_schedule(news_jobs(monitor, say), now_utc, watch=heartbeat.when_lost)
+        heartbeat.check()
 
 
 @app.command()
@@ -62,13 +77,62 @@ def once(
     from pipelines.schedule import summary_of
 
     house, say = open_home(home), speaker(as_json)
-    with open_monitor(house, model=model, clock=now_utc, threads=threads, say=say) as monitor:
+    opened = open_monitor(house, model=model, clock=now_utc, threads=threads, say=say, wait=False)
+    with opened as (monitor, _):
         report = monitor.tick(now_utc())
     if as_json:
         print_json(json.loads(report.to_json()))
         return
     for line in (summary_of(report), *report.lines):
         typer.echo(line)
+
+
+@app.command()
+def why(
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="A topic that is judged.")],
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at",
+            metavar="TIME",
+            help="UTC, 2026-03-11 (that day's end) or 2026-03-11T14:00; the last moment judged.",
+        ),
+    ] = None,
+    replayed: Annotated[
+        Path | None,
+        typer.Option(
+            "--replay",
+            metavar="DIR",
+            help="The output folder of a replay, not the running monitor's database.",
+        ),
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Why there was no alert about a topic, or why there was one: figures, gates, data health."""
+    from apps.news_monitor.why_no_alert import why_lines
+    from pipelines.monitoring import asked_why
+
+    answer = asked_why(open_home(home), topic, moment_of(at), replayed)
+    if as_json:
+        print_json(json.loads(json.dumps(asdict(answer), default=datetime.isoformat)))
+        return
+    for line in why_lines(answer):
+        typer.echo(line)
+
+
+def moment_of(text: str | None) -> datetime | None:
+    """A moment from the command line; a day alone is its end. Raises typer.BadParameter."""
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise typer.BadParameter(
+            f"--at {text!r} is no time; write 2026-03-11 or 2026-03-11T14:00 (UTC)"
+        ) from None
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return at + timedelta(days=1) if len(text.strip()) == len("2026-03-11") else at
 
 
 @app.command()

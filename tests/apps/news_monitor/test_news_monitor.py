@@ -13,8 +13,8 @@ import httpx
 import pytest
 from sqlalchemy import Engine, func, select, update
 
-import apps.news_monitor.detection as detection_module
 import apps.news_monitor.monitor as monitor_module
+import apps.news_monitor.opening as opening_module
 import apps.news_monitor.outbox as outbox_module
 from apps.news_monitor.delivery import DeliveryError, OutboxMailer
 from apps.news_monitor.labels import LabelTexts
@@ -281,7 +281,7 @@ def test_old_logs_are_forgotten(
     watch.tick(NOW)
     assert watch.upkeep(NOW + timedelta(days=29)) == 0
     assert watch.upkeep(NOW + timedelta(days=31)) == 2
-    assert watch.upkeep(NOW + timedelta(days=91)) == 9
+    assert watch.upkeep(NOW + timedelta(days=91)) == 9 + 3
     assert count(sqlite, alert) == 1
 
 
@@ -312,7 +312,7 @@ CUTS: dict[str, tuple[Any, str, bool]] = {
     "inside the transaction of a source": (monitor_module, "ingest", True),
     "before labelling": (monitor_module, "label_pending", False),
     "after labelling": (monitor_module, "label_pending", True),
-    "inside the transaction of the alert": (detection_module, "open_alert", True),
+    "inside the transaction of the alert": (opening_module, "open_alert", True),
     "after judging": (Monitor, "judge", True),
     "after a mail was claimed": (outbox_module, "compose", False),
     "after a mail was sent": (OutboxMailer, "send", True),

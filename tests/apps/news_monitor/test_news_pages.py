@@ -89,10 +89,18 @@ def test_the_overview_shows_each_topic(home: Home, monkeypatch: pytest.MonkeyPat
 def test_the_alert_is_shown_with_its_stories(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     page = open_page("alerts_page", home, monkeypatch)
     assert page.subheader[0].value.startswith("Bad news about Oil is surging: ")
-    listing, stories = page.dataframe
+    listing, stories, windows, runs = page.dataframe
     assert listing.value["topic"].tolist() == ["Oil"]
     assert stories.value["story"].str.startswith("oil crash 5").any()
     assert stories.value["because of"].tolist()[:10] == ["crash"] * 10
+    # Beside it: why there was none for the first topic.
+    assert page.subheader[1].value == "Why no alert?"
+    assert windows.value["stopped by"].tolist()[0] == "too few negative stories"
+    assert windows.value["wanting"].tolist()[0] == "4 negative stories are asked for"
+    assert runs.value["outcome"].tolist() == ["too few negative stories"]
+    page.main.selectbox[1].select("Oil").run()
+    assert not page.exception
+    assert "Oil: alert." in [text.value for text in page.text]
 
 
 @pytest.mark.parametrize(

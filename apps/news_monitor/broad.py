@@ -1,0 +1,180 @@
+"""When many topics fire at once: one alert mail for all of them, not one for each.
+
+Each topic keeps its own alert with its evidence; only the mails are joined. A market-wide shock
+otherwise sends as many mails as topics are followed, and buries what it tells.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection, insert, select, update
+
+from apps.news_monitor.evidence import Evidence
+from apps.news_monitor.tables import alert, broad, broad_member
+
+SPAN = timedelta(hours=6)
+"""Topics that fire within so long of one another fire at once."""
+LEAST_TOPICS = 3
+LEAST_PART = 0.25
+GROWTH = 1.5
+MAX_MAILS = 3
+SEVERITIES = ("warning", "high", "critical")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a common mail tells: the evidence of its alerts, the highest score first; topics: how
+    many are followed."""
+
+    alerts: tuple[Evidence, ...]
+    topics: int
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A common alert after others joined it. key: tells it from one of another database; members:
+    how many alerts it stands for; mails: whether its `revision` is a mail now owed."""
+
+    broad_id: int
+    lead_alert_id: int
+    key: str
+    revision: int
+    members: int
+    mails: bool
+
+
+def at_once(topics: int) -> int:
+    """How many topics must fire within SPAN to be told together: 3, and a quarter of those
+    followed."""
+    return max(LEAST_TOPICS, math.ceil(LEAST_PART * topics))
+
+
+def fires_broadly(
+    connection: Connection, config_id: int, at: datetime, *, opening: int, topics: int
+) -> bool:
+    """Whether alerts that open now belong into one mail: enough of them within SPAN, or such a
+    mail has gone out for others within it. opening: how many topics fire at this moment."""
+    if not opening:
+        return False
+    if _current(connection, config_id, at) is not None:
+        return True
+    return opening + len(_recent(connection, config_id, at)) >= at_once(topics)
+
+
+def join(
+    connection: Connection,
+    *,
+    config_id: int,
+    config_key: str,
+    at: datetime,
+    opened: Sequence[int],
+    topics: int,
+) -> Joined:
+    """Join the alerts just opened with those of the last hours, in the caller's transaction.
+
+    Those who join later are told in a further mail of the same thread once they make it half as
+    many again, or are more severe; at most MAX_MAILS in all.
+    """
+    current = _current(connection, config_id, at)
+    if current is None:
+        return _begin(connection, config_id, config_key, at, opened, topics)
+    rows = [
+        {"alert_id": number, "broad_id": current.broad_id, "revision": current.revision + 1}
+        for number in opened
+    ]
+    connection.execute(insert(broad_member), rows)
+    members = connection.execute(
+        select(broad_member.c.revision, alert.c.severity)
+        .join(alert, alert.c.id == broad_member.c.alert_id)
+        .where(broad_member.c.broad_id == current.broad_id)
+    ).all()
+    told = [SEVERITIES.index(row.severity) for row in members if row.revision <= current.revision]
+    fresh = [SEVERITIES.index(row.severity) for row in members if row.revision > current.revision]
+    grown = len(members) >= GROWTH * len(told) or max(fresh) > max(told)
+    mails = grown and current.revision < MAX_MAILS
+    revision = current.revision + 1 if mails else current.revision
+    connection.execute(
+        update(broad).where(broad.c.id == current.broad_id).values(joined_at=at, revision=revision)
+    )
+    return replace(current, revision=revision, members=len(members), mails=mails)
+
+
+def told_in(connection: Connection, lead_alert_id: int, revision: int) -> Told:
+    """What a common mail tells. The same each time it is asked: evidence is frozen when an alert
+    opens, and a member keeps the revision that told of it."""
+    rows = connection.execute(
+        select(alert.c.evidence_json, broad.c.topics)
+        .join(broad_member, broad_member.c.alert_id == alert.c.id)
+        .join(broad, broad.c.id == broad_member.c.broad_id)
+        .where(broad.c.lead_alert_id == lead_alert_id, broad_member.c.revision <= revision)
+    ).all()
+    found = [Evidence.from_json(row.evidence_json) for row in rows]
+    found.sort(key=lambda evidence: (-evidence.score, evidence.topic))
+    return Told(tuple(found), rows[0].topics)
+
+
+def _begin(
+    connection: Connection,
+    config_id: int,
+    config_key: str,
+    at: datetime,
+    opened: Sequence[int],
+    topics: int,
+) -> Joined:
+    members = [*_recent(connection, config_id, at), *opened]
+    lead = connection.execute(
+        select(alert.c.id)
+        .where(alert.c.id.in_(opened))
+        .order_by(alert.c.peak_score.desc(), alert.c.id)
+        .limit(1)
+    ).scalar_one()
+    described = f"broad|{at.astimezone(UTC).isoformat()}|{config_key}"
+    key = hashlib.sha256(described.encode()).hexdigest()
+    broad_id = connection.execute(
+        insert(broad)
+        .values(
+            dedupe_key=key,
+            config_id=config_id,
+            lead_alert_id=lead,
+            topics=topics,
+            opened_at=at,
+            joined_at=at,
+            revision=1,
+        )
+        .returning(broad.c.id)
+    ).scalar_one()
+    connection.execute(
+        insert(broad_member),
+        [{"alert_id": number, "broad_id": broad_id, "revision": 1} for number in members],
+    )
+    return Joined(broad_id, lead, key, 1, len(members), True)
+
+
+def _current(connection: Connection, config_id: int, at: datetime) -> Joined | None:
+    """The common alert that others may still join."""
+    row = connection.execute(
+        select(broad.c.id, broad.c.lead_alert_id, broad.c.dedupe_key, broad.c.revision)
+        .where(broad.c.config_id == config_id, broad.c.joined_at > at - SPAN)
+        .order_by(broad.c.joined_at.desc(), broad.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else Joined(*row, members=0, mails=False)
+
+
+def _recent(connection: Connection, config_id: int, at: datetime) -> list[int]:
+    """Alerts of the last hours before this moment that were told alone."""
+    joined = select(broad_member.c.alert_id).where(broad_member.c.alert_id == alert.c.id)
+    query = (
+        select(alert.c.id)
+        .where(
+            alert.c.config_id == config_id,
+            alert.c.opened_at > at - SPAN,
+            alert.c.opened_at < at,
+            ~joined.exists(),
+        )
+        .order_by(alert.c.id)
+    )
+    return list(connection.execute(query).scalars())
