@@ -93,6 +93,9 @@ TitleColumn = column_option("title")
 SummaryColumn = column_option("summary")
 SourceColumn = column_option("source")
 UrlColumn = column_option("url")
+DialogueColumn = column_option("dialogue")
+SpeakerColumn = column_option("speaker")
+StatusColumn = column_option("status")
 
 
 def spelled_out(command: Callable[..., None]) -> Callable[..., None]:

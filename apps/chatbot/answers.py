@@ -15,11 +15,15 @@ from typing import Any, TypeVar
 import yaml
 
 from apps.chatbot.phrases import DEFAULT_LANGUAGE
+from shared.atomic import write_text
 from shared.errors import DataError, ModelError
 from shared.tables import Column, read_table
 from shared.text import detect_language
 
 T = TypeVar("T")
+# Slots of this beginning hold what only the firm knows (a delivery date, a sum to be refunded): a
+# customer is never asked for them.
+OURS = "our_"
 
 _SLOT = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _OPTIONAL = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
@@ -103,6 +107,16 @@ def slots_of(template: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_SLOT.findall(_OPTIONAL.sub("", template))))
 
 
+def slots_in(template: str) -> tuple[str, ...]:
+    """Names of all the slots of a template, each once."""
+    return tuple(dict.fromkeys(_SLOT.findall(template)))
+
+
+def is_ours(slot: str) -> bool:
+    """Whether only the firm can fill the slot."""
+    return slot.startswith(OURS)
+
+
 def lint(template: str, where: str) -> None:
     """Raises DataError when a brace or bracket in the template is not part of a slot."""
     rest = _SLOT.sub("", _OPTIONAL.sub(r"\1", template))
@@ -170,6 +184,26 @@ def read_answers(path: Path, mapping: Mapping[str, str]) -> AnswerBook:
         label = _cell(record, "label")
         rows.append((label, _cell(record, "title"), language, text))
     return _book(rows, str(path))
+
+
+def write_answers(book: AnswerBook, path: Path) -> None:
+    """Write a YAML file that `read_answers` reads back as the same book, in one step.
+
+    Raises: DataError when it cannot be written.
+    """
+    entries = []
+    for answer in book.answers:
+        titles = {
+            "title" if language == DEFAULT_LANGUAGE else f"title_{language}": title
+            for language, title in answer.titles.items()
+        }
+        texts = {language: list(several) for language, several in answer.texts.items()}
+        entries.append({"label": answer.label, **titles, "texts": texts})
+    text = yaml.safe_dump({"answers": entries}, allow_unicode=True, sort_keys=False, width=100)
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 _Row = tuple[str | None, str | None, str, str]  # label, title, language, template

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from apps.chatbot.answers import AnswerBook, say
+from apps.chatbot.answers import OURS, AnswerBook, Rendered, is_ours, say
 from apps.chatbot.decision import Decided, Decision, Policy, decide
 from apps.chatbot.matching import AnswerMatcher, Match
 from apps.chatbot.phrases import phrases_for, wants_person
@@ -261,13 +261,14 @@ class Bot:
         return Decided("reject", (), "no answer is near enough in meaning")
 
     def say(self, label: str, language: str, slots: Mapping[str, str]) -> Spoken:
-        """The answer to an intent in words, or the question for the slot it lacks."""
+        """The answer to an intent in words, or the question for the slot it lacks; where only the
+        firm could fill that slot, as where there is no answer, it is passed on."""
         phrases = phrases_for(language)
         answer = self.answers.by_label.get(label)
-        if answer is None:
+        rendered = say(answer.variants(language), slots) if answer else Rendered(None, OURS)
+        if rendered.text is None and is_ours(rendered.missing or OURS):
             title = self.answers.title(label, language)
             return Spoken(phrases.no_answer.format(title=title), None)
-        rendered = say(answer.variants(language), slots)
         if rendered.text is None:
             slot = rendered.missing or ""
             return Spoken(phrases.ask_slot.format(slot=slot.replace("_", " ")), slot)

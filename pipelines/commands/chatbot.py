@@ -1,17 +1,28 @@
 """`triptych chatbot …`."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
 from pipelines.options import (
+    BaseOption,
+    DialogueColumn,
     HomeOption,
     JsonOption,
     ModelOption,
+    SpeakerColumn,
+    StatusColumn,
+    TextColumn,
     ThreadsOption,
+    TimeColumn,
+    mapping_of,
     open_home,
     print_json,
+    speaker,
+    spelled_out,
     use_threads,
 )
 
@@ -20,7 +31,158 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.callback()
 def chatbot() -> None:
-    """Ask the released chatbot."""
+    """Ask the released chatbot; make one of past dialogues or of a Rasa bot, and give it back."""
+
+
+FolderOption = Annotated[
+    Path, typer.Option("--output", metavar="DIR", help="Folder for what is written.")
+]
+SHOWN_INTENTS = 15  # on a screen; the report has more, --json all
+
+
+@dataclass(frozen=True)
+class DialogueFile:
+    """How a file of dialogues is read: options of `import`."""
+
+    format: Annotated[
+        Literal["auto", "csv", "jsonl", "transcript", "rasa", "chatwoot"],
+        typer.Option("--format", help="Of the dialogues; by default by what the file holds."),
+    ] = "auto"
+    customer: Annotated[
+        list[str] | None,
+        typer.Option("--customer", metavar="NAME", help="Speaks for customers; repeatable."),
+    ] = None
+    agent: Annotated[
+        list[str] | None,
+        typer.Option("--agent", metavar="NAME", help="Speaks for the firm; repeatable."),
+    ] = None
+    dialogue_column: DialogueColumn = None
+    speaker_column: SpeakerColumn = None
+    text_column: TextColumn = None
+    time_column: TimeColumn = None
+    status_column: StatusColumn = None
+
+
+@app.command("import")
+@spelled_out
+def import_bot(
+    output: FolderOption,
+    dialogues: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--dialogues",
+            metavar="FILE",
+            help="Past dialogues (.csv .tsv .jsonl .json .txt, each also .gz); repeatable.",
+        ),
+    ] = None,
+    rasa: Annotated[
+        Path | None,
+        typer.Option("--rasa", metavar="DIR", help="A Rasa 3 bot: data, domain, responses."),
+    ] = None,
+    min_questions: Annotated[
+        int,
+        typer.Option(
+            "--min-questions", min=1, help="Different questions that make an intent of a cluster."
+        ),
+    ] = 2,
+    file: DialogueFile = DialogueFile(),
+    base: BaseOption = "minilm",
+    home: HomeOption = None,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Past dialogues, or a Rasa bot, to examples.csv and answers.yml, which `train chatbot` takes.
+
+    Personal data are masked; where each pair comes from stands beside it. An import of dialogues
+    that is killed goes on where it was when it is run again.
+    """
+    use_threads(threads)
+    if bool(dialogues) == bool(rasa):
+        raise typer.BadParameter("give either --dialogues or --rasa", param_hint="--dialogues")
+    if rasa is not None:
+        from apps.chatbot.rasa_import import import_rasa
+
+        bot = import_rasa(rasa, output)
+        if as_json:
+            print_json(bot.as_dict())
+            return
+        typer.echo(bot.words)
+        for note in bot.notes:
+            typer.echo(f"  {note}")
+        _say_next(output)
+        return
+    from pipelines.import_dialogues import import_files
+
+    found = import_files(
+        dialogues or [],
+        output,
+        open_home(home),
+        format_name=file.format,
+        columns=mapping_of(
+            dialogue=file.dialogue_column,
+            speaker=file.speaker_column,
+            text=file.text_column,
+            time=file.time_column,
+            status=file.status_column,
+        ),
+        customers=file.customer or (),
+        agents=file.agent or (),
+        min_questions=min_questions,
+        base=base,
+        threads=threads,
+        say=speaker(as_json),
+    )
+    if as_json:
+        print_json(found.as_dict())
+        return
+    typer.echo(found.words)
+    for draft in found.drafts[:SHOWN_INTENTS]:
+        typer.echo(f"{len(draft.cluster.pairs):>7}  {draft.label:<32} {draft.title}")
+    for note in found.notes:
+        typer.echo(note)
+    _say_next(output)
+
+
+def _say_next(output: Path) -> None:
+    typer.echo(f"Report: {output / 'report.html'}")
+    typer.echo(
+        f"Next: triptych train chatbot --examples {output / 'examples.csv'} "
+        f"--answers {output / 'answers.yml'} --name NAME"
+    )
+
+
+@app.command("export")
+def export_bot(
+    output: FolderOption,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="NAME[@VERSION]", help="A released model."),
+    ] = None,
+    examples: Annotated[
+        Path | None,
+        typer.Option("--examples", metavar="FILE", help="`text,label`, instead of a model."),
+    ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option("--answers", metavar="FILE", help="Answers beside --examples."),
+    ] = None,
+    format_name: Annotated[
+        Literal["rasa"], typer.Option("--format", help="What the folder is written for.")
+    ] = "rasa",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """A bot as Rasa 3 YAML: data/nlu.yml, data/rules.yml and domain.yml."""
+    del format_name  # there is one
+    if (model is None) == (examples is None):
+        raise typer.BadParameter("give either --model or --examples", param_hint="--model")
+    from pipelines.import_dialogues import export_rasa_bot
+
+    written = export_rasa_bot(
+        output, open_home(home), model=model, examples=examples, answers=answers,
+        clock=lambda: datetime.now(UTC), say=speaker(as_json),
+    )  # fmt: skip
+    print_json(written.as_dict()) if as_json else typer.echo(written.words)
 
 
 @app.command()

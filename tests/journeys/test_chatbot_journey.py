@@ -137,3 +137,35 @@ def test_question_answer_tables_become_templates(triptych: Run, tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     out = pd.read_csv(tmp_path / "out.csv", keep_default_na=False)
     assert (out["answer"].to_numpy() == pairs["answer"].to_numpy()).mean() > 0.9
+
+
+def test_a_bot_given_to_rasa_comes_back_with_its_questions(triptych: Run, tmp_path: Path) -> None:
+    done = triptych("chatbot", "export", "--model", "chatbot", "--output", tmp_path / "rasa")
+    assert done.returncode == 0, done.stderr
+    done = triptych("chatbot", "import", "--rasa", tmp_path / "rasa", "--output", tmp_path / "back")
+    assert done.returncode == 0, done.stderr
+    back = pd.read_csv(tmp_path / "back" / "examples.csv", keep_default_na=False)
+    assert back["label"].nunique() == 8
+    assert len(back) > 200
+
+
+def test_dialogues_become_drafts(triptych: Run, tmp_path: Path) -> None:
+    matters = {"opening hours": "We open at nine.", "gift cards": "Gift cards are valid for years."}
+    lines = [
+        f"Customer: tell me {begin} your {matter}\nAgent: {answer}\n"
+        for begin in ("about", "more about", "all about")
+        for matter, answer in matters.items()
+    ]
+    (tmp_path / "chats.txt").write_text("\n".join(lines))
+    done = triptych(
+        "chatbot", "import", "--dialogues", tmp_path / "chats.txt", "--output", tmp_path / "out",
+        "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["files"] == [{"file": "chats.txt", "format": "transcript"}]
+    assert sorted(each["answer"] for each in found["intents"]) == sorted(matters.values())
+    assert (tmp_path / "out" / "report.html").is_file()
+    neither = triptych("chatbot", "import", "--output", tmp_path / "out")
+    assert neither.returncode == 2
+    assert "give either --dialogues or --rasa" in neither.stderr
