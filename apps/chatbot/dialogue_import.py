@@ -9,7 +9,7 @@ import csv
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,17 @@ from numpy.typing import NDArray
 from apps.chatbot.answer_choice import Chosen, Dropped, Encode, Pair, choose_answers
 from apps.chatbot.answer_clusters import Cluster, cluster_answers
 from apps.chatbot.answer_mining import Exchange, exchanges_of
-from apps.chatbot.answer_templates import Template, firms_own, templates_of
-from apps.chatbot.answers import Answer, AnswerBook, write_answers
+from apps.chatbot.answers import write_answers
 from apps.chatbot.dialogue_formats import DialogueFormat, Reading, read_dialogues, recognised
 from apps.chatbot.dialogues import Dialogue
+from apps.chatbot.drafts import Draft, book_of, drafts_of
 from apps.chatbot.import_report import ANSWERS_FILE, EXAMPLES_FILE, REPORT_FILE, import_page
-from apps.chatbot.intent_names import name_clusters, title_of
 from shared.atomic import replacing, write_text
 from shared.errors import DataError
 from shared.near_duplicates import near_duplicate_key
 from shared.table_rows import Reject
 from shared.tables import write_table
-from shared.text import detect_language, mask_personal_data
+from shared.text import mask_personal_data
 
 PAIRS_FILE = "pairs.csv"
 REJECTS_FILE = "rejects.csv"
@@ -44,22 +43,6 @@ _REPORTED_EVERY = 20_000  # dialogues
 RARE = "asked too rarely to be an intent"
 DOUBTFUL = "the answer is unlike the question, and nothing speaks for it"
 TWICE = "the same question was answered otherwise more often"
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A cluster as the drafted intent it becomes. questions: as examples, masked, none twice."""
-
-    label: str
-    title: str
-    cluster: Cluster
-    questions: tuple[str, ...]
-    templates: tuple[Template, ...]
-
-    @property
-    def confidence(self) -> float:
-        """Mean of the pairs', 0..1."""
-        return float(np.mean([pair.confidence for pair in self.cluster.pairs]))
 
 
 @dataclass(frozen=True)
@@ -158,7 +141,7 @@ def import_dialogues(
         say(f"{len(chosen.pairs):,} answered; putting answers of one meaning together")
         sure = [pair for pair in chosen.pairs if pair.confidence >= UNSURE]
         clusters = cluster_answers(sure, encode)
-        drafts, rare, minimum = _drafts(clusters, min_questions)
+        drafts, rare, minimum = drafts_of(clusters, min_questions)
         dropped = [*chosen.dropped, *_left_out(read.exchanges, chosen, drafts, rare)]
         for each in dropped:
             exchange = each.exchange
@@ -234,54 +217,6 @@ def _nothing(paths: Sequence[Path], read: _Read) -> str:
         + (f" ({shown})" if shown else "")
         + "; who speaks is told by --speaker-column, --customer and --agent, the format by --format"
     )
-
-
-def _drafts(
-    clusters: Sequence[Cluster], wanted: int
-) -> tuple[tuple[Draft, ...], tuple[Cluster, ...], int]:
-    """Intents of clusters that are large enough, the small ones, and how large was enough: `wanted`
-    questions, or one where that leaves fewer than two intents."""
-    questions = _questions_of(clusters)
-    minimum = wanted
-    while minimum > 1 and sum(len(each) >= minimum for each in questions) < 2:
-        minimum -= 1
-    kept = [(c, q) for c, q in zip(clusters, questions, strict=True) if len(q) >= minimum]
-    rare = tuple(c for c, q in zip(clusters, questions, strict=True) if 0 < len(q) < minimum)
-    names = name_clusters([own for _, own in kept])
-    own = firms_own([pair for cluster in clusters for pair in cluster.pairs])
-    drafts = tuple(
-        Draft(name, title_of(several, name), cluster, tuple(several), templates_of(cluster, own))
-        for (cluster, several), name in zip(kept, names, strict=True)
-    )
-    return _distinct_titles(drafts), rare, minimum
-
-
-def _distinct_titles(drafts: Sequence[Draft]) -> tuple[Draft, ...]:
-    """Two buttons of one text would be no choice."""
-    seen: Counter[str] = Counter(draft.title.casefold() for draft in drafts)
-    return tuple(
-        draft
-        if seen[draft.title.casefold()] == 1
-        else replace(draft, title=f"{draft.title} ({draft.label.replace('_', ' ')})")
-        for draft in drafts
-    )
-
-
-def _questions_of(clusters: Sequence[Cluster]) -> list[list[str]]:
-    """The different questions of each cluster; one that stands in several goes to where it was
-    answered so most often, then most surely."""
-    votes: dict[str, Counter[int]] = {}
-    for at, cluster in enumerate(clusters):
-        for pair in cluster.pairs:
-            votes.setdefault(near_duplicate_key(pair.question), Counter())[at] += 1
-    home = {key: min(several, key=lambda at: (-several[at], at)) for key, several in votes.items()}
-    found: list[list[str]] = []
-    for at, cluster in enumerate(clusters):
-        by_key = {
-            near_duplicate_key(pair.question): pair.question for pair in reversed(cluster.pairs)
-        }
-        found.append([text for key, text in reversed(by_key.items()) if home[key] == at])
-    return found
 
 
 def _left_out(
@@ -374,22 +309,6 @@ def _pairs(drafts: Sequence[Draft]) -> pd.DataFrame:
         "confidence wording"
     )
     return pd.DataFrame(rows, columns=names.split())
-
-
-def book_of(drafts: Sequence[Draft]) -> AnswerBook:
-    """The drafts' templates, each cluster's in the languages its agents wrote."""
-    answers = []
-    for draft in drafts:
-        texts: dict[str, tuple[str, ...]] = {}
-        for template in draft.templates:
-            language = detect_language(template.text)
-            language = "en" if language == "und" else language
-            texts[language] = (*texts.get(language, ()), template.text)
-        if texts:
-            language = detect_language(draft.title)
-            titles = {language if language in texts else next(iter(texts)): draft.title}
-            answers.append(Answer(draft.label, titles, texts))
-    return AnswerBook(tuple(answers))
 
 
 def kept_vectors(encode: Encode, say: Callable[[str], None] = lambda _: None) -> Encode:

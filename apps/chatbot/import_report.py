@@ -9,7 +9,8 @@ from jinja2 import Environment
 from apps.chatbot.answers import slots_in
 
 if TYPE_CHECKING:
-    from apps.chatbot.dialogue_import import Draft, Imported
+    from apps.chatbot.dialogue_import import Imported
+    from apps.chatbot.drafts import Draft
     from apps.chatbot.rasa_import import RasaBot
 
 EXAMPLES_FILE = "examples.csv"
