@@ -62,9 +62,9 @@ class Held:
 @dataclass
 class DetectionReport:
     """evaluated: moments judged (each over all topics). held: alerts that did not open because too
-    few of the topic's sources delivered, moment by moment. attention: more news than usual that
-    is no worse, as it began. together: how many alerts the last
-    common mail stands for, 0 without one. note: why nothing was judged, if so."""
+    few of the topic's sources delivered, moment by moment. attention: more news than usual that is
+    no worse, as it began. together: how many alerts the last common mail stands for, 0 without one.
+    note: why nothing was judged, if so."""
 
     evaluated: int = 0
     opened: list[Opened] = field(default_factory=list)
