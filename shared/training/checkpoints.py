@@ -184,7 +184,8 @@ class LearnedCheckpoints:
 class Sealing(TrainerCallback):  # type: ignore[misc]
     """Seals each checkpoint as soon as it is written, then removes those no longer needed.
 
-    Also asks for one between two evaluations when the last is older than `every` seconds.
+    Also asks for one between two evaluations when the last is older than `every` seconds, but not
+    at the last step of an epoch: what goes on from there would leave its evaluation out.
     """
 
     def __init__(
@@ -204,11 +205,12 @@ class Sealing(TrainerCallback):  # type: ignore[misc]
     def on_step_end(
         self,
         args: TrainingArguments,  # noqa: ARG002
-        state: TrainerState,  # noqa: ARG002
+        state: TrainerState,
         control: TrainerControl,
         **_: Any,
     ) -> None:
-        if self.spent() - self._last >= self.every:
+        judged_next = control.should_training_stop or float(state.epoch or 0).is_integer()
+        if not judged_next and self.spent() - self._last >= self.every:
             control.should_save = True
 
     def on_save(

@@ -8,11 +8,13 @@ import sys
 import time
 from collections.abc import Callable
 from functools import cache
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.torch import load_file
+from transformers import Trainer
 
 from shared.modeling.heads import HeadSpec
 from shared.pretrained import PretrainedEncoder
@@ -174,6 +176,30 @@ def test_a_run_cut_off_after_its_last_step_trains_no_further(
     assert done.stopped_because == whole.stopped_because == f"all {STEPS} steps are done"
     assert (done.best_metric, done.best_step) == (whole.best_metric, whole.best_step)
     assert largest_difference(tmp_path / "cut", whole.folder) == 0
+
+
+def test_a_run_cut_off_in_an_evaluation_makes_up_for_it(
+    tiny_encoder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    unbroken: Callable[[str], FineTuned],
+) -> None:
+    """A checkpoint between the last step of an epoch and its evaluation would skip the latter."""
+    evaluate, calls = Trainer.evaluate, count(1)
+
+    def cut(trainer: Trainer, *given: object, **named: object) -> object:
+        if next(calls) == 2:
+            raise CutError
+        return evaluate(trainer, *given, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "evaluate", cut)
+        with pytest.raises(CutError):
+            train(tiny_encoder, tmp_path / "cut", method="full", checkpoint_minutes=0.0)
+    assert steps_saved(tmp_path / "cut")[-1] == 11
+    done = train(tiny_encoder, tmp_path / "cut", method="full", checkpoint_minutes=0.0)
+    assert [e.step for e in done.history] == [6, 12, 18, 24]
+    assert largest_difference(tmp_path / "cut", unbroken("full").folder) == 0
 
 
 def test_a_torn_newest_checkpoint_costs_a_step_and_nothing_else(
