@@ -181,7 +181,7 @@ def _with_finetuning(
         for head, task in zip(heads, tasks, strict=True)
     ]
     pools = {
-        head.name: Pool.of(head.examples, head.unlabelled)
+        head.name: Pool.of(head.examples.beside(head.named), head.unlabelled)
         for head in heads
         if few and head.unlabelled and head.kind == "single"
     }
