@@ -154,7 +154,8 @@ def attention_since(connection: Connection, since: datetime, limit: int = 100) -
 
 
 def attention_line(found: Attention) -> str:
-    """Such as "Technology: 38 stories in 48 hours (usual 12), no worse than usual"."""
+    """Such as "Technology: 38 stories in 48 hours (usual 12), 10% of them negative (usual 13%):
+    more attention, no alert"."""
     return (
         f"{found.topic}: {found.stories} stories in {found.window_hours} hours (usual "
         f"{found.usual_stories:.0f}), {found.share:.0%} of them negative (usual "

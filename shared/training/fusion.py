@@ -251,7 +251,9 @@ def fit_scorers(
         tuned = None
         if finetuned is not None:
             own = finetuned.features(examples.texts)
-            tuned, _, _ = _fit_views(own, finetuned.dim, truth, (), seed)
+            fitted, _, _ = _fit_views(own, finetuned.dim, truth, (), seed)
+            # Nobody asks how far a text is from its known vectors: those it weighs are enough.
+            tuned = replace(fitted, known=fitted.known[: len(fitted.kernel.weight)])
             done("fine-tuned scorer")
     return Scorers(words, lexical, dense, vectors, held, tuned)
 

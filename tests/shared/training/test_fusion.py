@@ -164,6 +164,20 @@ def test_a_fine_tuned_scorer_is_weighted_on_validation_rows(
     assert set(fit.classifier.predict(["refund"])[0].scorers) == {"lexical", "dense", "finetuned"}
 
 
+def test_of_the_fine_tuned_vectors_only_those_are_kept_that_are_weighed(
+    train: Examples, unseen: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.training.kernel.EXACT_ROWS", 60)
+    monkeypatch.setattr("shared.training.kernel.LANDMARKS", 50)
+    tuned = BagOfWords(salt="tuned")
+    classifier = fit_fused(
+        train, embedder=BagOfWords(), finetuned=tuned, validation=unseen
+    ).classifier
+    assert classifier.tuned is not None
+    assert len(classifier.tuned.known) == 50
+    assert len(classifier.dense.known) == len(train)
+
+
 @pytest.mark.parametrize(("threads", "tolerance"), [(1, 0.0), (2, 1e-4)])
 def test_a_fit_is_repeatable(
     train: Examples, unseen: Examples, threads: int, tolerance: float
