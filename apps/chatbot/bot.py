@@ -2,16 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from apps.chatbot.answers import OURS, AnswerBook, Rendered, is_ours, say
 from apps.chatbot.decision import Decided, Decision, Policy, decide
-from apps.chatbot.matching import AnswerMatcher, Match
+from apps.chatbot.matching import AnswerMatcher
 from apps.chatbot.phrases import phrases_for, wants_person
 from apps.chatbot.precedents import Precedents
 from apps.chatbot.slots import find_slots
@@ -28,6 +26,8 @@ from shared.text import detect_language, normalise
 BOT_FILE = "bot.json"
 ANSWERS_FILE = "answers.json"
 CLASSIFIER_FOLDER = "classifier"
+# An answer without examples that is likelier than all else is given though no example is near.
+LIKELY = 0.5
 
 PREDICTION_COLUMNS = (
     "text",
@@ -97,9 +97,6 @@ class BotConfig:
     oos_threshold: float
     max_options: int
     handover_labels: tuple[str, ...]
-    matched_labels: tuple[str, ...]  # answers found by meaning, in the order of their vectors
-    match_slope: float
-    match_intercept: float
 
     @property
     def policy(self) -> Policy:
@@ -153,16 +150,10 @@ class Bot:
         classifier = FusedClassifier.load(
             folder / CLASSIFIER_FOLDER, embedder=encoders.base, finetuned=encoders.finetuned
         )
-        matcher = None
-        if config.matched_labels:
-            matcher = AnswerMatcher.load(
-                folder,
-                config.matched_labels,
-                config.match_slope,
-                config.match_intercept,
-                encoders.base.dim,
-            )
         answers = AnswerBook.load(folder / ANSWERS_FILE)
+        matcher = AnswerMatcher.load(
+            folder, answers=answers, intents=classifier.labels, dim=encoders.base.dim
+        )
         precedents = Precedents.load(folder, classifier)
         spelling = Spelling.load(folder)
         return cls(config, classifier, answers, matcher, encoders.base, precedents, spelling)
@@ -178,13 +169,19 @@ class Bot:
             return []
         clean, read = [normalise(text) for text in texts], self.read(texts)
         features = self._embedder.features(read)  # (n, k * dim)
-        predictions = self.classifier.predict(read, features=features, alpha=self.config.alpha)
-        matches = self._match(unit_length(features[:, : self._embedder.dim]))
-        return [
-            self._reply(raw, text, prediction, match, slots or {}, mended)
-            for raw, text, mended, prediction, match in zip(
-                texts, clean, read, predictions, matches, strict=True
+        scores = self.classifier.score(read, features=features)
+        predictions = self.classifier.predictions(scores, alpha=self.config.alpha)
+        if self.matcher:
+            predictions = self.matcher.weighed(
+                read,
+                unit_length(features[:, : self._embedder.dim]),
+                scores.probabilities,
+                predictions,
+                self.config.alpha,
             )
+        return [
+            self._reply(raw, text, prediction, slots or {}, mended)
+            for raw, text, mended, prediction in zip(texts, clean, read, predictions, strict=True)
         ]
 
     def predict_frame(self, texts: Sequence[str]) -> pd.DataFrame:
@@ -203,37 +200,27 @@ class Bot:
         ]
         return pd.DataFrame(rows, columns=list(PREDICTION_COLUMNS))
 
-    def _match(self, vectors: NDArray[np.float32]) -> Sequence[Match | None]:
-        return self.matcher.match(vectors) if self.matcher else [None] * len(vectors)
-
     def _reply(
         self,
         raw: str,
         text: str,
         prediction: Prediction,
-        match: Match | None,
         slots: Mapping[str, str],
         mended: str,
     ) -> Reply:
         language = detect_language(text)
-        decided = decide(prediction, self.config.policy, wants_person=wants_person(text))
-        intent, probability, ranking = prediction.label, prediction.probability, prediction.ranking
-        if not text:
-            decided = Decided("reject", (), "the message is empty")
-        elif match and self._speaks_for(match, prediction, decided):
-            intent, probability = match.labels[0], match.probability
-            decided = self._decide_by_meaning(match)
-            ranking = _joined(match, prediction)
+        decided = self._decided(prediction, text)
+        intent = prediction.label
         answer = self.answers.by_label.get(intent)
         spoken = self._spoken(decided, intent, language, {**slots, **find_slots(text)})
         return Reply(
             text=raw,
             intent=intent,
-            probability=probability,
+            probability=prediction.probability,
             decision=decided.decision,
             oos_score=prediction.oos_score,
             answer=answer.template(language) if answer else "",
-            ranking=ranking,
+            ranking=prediction.ranking,
             options=tuple(
                 Option(label, self.answers.title(label, language)) for label in decided.labels
             )
@@ -246,19 +233,20 @@ class Bot:
             scorers=prediction.scorers,
         )
 
-    def _speaks_for(self, match: Match, prediction: Prediction, decided: Decided) -> bool:
-        """True when an answer without examples fits better than the intent that was learned."""
-        if match.labels[0] not in self._beyond or decided.decision == "handover":
-            return False
-        return decided.decision == "reject" or match.probability > prediction.probability
-
-    def _decide_by_meaning(self, match: Match) -> Decided:
-        if match.probability >= 1 - self.config.alpha:
-            return Decided("answer", match.labels[:1], "found by the meaning of the answer")
-        if match.probability >= 0.5:
-            kept = match.labels[: self.config.max_options]
-            return Decided("clarify", kept, "several answers are near in meaning")
-        return Decided("reject", (), "no answer is near enough in meaning")
+    def _decided(self, prediction: Prediction, text: str) -> Decided:
+        if not text:
+            return Decided("reject", (), "the message is empty")
+        unseen = prediction.label in self._beyond
+        decided = decide(
+            prediction,
+            self.config.policy,
+            wants_person=wants_person(text),
+            # What no example asks for is far from all examples.
+            scoped=not (unseen and prediction.probability >= LIKELY),
+        )
+        if unseen and decided.decision in ("answer", "clarify"):
+            return replace(decided, why=f"{decided.why}; found by the meaning of its text")
+        return decided
 
     def say(self, label: str, language: str, slots: Mapping[str, str]) -> Spoken:
         """The answer to an intent in words, or the question for the slot it lacks; where only the
@@ -287,20 +275,15 @@ class Bot:
         return Spoken(phrases.reject, None)
 
 
-def _joined(match: Match, prediction: Prediction) -> tuple[tuple[str, float], ...]:
-    """The matched answer first, the learned intents behind it with what probability is left."""
-    rest = 1 - match.probability
-    others = [(label, p * rest) for label, p in prediction.ranking if label != match.labels[0]]
-    return ((match.labels[0], match.probability), *others)[:10]
-
-
 def read_config(folder: Path) -> BotConfig:
     """Raises ModelError when bot.json is missing or has other fields."""
     path = folder / BOT_FILE
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-        for name in ("handover_labels", "matched_labels"):
-            fields[name] = tuple(fields[name])
+        fields["handover_labels"] = tuple(fields["handover_labels"])
         return BotConfig(**fields)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: not a readable chatbot model ({error})") from error
+        raise ModelError(
+            f"{path}: not a readable chatbot model, or one of an earlier version ({error}); "
+            "train again"
+        ) from error

@@ -32,11 +32,14 @@ class Decided:
     why: str
 
 
-def decide(prediction: Prediction, policy: Policy, *, wants_person: bool) -> Decided:
-    """What to do with one message. `wants_person`: it asks for a human in so many words."""
+def decide(
+    prediction: Prediction, policy: Policy, *, wants_person: bool, scoped: bool = True
+) -> Decided:
+    """What to do with one message. wants_person: it asks for a human in so many words. scoped:
+    whether to refuse what is far from all examples."""
     if wants_person:
         return Decided("handover", (), "the customer asks for a person")
-    if prediction.oos_score > policy.oos_threshold:
+    if scoped and prediction.oos_score > policy.oos_threshold:
         return Decided(
             "reject",
             (),

@@ -6,9 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from apps.chatbot.answers import AnswerBook, read_answers
 from apps.chatbot.bot import (
     ANSWERS_FILE,
@@ -19,12 +16,12 @@ from apps.chatbot.bot import (
 )
 from apps.chatbot.hardened import Hardening, forgetting
 from apps.chatbot.judgement import judge, outcomes_of
-from apps.chatbot.matching import AnswerMatcher
+from apps.chatbot.match_fitting import fit_choice
+from apps.chatbot.matching import AnswerMatcher, Choice
 from apps.chatbot.precedents import Precedents
 from apps.chatbot.questions import Questions, joined, present, questions_for, read_all
 from apps.chatbot.settings import ChatbotSettings
 from apps.chatbot.unlabelled import Study
-from shared.evaluation.calibration import fit_platt
 from shared.evaluation.drift import drift_notes
 from shared.evaluation.forgetting import keep_texts
 from shared.evaluation.leakage import UNKNOWN, TrainingRows
@@ -42,6 +39,7 @@ from shared.registry import ModelVersion
 from shared.settings import Home
 from shared.tables import Column
 from shared.training.examples import Examples, split
+from shared.training.fusion import FusedFit
 from shared.training.learning import HeadData, learn
 from shared.training.options import TrainOptions
 
@@ -131,7 +129,8 @@ class ChatbotRecipe:
         )  # fmt: skip
         found = study.on(head, learned)
         spelling = hardening.spelling(train)
-        bot = self._assembled(base, found.classifier, book, train, embedder, spelling)
+        choice = _choice(book, train, learned.frozen[HEAD], embedder)
+        bot = self._assembled(base, found.classifier, book, train, embedder, spelling, choice)
         fit = None if found.helped else learned.chosen[HEAD]
         notes = (
             *learned.notes,
@@ -152,7 +151,7 @@ class ChatbotRecipe:
             again = HeadData(HEAD, taught, refused, altered=head.altered)
             classifier, more = study.again(again, found)
             spelling = hardening.spelling(taught)
-            bot = self._assembled(base, classifier, book, taught, embedder, spelling)
+            bot = self._assembled(base, classifier, book, taught, embedder, spelling, choice)
             report = replace(report, notes=(*report.notes, *more))
         if bot.precedents is None:
             report = replace(report, notes=(*report.notes, NO_PRECEDENTS))
@@ -198,9 +197,10 @@ class ChatbotRecipe:
         taught: Examples,
         embedder: Embedder,
         spelling: Spelling | None,
+        choice: Choice | None,
     ) -> Bot:
         config = self._config(base, classifier)
-        return _assemble(config, classifier, book, taught, embedder, spelling)
+        return _assemble(config, classifier, book, taught, embedder, spelling, choice)
 
     def heads(self, options: TrainOptions, *, home: Home, say: Say) -> tuple[HeadData, ...]:
         """What a search over recipes may see: the rows that teach, none that the report is on."""
@@ -247,9 +247,6 @@ class ChatbotRecipe:
             oos_threshold=classifier.oos_threshold(settings.in_scope_loss),
             max_options=settings.max_options,
             handover_labels=settings.handover_labels,
-            matched_labels=(),
-            match_slope=0.0,
-            match_intercept=0.0,
         )
 
 
@@ -292,47 +289,28 @@ def _assemble(
     train: Examples,
     embedder: Embedder,
     spelling: Spelling | None,
+    choice: Choice | None,
 ) -> Bot:
-    """A bot in memory; answers no example asks for get a matcher calibrated on those that have."""
-    beyond = book.beyond(classifier.labels)
+    """A bot in memory. choice: how answers that no example asks for are weighed."""
     precedents = Precedents.of(classifier, train.texts, train.single)
-    if not beyond:
-        return Bot(config, classifier, book, None, embedder, precedents, spelling)
-    labels = tuple(answer.label for answer in book.answers)
-    matcher = AnswerMatcher.from_answers(
-        labels, [answer.template() for answer in book.answers], embedder
-    )
-    slope, intercept = _match_curve(matcher, train, embedder)
-    return Bot(
-        replace(config, matched_labels=labels, match_slope=slope, match_intercept=intercept),
-        classifier,
-        book,
-        matcher.with_curve(slope, intercept),
-        embedder,
-        precedents,
-        spelling,
-    )
+    matcher = None
+    if book.beyond(classifier.labels):
+        matcher = replace(AnswerMatcher.of(book, classifier.labels, embedder), choice=choice)
+    return Bot(config, classifier, book, matcher, embedder, precedents, spelling)
 
 
-def _match_curve(
-    matcher: AnswerMatcher, train: Examples, embedder: Embedder
-) -> tuple[float, float]:
-    """How often the nearest answer is the right one, as a function of its similarity.
-
-    Learned from the training questions whose answer is among the answers; without any the curve
-    is (0, -50): a match is then never probable, and only ever offered by the ranking.
-    """
-    rows = [i for i, label in enumerate(train.single) if label in set(matcher.labels)]
-    if len(rows) < 20:
-        return 0.0, -50.0
-    vectors = embedder.encode([train.texts[i] for i in rows])
-    scores: NDArray[np.float32] = matcher.similarities(vectors)
-    best = scores.argmax(axis=1)
-    right = np.array(
-        [matcher.labels[j] == train.single[i] for i, j in zip(rows, best, strict=True)]
+def _choice(book: AnswerBook, train: Examples, fit: FusedFit, embedder: Embedder) -> Choice | None:
+    """fit: of the training rows, without fine-tuning."""
+    intents = fit.classifier.labels
+    if not book.beyond(intents):
+        return None
+    return fit_choice(
+        AnswerMatcher.of(book, intents, embedder),
+        train.texts,
+        embedder.encode(train.texts),
+        train.single,
+        fit.out_of_fold,
     )
-    curve = fit_platt(scores.max(axis=1), right)
-    return curve.slope, curve.offset
 
 
 def _write(bot: Bot, folder: Path, *, keep_encoder: bool) -> None:

@@ -200,6 +200,10 @@ class FusedClassifier:
     ) -> list[Prediction]:
         """In the order of the texts. alpha: risk that the conformal set misses the true label."""
         scores = self.score(texts, features=features, finetuned_features=finetuned_features)
+        return self.predictions(scores, alpha=alpha)
+
+    def predictions(self, scores: Scores, *, alpha: float = 0.05) -> list[Prediction]:
+        """What `score` found, a prediction for each text. alpha: as in `predict`."""
         p = scores.probabilities
         members = conformal_members(p, self.fusion.nonconformity, alpha)
         decided = self.decide(p)
