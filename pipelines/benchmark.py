@@ -15,10 +15,11 @@ import pandas as pd
 
 from apps.chatbot.recipe import ChatbotRecipe
 from apps.news_monitor.recipe import NewsRecipe
+from pipelines.benchmark_answers import FAQS, benchmark_answers
 from pipelines.benchmark_core import benchmark_core
 from pipelines.benchmark_recommender import benchmark_recommender
 from pipelines.benchmark_surges import measure_surges
-from pipelines.public_sets import nothing_in
+from pipelines.public_sets import all_there, nothing_in
 from pipelines.train import Recipe
 from shared.evaluation.report import Measure, Report
 from shared.inference.model_encoders import open_base_encoder
@@ -102,6 +103,8 @@ def run_benchmark(
             say(f"skipped {trial.data}: {missing[0]} is not there")
             continue
         rows += _tried(trial, seeds, home, say)
+    if what == "chatbot":
+        rows += list(_answers(folder, seeds[0], home, say))
     if what == "news":
         rows += list(_surges(folder, seeds[0], home, say))
     if not rows:
@@ -289,6 +292,16 @@ def _runtimes(sets: Path, home: Home, say: Say) -> Iterator[Row]:
     ratio = small.texts_per_second / plain.texts_per_second
     product = f"{ROWS} x {INNER} by {INNER} x {OUTER}, one thread"
     yield Row(product, small.name, "times torch fp32", ratio, None, None, None)
+
+
+def _answers(sets: Path, seed: int, home: Home, say: Say) -> Iterator[Row]:
+    if not all_there([sets / FAQS], say):
+        return
+    options = TrainOptions(method="frozen", seed=seed, progress=False)
+    for row in benchmark_answers(sets, home=home, options=options, say=say):
+        recall = row.recall
+        yield Row("Bank FAQs, answers of others", row.system, "right answer first", recall.value,
+                  recall.low, recall.high, None)  # fmt: skip
 
 
 def _surges(sets: Path, seed: int, home: Home, say: Say) -> Iterator[Row]:

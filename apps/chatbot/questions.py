@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from apps.chatbot.answers import AnswerBook, book_of_pairs, names_of
 from apps.chatbot.bot import Bot
 from shared.errors import DataError
@@ -25,6 +27,43 @@ class Questions:
 
     def examples(self) -> Examples:
         return from_rows(self.texts, [(label,) for label in self.labels], "single")
+
+
+def alone(examples: Examples) -> bool:
+    """Whether each label has one question (and copies of it), so that none can be held out."""
+    return len(set(zip(examples.single, examples.groups.tolist(), strict=True))) == len(
+        examples.names
+    )
+
+
+def with_answers(examples: Examples, book: AnswerBook) -> Examples:
+    """The rows, and behind them the answer of each label that has one, as if it were a question."""
+    said = [name for name in examples.names if name in book.by_label]
+    return from_rows(
+        (*examples.texts, *(book.by_label[name].template() for name in said)),
+        (*examples.labels, *((name,) for name in said)),
+        "single",
+    )
+
+
+def split_questions(
+    everything: Examples, asked: int, *, fraction: float, seed: int
+) -> tuple[Examples, Examples]:
+    """Of rows that are questions (the first `asked`) and answers: those to learn from, and a
+    `fraction` of the questions, each of which leaves its label the answer and has no copy."""
+    names, times = np.unique(everything.single, return_counts=True)
+    groups, copies = np.unique(everything.groups, return_counts=True)
+    free = np.isin(everything.single, names[times > 1]) & np.isin(
+        everything.groups, groups[copies == 1]
+    )
+    able = np.flatnonzero(free[:asked])
+    held = np.sort(np.random.default_rng(seed).permutation(able)[: round(fraction * asked)])
+    if not len(held):
+        raise DataError(
+            f"{asked} questions, one for each label: none can be held out to judge by; "
+            "give answers to them, more examples, or a validation file"
+        )
+    return everything.take(np.setdiff1d(np.arange(len(everything)), held)), everything.take(held)
 
 
 def read_all(

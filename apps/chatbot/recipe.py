@@ -19,7 +19,16 @@ from apps.chatbot.judgement import judge, outcomes_of
 from apps.chatbot.match_fitting import fit_choice
 from apps.chatbot.matching import AnswerMatcher, Choice
 from apps.chatbot.precedents import Precedents
-from apps.chatbot.questions import Questions, joined, present, questions_for, read_all
+from apps.chatbot.questions import (
+    Questions,
+    alone,
+    joined,
+    present,
+    questions_for,
+    read_all,
+    split_questions,
+    with_answers,
+)
 from apps.chatbot.settings import ChatbotSettings
 from apps.chatbot.unlabelled import Study
 from shared.evaluation.drift import drift_notes
@@ -110,7 +119,7 @@ class ChatbotRecipe:
         """
         questions = read_all(self.examples, self.mapping, home, say)
         book = joined(questions.answers, self._answer_file())
-        train, held, cut = self._parts(questions, options, home, say)
+        everything, train, held, cut = self._parts(questions, book, options, home, say)
         refused = self._texts(self.out_of_scope, home, say)
         learn_oos, judge_oos = refused[::2], refused[1::2]
         base, embedder = _opened(options, home)
@@ -147,7 +156,7 @@ class ChatbotRecipe:
         outcomes, taught = outcomes_of(bot, held), train
         if cut and learned.encoder is None:
             # The report is written; the rows it was written on may now teach too.
-            taught = questions.examples()
+            taught = everything
             again = HeadData(HEAD, taught, refused, altered=head.altered)
             classifier, more = study.again(again, found)
             spelling = hardening.spelling(taught)
@@ -205,22 +214,35 @@ class ChatbotRecipe:
     def heads(self, options: TrainOptions, *, home: Home, say: Say) -> tuple[HeadData, ...]:
         """What a search over recipes may see: the rows that teach, none that the report is on."""
         questions = read_all(self.examples, self.mapping, home, say)
-        train, _, _ = self._parts(questions, options, home, say)
+        book = joined(questions.answers, self._answer_file())
+        _, train, _, _ = self._parts(questions, book, options, home, say)
         return (HeadData(HEAD, train),)
 
     def _answer_file(self) -> AnswerBook:
         return read_answers(self.answers, self.mapping) if self.answers else AnswerBook()
 
     def _parts(
-        self, questions: Questions, options: TrainOptions, home: Home, say: Say
-    ) -> tuple[Examples, Examples, bool]:
-        """Training rows, held-out rows, and whether the latter were cut off the former."""
+        self,
+        questions: Questions,
+        book: AnswerBook,
+        options: TrainOptions,
+        home: Home,
+        say: Say,
+    ) -> tuple[Examples, Examples, Examples, bool]:
+        """All rows, those for training, held-out ones, and whether these were cut off."""
         everything = questions.examples()
-        if not self.validation:
-            parts = split(everything, fraction=HELD_OUT_SHARE, seed=options.seed)
-            return parts.train, parts.validation, True
-        held = read_all(self.validation, self.mapping, home, say, like=questions)
-        return everything, held.examples(), False
+        if self.validation:
+            held = read_all(self.validation, self.mapping, home, say, like=questions)
+            return everything, everything, held.examples(), False
+        if alone(everything) and book.answers:
+            say("each label has one question: its answer teaches beside it")
+            asked, everything = len(everything), with_answers(everything, book)
+            train, judged = split_questions(
+                everything, asked, fraction=HELD_OUT_SHARE, seed=options.seed
+            )
+            return everything, train, judged, True
+        parts = split(everything, fraction=HELD_OUT_SHARE, seed=options.seed)
+        return everything, parts.train, parts.validation, True
 
     def _texts(self, path: Path | None, home: Home, say: Say) -> tuple[str, ...]:
         if path is None:

@@ -167,7 +167,7 @@ def split(examples: Examples, *, fraction: float = 0.1, seed: int = 13) -> Split
     """
     _require_fraction(fraction)
     _require_labels(examples)
-    part = _assign(examples, (1 - fraction, fraction), seed)
+    part = _filled(examples, _assign(examples, (1 - fraction, fraction), seed), fraction, seed)
     return _parts(examples, np.flatnonzero(part != 1), np.flatnonzero(part == 1), ())
 
 
@@ -252,6 +252,31 @@ def _assign(examples: Examples, shares: tuple[float, ...], seed: int) -> NDArray
             part[g] = chosen
             wanted[chosen] -= counts[g]
     return part[inverse]
+
+
+def _filled(
+    examples: Examples, part: NDArray[np.int64], fraction: float, seed: int
+) -> NDArray[np.int64]:
+    """With two or three groups a label the second part's share of each rounds to nothing. Where it
+    has less than half of its rows, labels by lot give it one group each, and keep another."""
+    wanted = fraction * (part >= 0).sum()
+    if (part == 1).sum() >= wanted / 2:
+        return part
+    part = part.copy()
+    targets = examples.targets(examples.names)
+    for label in np.random.default_rng(seed).permutation(targets.shape[1]):
+        if (part == 1).sum() >= wanted:
+            break
+        own = np.unique(examples.groups[targets[:, label] & (part == 0)])
+        if len(own) < 2 or (targets[:, label] & (part == 1)).any():
+            continue
+        for group in own:
+            moved = examples.groups == group
+            rest = targets[(part != 1) & ~moved]
+            if rest[:, targets[moved].any(0)].any(0).all():
+                part[moved] = 1
+                break
+    return part
 
 
 def _parts(

@@ -62,6 +62,24 @@ def test_a_split_keeps_each_labels_share() -> None:
     assert parts.notes == ()
 
 
+@pytest.mark.parametrize("rows", [2, 3])
+def test_labels_of_few_rows_give_their_share_too_and_stay_known(rows: int) -> None:
+    examples = made([f"label{at}" for at in range(40)] * rows + ["alone"])
+    parts = split(examples, fraction=0.15, seed=5)
+    held = parts.validation.single
+    assert len(held) == 0.15 * 40 * rows
+    assert len(set(held)) == len(held)
+    assert parts.train.names == examples.names
+
+
+def test_a_group_of_two_labels_is_not_held_out_where_one_would_be_unknown() -> None:
+    # Group 0 holds a row of each of two labels; only the first of them has another group.
+    examples = made(["a", "b", "a", "c", "c", "d", "d"], [0, 0, 1, 2, 3, 4, 5])
+    for seed in range(20):
+        parts = split(examples, fraction=0.3, seed=seed)
+        assert parts.train.names == ("a", "b", "c", "d")
+
+
 def test_the_same_seed_gives_the_same_split_and_another_another() -> None:
     examples = made(["a", "b"] * 40)
     texts = [split(examples, fraction=0.25, seed=seed).validation.texts for seed in (1, 1, 2)]
