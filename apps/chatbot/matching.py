@@ -61,11 +61,14 @@ class Grams:
 class Choice:
     """What the firm's questions taught. weights: (2,) of the cosines of vectors and of n-grams;
     gate: (4,) of gate_features, and the offset; nonconformity: (m,) sorted, 1 - P of the true
-    answer."""
+    answer. questions: (n, dim) vectors of all questions, where most intents have a single one: what
+    the classifier is sure of is then not known, and the cosine to the nearest question stands for
+    it; (0, dim) otherwise."""
 
     weights: Floats
     gate: Floats
     nonconformity: Floats
+    questions: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +119,11 @@ class AnswerMatcher:
         logits = self.choice.weights[0] * by_vector + self.choice.weights[1] * by_gram
         open_to = np.zeros(logits.shape, bool)
         open_to[:, self.unseen] = True
-        seen = gate_features(probabilities, logits, open_to, self.own)
+        if len(self.choice.questions):
+            near = (vectors @ self.choice.questions.T).max(1)
+        else:
+            near = sureness(probabilities)
+        seen = gate_features(near, probabilities.argmax(1), logits, open_to, self.own)
         return joined(probabilities, logits[:, self.unseen], gate_of(seen, self.choice.gate))
 
     def weighed(
@@ -158,6 +165,7 @@ class AnswerMatcher:
                 "weights": self.choice.weights,
                 "gate": self.choice.gate,
                 "nonconformity": self.choice.nonconformity,
+                "questions": self.choice.questions,
             }
         save_file(arrays, folder / FILE_NAME)
 
@@ -177,7 +185,10 @@ class AnswerMatcher:
             vectors = arrays["vectors"]
             choice = None
             if "gate" in arrays:
-                choice = Choice(arrays["weights"], arrays["gate"], arrays["nonconformity"])
+                choice = Choice(
+                    **{name: arrays[name] for name in ("weights", "gate", "nonconformity")},
+                    questions=arrays["questions"],
+                )
         except Exception as error:  # safetensors raises its own undocumented types
             raise ModelError(f"{path}: not readable ({error})") from error
         wanted = (len(answers.answers), dim)
@@ -188,20 +199,29 @@ class AnswerMatcher:
         return cls(tuple(intents), labels, texts, vectors, choice)
 
 
-def gate_features(
-    probabilities: Floats, logits: Floats, open_to: NDArray[np.bool_], own: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """(n, 3): the log-odds of the likeliest intent, the logit of the nearest answer that is unseen,
-    and that of the intent's own answer (the mean of all where it has none).
+def sureness(probabilities: Floats) -> NDArray[np.float64]:
+    """(n,) log-odds of the likeliest intent, of (n, K)."""
+    top = np.clip(probabilities.max(1).astype(np.float64), 1e-6, 1 - 1e-6)
+    return np.asarray(logit(top))
 
-    probabilities: (n, K); logits: (n, A); open_to: (n, A) which answers count as unseen; own: (K,).
+
+def gate_features(
+    near: NDArray[np.floating],
+    best: NDArray[np.int64],
+    logits: Floats,
+    open_to: NDArray[np.bool_],
+    own: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """(n, 3): how near what was learned is, the logit of the nearest answer that is unseen, and
+    that of the likeliest intent's own answer (the mean of all where it has none).
+
+    near: (n,) sureness, or a cosine; best: (n,) the likeliest of K intents; logits: (n, A);
+    open_to: (n, A) which answers count as unseen; own: (K,).
     """
-    best = probabilities.argmax(1)
-    sure = np.clip(probabilities.max(1).astype(np.float64), 1e-6, 1 - 1e-6)
     nearest = np.where(open_to, logits, -np.inf).max(1)
     answer = own[best]
     said = logits[np.arange(len(logits)), np.maximum(answer, 0)]
-    return np.stack([logit(sure), nearest, np.where(answer >= 0, said, logits.mean(1))], axis=1)
+    return np.stack([near, nearest, np.where(answer >= 0, said, logits.mean(1))], axis=1)
 
 
 def gate_of(features: NDArray[np.float64], gate: NDArray[np.floating]) -> NDArray[np.float64]:

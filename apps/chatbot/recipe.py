@@ -138,7 +138,7 @@ class ChatbotRecipe:
         )  # fmt: skip
         found = study.on(head, learned)
         spelling = hardening.spelling(train)
-        choice = _choice(book, train, learned.frozen[HEAD], embedder)
+        choice = _choice(book, train, learned.frozen[HEAD], embedder, options.seed)
         bot = self._assembled(base, found.classifier, book, train, embedder, spelling, choice)
         fit = None if found.helped else learned.chosen[HEAD]
         notes = (
@@ -321,18 +321,15 @@ def _assemble(
     return Bot(config, classifier, book, matcher, embedder, precedents, spelling)
 
 
-def _choice(book: AnswerBook, train: Examples, fit: FusedFit, embedder: Embedder) -> Choice | None:
+def _choice(
+    book: AnswerBook, train: Examples, fit: FusedFit, embedder: Embedder, seed: int
+) -> Choice | None:
     """fit: of the training rows, without fine-tuning."""
     intents = fit.classifier.labels
     if not book.beyond(intents):
         return None
-    return fit_choice(
-        AnswerMatcher.of(book, intents, embedder),
-        train.texts,
-        embedder.encode(train.texts),
-        train.single,
-        fit.out_of_fold,
-    )
+    matcher = AnswerMatcher.of(book, intents, embedder)
+    return fit_choice(matcher, train, embedder, fit.out_of_fold, seed)
 
 
 def _write(bot: Bot, folder: Path, *, keep_encoder: bool) -> None:

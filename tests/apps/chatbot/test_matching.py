@@ -1,30 +1,37 @@
 """Answers that no example asks for: one distribution with the learned intents, learned honestly."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import exp
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
+from apps.chatbot.answer_choice import Encode
 from apps.chatbot.answers import Answer, AnswerBook
-from apps.chatbot.match_fitting import FEWEST_QUESTIONS, _in_share, fit_choice
+from apps.chatbot.match_fitting import FEWEST_QUESTIONS, _in_share, _shortened, fit_choice
 from apps.chatbot.matching import (
     FILE_NAME,
     MEANING,
     AnswerMatcher,
     Choice,
+    Floats,
     Grams,
     gate_features,
     joined,
+    sureness,
 )
 from shared.errors import ModelError
 from shared.inference.classifier import Prediction
 from shared.inference.remembered import RememberingEmbedder
-from shared.inference.runtime import load_embedder
+from shared.inference.runtime import Embedder, load_embedder
 from shared.near_duplicates import near_duplicate_groups
-from shared.training.examples import Examples
+from shared.training.examples import Examples, from_rows
 from shared.training.fusion import fit_fused
 
 F32 = np.float32
@@ -35,6 +42,23 @@ def book(**texts: str) -> AnswerBook:
     return AnswerBook(
         tuple(Answer(label, {"en": label}, {"en": (text,)}) for label, text in texts.items())
     )
+
+
+class Fixed:
+    """An encoder that gives every text the same vector."""
+
+    dim = 3
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.tile(np.eye(3, dtype=F32)[:1], (len(texts), 1))
+
+
+FIXED = cast("Embedder", Fixed())
+
+
+def taught(choice: Sequence[float], gate: Sequence[float], nonconformity: Floats) -> Choice:
+    weights, curve = np.array(choice, F32), np.array(gate, F32)
+    return Choice(weights, curve, nonconformity, np.zeros((0, 3), F32))
 
 
 def tiny(choice: Choice | None = None) -> AnswerMatcher:
@@ -54,13 +78,13 @@ def test_gate_features_by_hand() -> None:
     p = np.array([[0.8, 0.2], [0.25, 0.75]], dtype=F32)
     logits = np.array([[3.0, 1.0, 2.0], [5.0, -1.0, -4.0]], dtype=F32)
     unseen = np.array([[False, True, True]] * 2)
-    found = gate_features(p, logits, unseen, np.array([-1, 0]))
+    found = gate_features(sureness(p), p.argmax(1), logits, unseen, np.array([-1, 0]))
     # a has no answer of its own: the mean of all logits stands for it.
     assert found == pytest.approx(np.array([[np.log(4), 2, 2], [np.log(3), -1, 5]]), abs=1e-6)
 
 
 def test_the_joint_distribution_by_hand() -> None:
-    choice = Choice(np.array([2, 1], F32), np.array([0.5, 0.25, -1, 0.1], F32), np.zeros(1, F32))
+    choice = taught([2, 1], [0.5, 0.25, -1, 0.1], np.zeros(1, F32))
     matcher = tiny(choice)
     vector = np.array([[0.0, 0.6, 0.8]], dtype=F32)
     p = np.array([[0.9, 0.1]], dtype=F32)
@@ -94,7 +118,7 @@ def test_rows_of_the_joint_add_up_to_one_and_an_unfitted_matcher_changes_nothing
 
 
 def test_a_prediction_names_the_unseen_answer_and_what_found_it() -> None:
-    sure = Choice(np.array([30, 0], F32), np.array([0, 0, 0, 3], F32), np.full(99, 0.5, F32))
+    sure = taught([30, 0], [0, 0, 0, 3], np.full(99, 0.5, F32))
     before = Prediction("a", 0.9, ("a",), (("a", 0.9), ("b", 0.1)), ("a",), 4.0, {"lexical": 0.9})
     vector, p = np.array([[0, 0, 1]], dtype=F32), np.array([[0.9, 0.1]], dtype=F32)
     (after,) = tiny(sure).weighed(["?"], vector, p, [before], 0.05)
@@ -118,31 +142,55 @@ def test_the_second_kind_is_thinned_to_its_share(share: float, wanted: int) -> N
     assert set(thinned) <= set(second)
 
 
+def one_question(times: int) -> Examples:
+    return Examples(("blue",) * times, (("b",),) * times, np.arange(times), "single")
+
+
 def test_too_few_questions_and_no_unseen_answer_teach_nothing() -> None:
     n = FEWEST_QUESTIONS
     p = np.full((n, 2), 0.5, dtype=F32)
-    vectors = np.tile(np.eye(3, dtype=F32)[:1], (n, 1))
-    texts, truth = ["blue"] * n, ["b"] * n
-    assert fit_choice(tiny(), texts, vectors, truth, p) is not None
-    assert fit_choice(tiny(), texts[1:], vectors[1:], truth[1:], p[1:]) is None
+    assert fit_choice(tiny(), one_question(n), FIXED, p, 1) is not None
+    assert fit_choice(tiny(), one_question(n - 1), FIXED, p[1:], 1) is None
     all_seen = replace(tiny(), intents=("b", "x", "y"))
-    assert fit_choice(all_seen, texts, vectors, truth, np.full((n, 3), 0.3, dtype=F32)) is None
+    thirds = np.full((n, 3), 0.3, dtype=F32)
+    assert fit_choice(all_seen, one_question(n), FIXED, thirds, 1) is None
 
 
-def test_questions_never_held_out_teach_no_gate_and_promise_nothing() -> None:
-    n = FEWEST_QUESTIONS
-    vectors = np.tile(np.eye(3, dtype=F32)[:1], (n, 1))
-    unknown = np.full((n, 2), np.nan, dtype=F32)
-    choice = fit_choice(tiny(), ["blue"] * n, vectors, ["b"] * n, unknown)
+def test_questions_never_held_out_are_told_from_others_by_nearness_and_promise_nothing(
+    words_encode: Encode,
+) -> None:
+    embedder = SimpleNamespace(encode=words_encode, dim=512)
+    names = [f"label{at}" for at in range(60)]
+    questions = [f"how can i a{at} my b{at} for c{at} or d{at}" for at in range(60)]
+    answers = book(**{f"label{at}": f"you a{at} the b{at} for c{at} here" for at in range(60)})
+    known = names[::2]
+    train = from_rows(questions[::2], [(name,) for name in known], "single")
+    matcher = AnswerMatcher.of(answers, sorted(known), cast("Embedder", embedder))
+    nothing = np.full((len(known), len(known)), np.nan, dtype=F32)
+    choice = fit_choice(matcher, train, cast("Embedder", embedder), nothing, 1)
     assert choice is not None
-    # Two answers are unseen and two intents learned: one question in two for either.
-    assert choice.gate.tolist() == [0, 0, 0, 0]
+    assert choice.questions.shape == (len(known), 512)
     assert not len(choice.nonconformity)
+    # The nearer a known question, the less an unseen answer is asked for.
+    assert choice.gate[0] < 0
+    fitted = replace(matcher, choice=choice)
+    flat = np.full((len(names), len(known)), 1 / len(known), dtype=F32)
+    p = fitted.joint(questions, words_encode(questions), flat)
+    unseen = p[:, len(known) :].sum(1)
+    assert unseen[::2].max() < unseen[1::2].min()
+
+
+def test_two_thirds_of_the_words_are_left_in_their_order() -> None:
+    (words,) = _shortened(["one two three four five six"], 3)
+    kept = words.split()
+    assert len(kept) == 4
+    assert [word for word in "one two three four five six".split() if word in kept] == kept
+    assert [len(text) for text in _shortened(["退货怎么办呢", "abc", "a"], 3)] == [4, 2, 1]
 
 
 def test_it_is_read_as_it_was_written_and_a_broken_file_is_one_line(tmp_path: Path) -> None:
     answers = book(b="blue", x="red box", y="yellow")
-    choice = Choice(np.ones(2, F32), np.ones(4, F32), np.array([0.1, 0.4], F32))
+    choice = taught([1, 1], [1, 1, 1, 1], np.array([0.1, 0.4], F32))
     assert AnswerMatcher.load(tmp_path, answers=answers, intents=["a"], dim=3) is None
     tiny(choice).save(tmp_path)
     again = AnswerMatcher.load(tmp_path, answers=answers, intents=("a", "b"), dim=3)
@@ -174,7 +222,7 @@ def test_questions_for_unseen_answers_find_them_and_others_keep_theirs(minilm: P
     embedder = RememberingEmbedder(load_embedder(minilm, precision="fp32", threads=1))
     fit = fit_fused(train, embedder=embedder, threads=1)
     matcher = AnswerMatcher.of(answers, fit.classifier.labels, embedder)
-    choice = fit_choice(matcher, texts, embedder.encode(texts), train.single, fit.out_of_fold)
+    choice = fit_choice(matcher, train, embedder, fit.out_of_fold, 13)
     questions, truth = list(asked["text"]), np.array(asked["label"])
     p = fit.classifier.score(questions).probabilities
     vectors = embedder.encode(questions)
