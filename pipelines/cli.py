@@ -16,6 +16,7 @@ from pipelines.commands import (
     bulk,
     chatbot,
     data,
+    data_doctor,
     evaluation,
     house,
     models,
@@ -54,6 +55,7 @@ app.add_typer(news.app, name="news", help="Run, replay and test the news monitor
 app.add_typer(models.app, name="models", help="Released models and base encoders.")
 app.add_typer(search.app, name="search", help="Find how to fine-tune on your own data.")
 app.add_typer(runs.app, name="runs", help="Training runs, under way and past.")
+data.app.add_typer(data_doctor.app, name="doctor", help="What is wrong with your own data.")
 app.add_typer(data.app, name="data", help="Public data sets to train and measure on.")
 
 
