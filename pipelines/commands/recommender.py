@@ -1,6 +1,7 @@
 """`triptych recommend`, the batch job, and `triptych recommender …`."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -8,14 +9,18 @@ from typing import Annotated
 import typer
 
 from pipelines.commands.bulk import Bulk
+from pipelines.commands.models import MustPassOption, StrictOption, gate_limits
 from pipelines.options import (
+    BaseOption,
     DeviceOption,
     EventColumn,
     HomeOption,
     ItemColumn,
     JsonOption,
+    MinutesOption,
     ModelOption,
     OutputOption,
+    SeedOption,
     ThreadsOption,
     TimeColumn,
     TitleColumn,
@@ -29,6 +34,7 @@ from pipelines.options import (
     spelled_out,
     use_threads,
 )
+from shared.training.options import Method, TrainOptions
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -94,6 +100,72 @@ def import_(
         return
     for line in done.lines:
         typer.echo(line)
+
+
+@app.command("retrain")
+def retrain_(
+    items: Annotated[Path, typer.Option("--items", metavar="FILE", help="The present catalogue.")],
+    events: Annotated[
+        Path, typer.Option("--events", metavar="FILE", help="The whole log, up to now.")
+    ],
+    model: Annotated[
+        str, typer.Option("--model", metavar="NAME", help="Whose live version is to be replaced.")
+    ] = "recommender",
+    days: Annotated[
+        float, typer.Option("--days", min=0.01, help="The log's last days are kept to judge by.")
+    ] = 7.0,
+    every: EveryOption = None,
+    method: Annotated[
+        Method, typer.Option("--method", help="How much of the encoder learns.")
+    ] = Method.AUTO,
+    base: BaseOption = "minilm",
+    minutes: MinutesOption = None,
+    must_pass: MustPassOption = None,
+    strict: StrictOption = False,
+    item_column: ItemColumn = None,
+    title_column: TitleColumn = None,
+    user_column: UserColumn = None,
+    time_column: TimeColumn = None,
+    event_column: EventColumn = None,
+    value_column: ValueColumn = None,
+    home: HomeOption = None,
+    seed: SeedOption = 13,
+    threads: ThreadsOption = None,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a new version, judge it beside the live one on the last days, promote it or say why
+    not."""
+    seconds = seconds_of(every)
+    use_threads(threads)
+    from pipelines.retrain import Shop, retrain
+
+    mapping = mapping_of(
+        item_id=item_column, title=title_column, user_id=user_column,
+        timestamp=time_column, event=event_column, value=value_column,
+    )  # fmt: skip
+
+    def run() -> None:
+        done = retrain(
+            model,
+            Shop(items, events, mapping, days),
+            home=open_home(home),
+            options=TrainOptions(
+                method=method.value, base=base, minutes=minutes, seed=seed, threads=threads,
+                device=device_of(device),
+            ),
+            limits=gate_limits(strict),
+            must_pass=must_pass,
+            clock=now_utc,
+            say=speaker(as_json),
+        )  # fmt: skip
+        if as_json:
+            print_json(asdict(done))
+            return
+        for line in (*done.lines, done.why, *([f"Report: {done.page}"] if done.page else [])):
+            typer.echo(line)
+
+    once_or_every(seconds, "retrain", run)
 
 
 @spelled_out

@@ -20,7 +20,8 @@ def clusters(each: int) -> NDArray[np.float32]:
     """Three bundles of unit vectors, far from each other."""
     rng = np.random.default_rng(0)
     vectors = np.repeat(np.eye(3, 8), each, axis=0) + 0.05 * rng.normal(size=(3 * each, 8))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(unit, np.float32)
 
 
 def nearest_is_alike(place: NDArray[np.float64], each: int) -> float:
