@@ -2,6 +2,7 @@
 report of each run beside that of the run before."""
 
 import hashlib
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -43,7 +44,8 @@ Say = Callable[[str], None]
 @dataclass(frozen=True)
 class Wanted:
     """What a batch is asked for. users: a table `user_id`, None for all. changed: only those with
-    new events since the last run over all; the others keep their lists."""
+    new events since the last run over all; the others keep their lists. table: also put the lists
+    of all users into the database."""
 
     output: Path
     k: int = 10
@@ -51,6 +53,7 @@ class Wanted:
     users: Path | None = None
     mapping: Mapping[str, str] = field(default_factory=dict)
     changed: bool = False
+    table: bool = False
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,8 @@ def recommend_to_file(
 
     Raises:
         ModelError: no such model. DataError: the users' file cannot be read.
-        SettingsError: the device is not there. ServiceError: the engine gave up on a shard.
+        SettingsError: the device is not there. ServiceError: the engine gave up on a shard, or the
+        database is not reached.
     """
     from apps.recommender.batch import ListsOfRelease, run_batch
     from apps.recommender.live import open_live
@@ -185,6 +189,8 @@ def recommend_to_file(
         )
         resumed, computing = done.resumed, done.computing
     lists = _lists_of(run, scope, file, users, asked or [])
+    if wanted.table and lists is not None:
+        _publish(run, version.name, lists, home, clock())
     cost = rule_cost(recommender, users, k, include_seen=seen, day=run.day)
     made = len(users) if asked is None else len(asked)
     report = _report(run, scope, users, made, resumed, computing, started, clock(), cost)
@@ -231,6 +237,18 @@ def _lists_of(
         write_table(pd.read_parquet(lists), output)
     file.unlink(missing_ok=True)
     return lists
+
+
+def _publish(run: Run, name: str, lists: Path, home: Home, at: datetime) -> None:
+    from apps.recommender.list_table import publish_lists
+    from shared.settings import database_url
+    from shared.storage import create_engine
+
+    engine = create_engine(database_url(home, os.environ))
+    try:
+        publish_lists(engine, lists, name=name, run=run.folder.name, model=run.model, at=at)
+    finally:
+        engine.dispose()
 
 
 def _report(

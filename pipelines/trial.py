@@ -12,7 +12,7 @@ import pandas as pd
 from apps.recommender.formats import read_event_file
 from apps.recommender.growing import event_weights
 from apps.recommender.settings import read_settings
-from apps.recommender.trial import COLUMNS, Arm, arms_of, interleaved
+from apps.recommender.trial import COLUMNS, LISTED_AT, Arm, arms_of, interleaved
 from apps.recommender.trial_analysis import (
     TrialResult,
     analyse_interleaved,
@@ -70,7 +70,8 @@ def trial_lists(
     device: Device = "auto",
     clock: Callable[[], datetime],
 ) -> Listed:
-    """Write trial.COLUMNS: each user's list by the version of the user's arm, or one list of both.
+    """Write trial.COLUMNS and LISTED_AT: each user's list by the version of the user's arm, or one
+    list of both.
 
     users: all that the first version knows by default.
     Raises: ModelError: no such version. DataError: arms that make no trial, or `output`.
@@ -104,7 +105,7 @@ def trial_lists(
             if mine:
                 frames.append(models[arm.model].recommend(mine, k).assign(arm=arm.model))
     table = pd.concat(frames, ignore_index=True)[list(COLUMNS)]
-    write_table(table, output)
+    write_table(table.assign(**{LISTED_AT: clock().isoformat(timespec="seconds")}), output)
     counts = table.groupby("arm")["user_id"].nunique()
     found = {arm.model: int(counts.get(arm.model, 0)) for arm in chosen}
     return Listed(len(table), int(table["user_id"].nunique()), found, str(output))
@@ -116,18 +117,26 @@ def trial_result(
     mapping: Mapping[str, str],
     arms: Sequence[str],
     *,
-    begins: datetime,
+    begins: datetime | None,
     ends: datetime | None,
     kinds: Sequence[str],
 ) -> TrialResult:
     """lists: of `trial_lists`. arms: the first is what the others are measured against; by default
-    those of the lists, in alphabetical order and with equal shares. kinds: event types that count;
-    all by default.
+    those of the lists, in alphabetical order and with equal shares. begins: when the lists were
+    made by default, and not before: what a list was made from is no answer to it. kinds: event
+    types that count; all by default.
 
     Raises: DataError: a file, or nothing to compare.
     """
     columns = [Column("user_id"), Column("item_id"), Column("arm")]
-    table = read_table(lists, columns).frame
+    table = read_table(lists, [*columns, Column(LISTED_AT, kind="timestamp")]).frame
+    made = table[LISTED_AT].max()
+    started = made if begins is None else pd.Timestamp(begins)
+    if started < made:
+        raise DataError(
+            f"{lists}: its lists were made at {made:%Y-%m-%d %H:%M:%S} UTC, after the beginning "
+            f"{started:%Y-%m-%d %H:%M:%S}: what users did before cannot be an answer to them"
+        )
     present = sorted(table["arm"].unique())
     named = parsed_arms(arms or present)
     for model, _ in named:
@@ -150,7 +159,7 @@ def trial_result(
     if kinds:
         frame = frame[frame["event"].isin([name.strip().lower() for name in kinds])]
     last = pd.Timestamp.max.tz_localize(UTC) if ends is None else pd.Timestamp(ends)
-    hits = credited(table, frame, pd.Timestamp(begins), last)
+    hits = credited(table, frame, started, last)
     models = [model for model, _ in named]
     both = table.groupby("user_id")["arm"].nunique().max() > 1
     if both:

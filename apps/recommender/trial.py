@@ -14,6 +14,7 @@ import pandas as pd
 from shared.errors import DataError
 
 COLUMNS = ("user_id", "item_id", "rank", "score", "reason", "arm")
+LISTED_AT = "listed_at"  # in the table of a trial: ISO 8601, when the lists were made
 _SPAN = float(2**53)
 
 

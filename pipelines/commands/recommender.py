@@ -187,6 +187,12 @@ def recommend(
             help="List only users with new events since the last run; the others keep their lists.",
         ),
     ] = False,
+    table: Annotated[
+        bool,
+        typer.Option(
+            "--table", help="Also into the database: the view recommender_current has the lists."
+        ),
+    ] = False,
     every: EveryOption = None,
     user_column: UserColumn = None,
     bulk: Bulk = Bulk(),
@@ -194,12 +200,15 @@ def recommend(
     """Recommend items to every user, with a reason for each, into a Parquet file."""
     if changed and users is not None:
         raise typer.BadParameter("goes without --users", param_hint="--changed")
+    if table and users is not None:
+        raise typer.BadParameter("holds all users; goes without --users", param_hint="--table")
     seconds = seconds_of(every)
     use_threads(bulk.threads)
     engine = bulk.opened()
     from pipelines.recommend import Wanted, recommend_to_file
 
-    wanted = Wanted(output, k, include_seen, users, mapping_of(user_id=user_column), changed)
+    mapping = mapping_of(user_id=user_column)
+    wanted = Wanted(output, k, include_seen, users, mapping, changed, table)
 
     def run() -> None:
         done = recommend_to_file(

@@ -91,8 +91,11 @@ def result(
         Path, typer.Option("--events", metavar="FILE", help="A log that holds what came after.")
     ],
     begins: Annotated[
-        str, typer.Option("--from", metavar="TIME", help="When the lists went live, UTC.")
-    ],
+        str | None,
+        typer.Option(
+            "--from", metavar="TIME", help="When the lists went live, UTC; when they were made."
+        ),
+    ] = None,
     ends: Annotated[
         str | None, typer.Option("--to", metavar="TIME", help="Events before this count; all.")
     ] = None,
@@ -113,8 +116,6 @@ def result(
     from pipelines.commands.news import moment_of
     from pipelines.trial import trial_result
 
-    started = moment_of(begins)
-    assert started is not None  # typer demands it
     found = trial_result(
         lists,
         events,
@@ -123,7 +124,7 @@ def result(
             event=event_column, value=value_column,
         ),
         arm,
-        begins=started,
+        begins=moment_of(begins),
         ends=moment_of(ends),
         kinds=event or [],
     )  # fmt: skip

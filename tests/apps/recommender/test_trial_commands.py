@@ -48,8 +48,8 @@ def test_a_split_from_lists_to_result(command: Command, tmp_path: Path) -> None:
     top = lists[lists["rank"] == 1]
     second = top[top["arm"] == "shop@2"]
     first = top[top["arm"] == "shop@1"].iloc[::4]
-    events = pd.concat([first, second]).assign(timestamp="2024-07-02", event="buy")
-    early = top.assign(timestamp="2024-06-30", event="buy")  # before the lists went live
+    events = pd.concat([first, second]).assign(timestamp="2124-07-02", event="buy")
+    early = top.assign(timestamp="2124-06-30", event="buy")  # before the lists went live
     pd.concat([events, early])[["user_id", "item_id", "timestamp", "event"]].to_csv(
         tmp_path / "log.csv", index=False
     )
@@ -60,7 +60,7 @@ def test_a_split_from_lists_to_result(command: Command, tmp_path: Path) -> None:
         "--events",
         tmp_path / "log.csv",
         "--from",
-        "2024-06-30T12:00",
+        "2124-06-30T12:00",
     )
     done = command(*asked, "--json")
     assert done.exit_code == 0, done.output
@@ -75,6 +75,12 @@ def test_a_split_from_lists_to_result(command: Command, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["effects"][0]["value"] == pytest.approx(-rate["value"])
     done = command(*asked, "--event", "view", "--json")
     assert json.loads(done.stdout)["events"] == 0
+    # By default all that came after the lists; what came before them is no answer to them.
+    done = command(*asked[:-2], "--json")
+    assert json.loads(done.stdout)["events"] == len(events) + len(early)
+    done = command(*asked[:-1], "2024-01-01")
+    assert isinstance(done.exception, DataError)
+    assert "what users did before cannot be an answer to them" in str(done.exception)
 
 
 def test_interleaved_lists_are_known_as_such(command: Command, tmp_path: Path) -> None:
@@ -84,11 +90,11 @@ def test_interleaved_lists_are_known_as_such(command: Command, tmp_path: Path) -
     assert done.exit_code == 0, done.output
     lists = pd.read_csv(file)
     assert (lists.groupby("user_id")["arm"].value_counts() == 2).all()
-    lists[lists["arm"] == "shop@2"].assign(timestamp="2024-07-02", event="buy")[
+    lists[lists["arm"] == "shop@2"].assign(timestamp="2124-07-02", event="buy")[
         ["user_id", "item_id", "timestamp", "event"]
     ].to_csv(tmp_path / "log.csv", index=False)
     done = command("result", "--lists", file, "--events", tmp_path / "log.csv",
-                   "--from", "2024-07-01")  # fmt: skip
+                   "--from", "2124-07-01")  # fmt: skip
     assert done.exit_code == 0, done.output
     assert "160 users prefer shop@2, 0 prefer shop@1, 0 neither" in done.output
     assert "better; a true effect of " in done.output
