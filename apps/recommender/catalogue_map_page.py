@@ -5,9 +5,8 @@ import pandas as pd
 import streamlit as st
 
 from apps.recommender.catalogue_map import catalogue_map, found_by
-from apps.recommender.model_in_use_page import loaded
+from apps.recommender.model_in_use_page import loaded, recommender_in_use
 from shared.errors import TriptychError
-from shared.model_choice_page import chosen_model
 
 COLOURED = 12  # categories with a colour of their own
 OTHER = "other"
@@ -58,11 +57,7 @@ def show_similar(reference: str, frame: pd.DataFrame) -> None:
 
 def main() -> None:
     st.title("Catalogue map")
-    model = chosen_model(
-        "recommender",
-        without="No recommender has been trained yet. "
-        "`triptych train recommender --items F --events F --name shop` trains one.",
-    )
+    model = recommender_in_use()
     if model is None:
         return
     try:

@@ -6,9 +6,18 @@ import streamlit as st
 
 from apps.recommender.live import LiveRecommender, open_live
 from apps.recommender.recommender import Recommender
-from shared.model_choice_page import page_registry
+from shared.model_choice_page import chosen_model, page_registry
 from shared.registry import ModelVersion
 from shared.settings import default_home
+
+
+def recommender_in_use() -> ModelVersion | None:
+    """The version chosen in the sidebar; None, and the page says how to train one, without any."""
+    return chosen_model(
+        "recommender",
+        without="No recommender has been trained yet. "
+        "`triptych train recommender --items F --events F --name shop` trains one.",
+    )
 
 
 def version_of(reference: str) -> ModelVersion:

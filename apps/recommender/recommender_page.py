@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from apps.recommender.auditing import open_encoder
-from apps.recommender.model_in_use_page import loaded, version_of
+from apps.recommender.model_in_use_page import loaded, recommender_in_use, version_of
 from apps.recommender.recommender import Recommender
 from apps.recommender.rule_cost import WhatIf, what_if
 from apps.recommender.settings import RuleSettings
@@ -15,7 +15,6 @@ from shared.errors import TriptychError
 from shared.evaluation.explain import MOST_UNITS
 from shared.evaluation.highlight import marked_html
 from shared.inference.runtime import Embedder
-from shared.model_choice_page import chosen_model
 from shared.settings import default_home
 
 SHOWN_USERS = 500
@@ -193,11 +192,7 @@ def limits_of(why: WordReasons) -> str:
 
 def main() -> None:
     st.title("Recommender")
-    model = chosen_model(
-        "recommender",
-        without="No recommender has been trained yet. "
-        "`triptych train recommender --items F --events F --name shop` trains one.",
-    )
+    model = recommender_in_use()
     if model is None:
         return
     reference = model.reference
