@@ -16,6 +16,7 @@ from pipelines.commands import (
     bulk,
     chatbot,
     data,
+    data_doctor,
     evaluation,
     house,
     models,
@@ -26,6 +27,7 @@ from pipelines.commands import (
     search,
     shrinking,
     training,
+    trial,
     why,
 )
 from shared.errors import TriptychError
@@ -49,11 +51,17 @@ evaluation.register(app)
 benchmark.register(app)
 why.register(app)
 app.add_typer(chatbot.app, name="chatbot", help="Ask the chatbot; make one of past dialogues.")
-app.add_typer(recommender.app, name="recommender", help="New items and events for a recommender.")
+recommender.app.add_typer(trial.app, name="trial", help="Two versions with users.")
+app.add_typer(
+    recommender.app,
+    name="recommender",
+    help="Keep a recommender up to date.",
+)
 app.add_typer(news.app, name="news", help="Run, replay and test the news monitor.")
 app.add_typer(models.app, name="models", help="Released models and base encoders.")
 app.add_typer(search.app, name="search", help="Find how to fine-tune on your own data.")
 app.add_typer(runs.app, name="runs", help="Training runs, under way and past.")
+data.app.add_typer(data_doctor.app, name="doctor", help="What is wrong with your own data.")
 app.add_typer(data.app, name="data", help="Public data sets to train and measure on.")
 
 

@@ -27,7 +27,7 @@ from apps.news_monitor.recipe import NewsRecipe
 from apps.news_monitor.replay import replay
 from apps.recommender.recipe import RecommenderRecipe
 from pipelines.monitoring import news_settings
-from pipelines.recommend import Recommended, recommend_to_file
+from pipelines.recommend import Recommended, Wanted, recommend_to_file
 from pipelines.train import Recipe, Trained, train
 from shared.evaluation.report import Measure
 from shared.settings import Home, default_home
@@ -194,11 +194,7 @@ def _replay(trained: Trained, home: Home, say: Callable[[str], None]) -> tuple[i
 def _recommend(home: Home, threads: int | None, say: Callable[[str], None]) -> Recommended:
     done = recommend_to_file(
         model="recommender",
-        users=None,
-        mapping={},
-        k=10,
-        include_seen=False,
-        output=home.reports / "demo-recommendations.parquet",
+        wanted=Wanted(home.reports / "demo-recommendations.parquet"),
         home=home,
         threads=threads,
         clock=lambda: datetime.now(UTC),

@@ -23,7 +23,11 @@ def main() -> None:
                 st.Page(news / "alerts_page.py", title="Alerts"),
                 st.Page(news / "headline_page.py", title="A headline"),
             ],
-            "Recommender": [st.Page(shop / "recommender_page.py", title="A user")],
+            "Recommender": [
+                st.Page(shop / "recommender_page.py", title="A user"),
+                st.Page(shop / "catalogue_map_page.py", title="Catalogue map"),
+                st.Page(shop / "batches_page.py", title="Batch runs"),
+            ],
         }
     ).run()
 

@@ -21,6 +21,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from apps.news_monitor.monitor import JOBS as NEWS_JOBS
 from apps.news_monitor.monitor import Monitor, TickReport
+from shared.errors import TriptychError
 
 LOG = logging.getLogger(__name__)
 
@@ -48,6 +49,21 @@ def news_jobs(monitor: Monitor, say: Callable[[str], None]) -> tuple[ScheduledJo
         return job
 
     return tuple(ScheduledJob(job.name, job.seconds, bound(job.run)) for job in NEWS_JOBS)
+
+
+def steady_job(
+    name: str, seconds: int, run: Callable[[], None], say: Callable[[str], None]
+) -> ScheduledJob:
+    """A job of the recommender. What a person can mend is said in one line, and tried again at the
+    next time."""
+
+    def job(now: datetime) -> None:
+        try:
+            run()
+        except TriptychError as error:
+            say(f"{now:%Y-%m-%d %H:%M} UTC: {name}: {error}; tried again in {seconds} s")
+
+    return ScheduledJob(name, seconds, job)
 
 
 def summary_of(report: TickReport) -> str:

@@ -96,6 +96,19 @@ class Additions:
         types = {"user_id": "str", "item_id": "str", "event": "str", "time": "int64"}
         return frame.astype(types | {"value": "float64"})
 
+    def users_since(self, before: Stamp, upto: Stamp) -> set[str]:
+        """Who has an event that was added after `before`, up to `upto`."""
+        if upto.events <= before.events:
+            return set()
+        table = added_events
+        found = (
+            sa.select(table.c.user_id)
+            .distinct()
+            .where(self._own(table), table.c.id > before.events, table.c.id <= upto.events)
+        )
+        with reached(self._reader.url), self._reader.connect() as connection:
+            return set(connection.scalars(found))
+
     def changed(self, fields: Mapping[str, Mapping[str, Any]]) -> list[str]:
         """The ids, of item id -> fields, that are not there yet or are there otherwise."""
         known: dict[str, Mapping[str, Any]] = {}

@@ -92,12 +92,14 @@ def run_batch(
     engine: Engine | None = None,
     job: Job | None = None,
     day: date | None = None,
+    each: Callable[[pd.DataFrame], None] | None = None,
 ) -> BatchDone:
     """Write k rows for each user to `output`; users in the order given, each once.
 
     users: None for all the model knows. engine: where lists are made, by default in this process.
     job: how workers elsewhere come by the same recommender. day: by whose rules, today's by
-    default; a killed run that is started again on a day with other rules starts anew.
+    default; a killed run that is started again on a day with other rules starts anew. each: is
+    shown every shard's rows in their order at the end.
 
     Raises: DataError when no user is given, or a place cannot be written.
     """
@@ -110,6 +112,8 @@ def run_batch(
 
     def count(frame: pd.DataFrame) -> None:
         served.update(frame["user_id"])
+        if each is not None:
+            each(frame)
 
     done = run_shards(
         job or ListsInHand(recommender, k, include_seen, rules_of),

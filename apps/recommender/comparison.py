@@ -47,6 +47,16 @@ def compare(
     Raises: DataError when no new event is left. ModelError: a folder.
     """
     new, old = Recommender.load(candidate, home=home), Recommender.load(production, home=home)
+    return contest_of(new, old, path, mapping, say=say)
+
+
+def contest_of(
+    new: Recommender, old: Recommender, path: Path, mapping: Mapping[str, str], *, say: Say
+) -> Contest:
+    """As `compare`, of a candidate and the one in production, loaded, with what was added to them.
+
+    Raises: DataError when no new event is left.
+    """
     ids = tuple(dict.fromkeys([*old.bundle.catalog.ids, *new.bundle.catalog.ids]))
     settings = old.bundle.settings.events
     later = read_interactions(path, ids, mapping=mapping, settings=settings, seed=SEED)

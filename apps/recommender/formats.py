@@ -7,10 +7,12 @@ timestamp, event, value`), so that what follows knows one kind of table.
 import gzip
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from shared.errors import DataError
 from shared.tables import Column, Reject, read_table, sniff_columns
@@ -48,12 +50,14 @@ class RawTable:
 
     has_clock: `timestamp` is a time; otherwise the column is `position`, an order within a user.
     renamed: our name -> the file's, where they differ.
+    lines: (n,) the line of the file each row of `frame` is on; empty where that is not known.
     """
 
     frame: pd.DataFrame
     rejects: tuple[Reject, ...]
     has_clock: bool
     renamed: Mapping[str, str]
+    lines: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 def read_item_file(path: Path, mapping: Mapping[str, str]) -> RawTable:
@@ -73,15 +77,15 @@ def read_item_file(path: Path, mapping: Mapping[str, str]) -> RawTable:
         Column("created_at", required=False, allow_empty=True, kind="timestamp"),
     ]
     if kind in ATOMIC:
-        frame, rejects = _atomic(path)
+        frame, rejects, lines = _atomic(path)
         found = _renames(list(frame.columns), ITEM_NAMES, mapping)
         frame = _under_our_names(path, frame, found, ("item_id", "title"))
         if "price" in frame:
             frame["price"] = pd.to_numeric(frame["price"], errors="coerce")
-        return RawTable(frame, rejects, False, _differing(found))
+        return RawTable(frame, rejects, False, _differing(found), lines)
     found = _renames(sniff_columns(path), ITEM_NAMES, mapping)
     table = read_table(path, columns, mapping=found)
-    return RawTable(table.frame, table.rejects, False, _differing(found))
+    return RawTable(table.frame, table.rejects, False, _differing(found), table.lines)
 
 
 def read_event_file(path: Path, mapping: Mapping[str, str]) -> RawTable:
@@ -106,7 +110,7 @@ def read_event_file(path: Path, mapping: Mapping[str, str]) -> RawTable:
         Column("value", required=False, allow_empty=True, kind="number"),
     ]
     table = read_table(path, columns, mapping=found)
-    return RawTable(table.frame, table.rejects, True, _differing(found))
+    return RawTable(table.frame, table.rejects, True, _differing(found), table.lines)
 
 
 def _kind(path: Path) -> str:
@@ -163,30 +167,32 @@ def _lines(path: Path, encoding: str = "utf-8-sig") -> Iterator[tuple[int, str]]
 
 def _split(
     path: Path, lines: Iterator[tuple[int, str]], separator: str, width: int
-) -> tuple[list[list[str]], tuple[Reject, ...]]:
-    """Rows of `width` fields; these formats know no quotes."""
+) -> tuple[list[list[str]], tuple[Reject, ...], NDArray[np.int64]]:
+    """Rows of `width` fields, and the line of each; these formats know no quotes."""
     rows: list[list[str]] = []
     rejects: list[Reject] = []
+    numbers: list[int] = []
     for number, line in lines:
         cells = line.split(separator)
         if len(cells) == width:
             rows.append([cell.strip() for cell in cells])
+            numbers.append(number)
         else:
             rejects.append(Reject(number, f"{len(cells)} fields, expected {width}", line))
     if not rows:
         raise DataError(f"{path}: no row with {width} fields")
-    return rows, tuple(rejects)
+    return rows, tuple(rejects), np.array(numbers, np.int64)
 
 
-def _atomic(path: Path) -> tuple[pd.DataFrame, tuple[Reject, ...]]:
+def _atomic(path: Path) -> tuple[pd.DataFrame, tuple[Reject, ...], NDArray[np.int64]]:
     """RecBole: tabs, a header of `name:type`."""
     lines = _lines(path)
     _, header = next(lines, (0, ""))
     if ":" not in header:
         raise DataError(f"{path}: the header is {header[:60]!r}, expected RecBole's name:type")
     names = [cell.split(":")[0].strip() for cell in header.split("\t")]
-    rows, rejects = _split(path, lines, "\t", len(names))
-    return pd.DataFrame(rows, columns=pd.Index(names), dtype="str"), rejects
+    rows, rejects, numbers = _split(path, lines, "\t", len(names))
+    return pd.DataFrame(rows, columns=pd.Index(names), dtype="str"), rejects, numbers
 
 
 def _under_our_names(
@@ -200,21 +206,31 @@ def _under_our_names(
 
 
 def _atomic_events(path: Path, mapping: Mapping[str, str]) -> RawTable:
-    frame, rejects = _atomic(path)
+    frame, rejects, lines = _atomic(path)
     if "item_id_list" in frame.columns:
         return RawTable(_unrolled(path, frame), rejects, False, {})
     found = _renames(list(frame.columns), EVENT_NAMES, mapping)
     frame = _under_our_names(path, frame, found, ("user_id", "item_id", "timestamp"))
-    seconds = pd.to_numeric(frame["timestamp"], errors="coerce")
-    wrong = seconds.isna()
-    rejects += tuple(
-        Reject(int(row) + 2, f"timestamp is {frame['timestamp'][row]!r}, expected a number", "")
-        for row in wrong[wrong].index
-    )
-    frame["timestamp"] = pd.to_datetime(seconds, unit="s", utc=True)
     if "value" in frame:
         frame["value"] = pd.to_numeric(frame["value"], errors="coerce")
-    return RawTable(frame[~wrong].reset_index(drop=True), rejects, True, _differing(found))
+    return _timed(frame, rejects, lines, _differing(found))
+
+
+def _timed(
+    frame: pd.DataFrame,
+    rejects: tuple[Reject, ...],
+    lines: NDArray[np.int64],
+    renamed: Mapping[str, str],
+) -> RawTable:
+    """The events of a frame whose `timestamp` is text, seconds since 1970; others are rejects."""
+    seconds = pd.to_numeric(frame["timestamp"], errors="coerce")
+    good = seconds.notna().to_numpy(bool)
+    rejects += tuple(
+        Reject(int(lines[row]), f"timestamp is {frame['timestamp'][row]!r}, expected a number", "")
+        for row in np.flatnonzero(~good)
+    )
+    frame["timestamp"] = pd.to_datetime(seconds, unit="s", utc=True)
+    return RawTable(frame[good].reset_index(drop=True), rejects, True, renamed, lines[good])
 
 
 def _unrolled(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
@@ -241,7 +257,7 @@ def _index_file(stem: Path, suffix: str) -> dict[str, str]:
     path = stem.parent / (stem.name + suffix)
     if not path.is_file():
         return {}
-    rows, _ = _split(path, _lines(path), "\t", 2)
+    rows, _, _ = _split(path, _lines(path), "\t", 2)
     return {number: name for name, number in rows}
 
 
@@ -267,17 +283,15 @@ def _sequences(path: Path) -> RawTable:
 
 def _movielens_ratings(path: Path) -> RawTable:
     """u.data: user, item, rating, seconds since 1970."""
-    rows, rejects = _split(path, _lines(path), "\t", 4)
+    rows, rejects, lines = _split(path, _lines(path), "\t", 4)
     frame = pd.DataFrame(rows, columns=pd.Index(["user_id", "item_id", "value", "timestamp"]))
     frame["value"] = pd.to_numeric(frame["value"], errors="coerce")
-    seconds = pd.to_numeric(frame["timestamp"], errors="coerce")
-    frame["timestamp"] = pd.to_datetime(seconds, unit="s", utc=True)
-    return RawTable(frame.dropna(subset=["timestamp"]), rejects, True, {})
+    return _timed(frame, rejects, lines, {})
 
 
 def _movielens_items(path: Path) -> RawTable:
     """u.item: id|title|date|…|link|19 flags, in Latin-1."""
-    rows, rejects = _split(path, _lines(path, "latin-1"), "|", 5 + len(ML100K_GENRES))
+    rows, rejects, lines = _split(path, _lines(path, "latin-1"), "|", 5 + len(ML100K_GENRES))
     frame = pd.DataFrame(
         {
             "item_id": [row[0] for row in rows],
@@ -289,4 +303,4 @@ def _movielens_items(path: Path) -> RawTable:
         },
         dtype="str",
     )
-    return RawTable(frame, rejects, False, {})
+    return RawTable(frame, rejects, False, {}, lines)

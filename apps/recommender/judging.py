@@ -1,5 +1,7 @@
 """Reports: held-out models beside rivals on the same users, and a saved model on later events."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
@@ -9,8 +11,10 @@ from apps.recommender.interactions import Interactions, ReadLog
 from apps.recommender.listing import list_users
 from apps.recommender.quality import (
     DEPTH,
+    Against,
     Judged,
     Targets,
+    against_best,
     baselines,
     compared,
     judge,
@@ -107,13 +111,33 @@ def judged_rivals(
     return {name: judge(lists, targets) for name, lists in rival_lists(given, names).items()}
 
 
-def later_report(recommender: Recommender, later: ReadLog, *, seed: int) -> Report:
-    """A loaded model on events after its own. Raises: DataError when none is left."""
+@dataclass(frozen=True, eq=False)
+class LaterTargets:
+    """What users took after a model's log. rows: (users of the later log,) in the model's, -1 for
+    new ones. targets: of users of the later log. repeats: pairs that the model knows, left out."""
+
+    rows: Rows
+    targets: Targets
+    repeats: int
+
+    @property
+    def warm(self) -> NDArray[np.bool_]:
+        """(u,) of the targets' users, those the model knows."""
+        return self.rows[self.targets.users] >= 0
+
+    @property
+    def old(self) -> Targets:
+        """Of users the model knows, by the model's numbers."""
+        wanted = self.targets.wanted[np.flatnonzero(self.warm)]
+        return Targets(self.rows[self.targets.users][self.warm], wanted)
+
+
+def later_targets(recommender: Recommender, later: ReadLog) -> LaterTargets:
+    """Raises: DataError when no event is left."""
     log, new = recommender.bundle.log, later.interactions
     rows = np.array([recommender.user_rows.get(name, -1) for name in new.users], np.int64)
     wanted = new.matrix.astype(bool).astype(np.float32).tocsr()
-    known = _known_to(log, rows)
-    repeats = wanted.multiply(known > 0)
+    repeats = wanted.multiply(_known_to(log, rows) > 0)
     wanted = (wanted - repeats).tocsr()
     wanted.eliminate_zeros()
     users = np.flatnonzero(np.diff(wanted.indptr))
@@ -122,12 +146,28 @@ def later_report(recommender: Recommender, later: ReadLog, *, seed: int) -> Repo
             f"all {len(new):,} events are already in the model's own log: nothing to judge by; "
             "give events that came after its training"
         )
-    targets = Targets(users, wanted[users])
+    return LaterTargets(rows, Targets(users, wanted[users]), int(repeats.nnz))
+
+
+def against_simple(recommender: Recommender, later: ReadLog, *, seed: int) -> Against | None:
+    """The model's lists against the best of the rivals that need no training, for the users that
+    it knows; None where there are none. Raises: as later_targets."""
+    old = later_targets(recommender, later).old
+    if not len(old):
+        return None
+    lists = lists_of(recommender, [recommender.users[row] for row in old.users])
+    return against_best(judge(lists, old), _rivals_of(recommender, old, seed), seed)
+
+
+def later_report(recommender: Recommender, later: ReadLog, *, seed: int) -> Report:
+    """A loaded model on events after its own. Raises: DataError when none is left."""
+    log, new = recommender.bundle.log, later.interactions
+    found = later_targets(recommender, later)
+    targets, warm, old = found.targets, found.warm, found.old
+    users = targets.users
     lists = lists_of(recommender, [new.users[row] for row in users])
     ours = judge(lists, targets)
-    warm = rows[users] >= 0
-    old = Targets(rows[users][warm], targets.wanted[np.flatnonzero(warm)])
-    notes = [*later.report.lines, f"{repeats.nnz:,} events repeat what the model knows: left out"]
+    notes = [*later.report.lines, f"{found.repeats:,} events repeat what the model knows: left out"]
     others: dict[str, Judged] = {}
     if len(old):
         others = _rivals_of(recommender, old, seed)
@@ -137,7 +177,7 @@ def later_report(recommender: Recommender, later: ReadLog, *, seed: int) -> Repo
         title="Recommender on later events",
         app="recommender",
         model=recommender.bundle.encoder.name,
-        data=f"{int(wanted.nnz):,} new pairs of {len(users):,} users",
+        data=f"{int(targets.wanted.nnz):,} new pairs of {len(users):,} users",
         measures=ours.measures(seed),
         slices=slices_of(lists[warm], old, _as_split(log), seed) if len(old) else (),
         baselines=baselines(others, seed),

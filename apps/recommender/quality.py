@@ -118,20 +118,42 @@ def baselines(rivals: Mapping[str, Judged], seed: int) -> tuple[Baseline, ...]:
     return tuple(Baseline(name, judged.measures(seed)) for name, judged in ordered)
 
 
-def compared(ours: Judged, rivals: Mapping[str, Judged], seed: int) -> str:
-    """One line on the paired difference to the best rival, over the same users."""
+@dataclass(frozen=True)
+class Against:
+    """NDCG@DEPTH minus that of `rival`, over the same users, with the 95 % interval."""
+
+    rival: str
+    gain: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        return "better" if self.low > 0 else "worse" if self.high < 0 else "not told apart"
+
+    @property
+    def line(self) -> str:
+        return (
+            f"NDCG@{DEPTH} against the best rival, {self.rival}: {self.gain:+.4f} "
+            f"(95 % interval {self.low:+.4f} to {self.high:+.4f}): {self.verdict}"
+        )
+
+
+def against_best(ours: Judged, rivals: Mapping[str, Judged], seed: int) -> Against | None:
+    """The paired difference to the best rival, over the same users; None without any."""
     if not rivals:
-        return "no rival was run"
+        return None
     name = max(rivals, key=lambda rival: rivals[rival].ndcg.mean())
     paired = paired_bootstrap(
         mean_of(ours.ndcg), mean_of(rivals[name].ndcg), len(ours.ndcg), seed=seed
     )
-    gain, low, high = paired.value, paired.low, paired.high
-    verdict = "better" if low > 0 else "worse" if high < 0 else "not told apart"
-    return (
-        f"NDCG@{DEPTH} against the best rival, {name}: {gain:+.4f} "
-        f"(95 % interval {low:+.4f} to {high:+.4f}): {verdict}"
-    )
+    return Against(name, paired.value, paired.low, paired.high)
+
+
+def compared(ours: Judged, rivals: Mapping[str, Judged], seed: int) -> str:
+    """One line on the paired difference to the best rival, over the same users."""
+    found = against_best(ours, rivals, seed)
+    return "no rival was run" if found is None else found.line
 
 
 def _between(values: Rows, least: int, most: int | None) -> NDArray[np.bool_]:

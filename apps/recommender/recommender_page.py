@@ -1,4 +1,4 @@
-"""A user's history beside the list with its reasons, and what is near to an item."""
+"""A user's history beside the list with its reasons."""
 
 import os
 
@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from apps.recommender.auditing import open_encoder
-from apps.recommender.live import LiveRecommender, open_live
+from apps.recommender.model_in_use_page import loaded, recommender_in_use, version_of
 from apps.recommender.recommender import Recommender
 from apps.recommender.rule_cost import WhatIf, what_if
 from apps.recommender.settings import RuleSettings
@@ -15,26 +15,10 @@ from shared.errors import TriptychError
 from shared.evaluation.explain import MOST_UNITS
 from shared.evaluation.highlight import marked_html
 from shared.inference.runtime import Embedder
-from shared.model_choice_page import chosen_model, page_registry
-from shared.registry import ModelVersion
 from shared.settings import default_home
 
 SHOWN_USERS = 500
 LIST_COLUMNS = ("rank", "title", "reason", "channels", "score", "item_id")
-
-
-def version_of(reference: str) -> ModelVersion:
-    return page_registry().resolve(reference, app="recommender")
-
-
-@st.cache_resource(show_spinner="Loading the model …")
-def live(reference: str) -> LiveRecommender:
-    return open_live(version_of(reference).path, home=default_home(os.environ))
-
-
-def loaded(reference: str) -> Recommender:
-    """With what has been added to it by now."""
-    return live(reference).current()
 
 
 @st.cache_resource(show_spinner="Loading the encoder …")
@@ -206,24 +190,9 @@ def limits_of(why: WordReasons) -> str:
     return said
 
 
-def show_similar(recommender: Recommender, k: int) -> None:
-    """Neighbours of one item in the three tables that do not depend on a user."""
-    catalog = recommender.bundle.catalog
-    names = {
-        f"{title} ({item})": item for item, title in zip(catalog.ids, catalog.titles, strict=True)
-    }
-    chosen = st.selectbox("Item", list(names)[: 20 * SHOWN_USERS])
-    if chosen:
-        st.dataframe(recommender.similar(names[chosen], k), hide_index=True)
-
-
 def main() -> None:
     st.title("Recommender")
-    model = chosen_model(
-        "recommender",
-        without="No recommender has been trained yet. "
-        "`triptych train recommender --items F --events F --name shop` trains one.",
-    )
+    model = recommender_in_use()
     if model is None:
         return
     reference = model.reference
@@ -232,11 +201,7 @@ def main() -> None:
     try:
         recommender = loaded(reference)
         user = chosen_user(recommender)
-        by_user, by_item = st.tabs(["A user", "Similar items"])
-        with by_user:
-            show_user(reference, user, k, include_seen)
-        with by_item:
-            show_similar(recommender, k)
+        show_user(reference, user, k, include_seen)
     except TriptychError as error:
         st.error(str(error))
 

@@ -12,6 +12,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     UniqueConstraint,
 )
 
@@ -54,4 +55,30 @@ added_events = Table(
     Column("added_at", UtcDateTime, nullable=False),
     UniqueConstraint("model", "user_id", "item_id", "event", "time", name="recommender_event_once"),
     sqlite_autoincrement=True,
+)
+
+# Rows of batch runs. Read through the view `recommender_current`, which shows one whole run of each
+# name: that of live_lists.
+batch_lists = Table(
+    "recommender_list",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("name", String(64), nullable=False),
+    Column("run", String(40), nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("item_id", Text, nullable=False),
+    Column("rank", Integer, nullable=False),
+    Column("score", Float, nullable=False),
+    Column("reason", Text, nullable=False),
+    UniqueConstraint("name", "run", "user_id", "rank", name="recommender_list_once"),
+    sqlite_autoincrement=True,
+)
+
+live_lists = Table(
+    "recommender_list_live",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("run", String(40), nullable=False),
+    Column("model", String(90), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
 )

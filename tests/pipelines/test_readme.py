@@ -76,6 +76,15 @@ def test_a_command_of_the_readme_parses(tree: Any, line: str) -> None:
     parse(tree, line)
 
 
+def test_the_commands_of_the_recommender_s_page_parse(tree: Any) -> None:
+    page = (ROOT / "docs" / "recommender.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^triptych (.*)$", page, re.MULTILINE)
+    assert len(lines) >= 8
+    for line in lines:
+        parse(tree, line)
+    assert all((ROOT / "docs" / link).exists() for link in re.findall(r"\]\(([^)#:]+)\)", page))
+
+
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [

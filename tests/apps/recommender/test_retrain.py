@@ -1,0 +1,151 @@
+"""Retraining: the candidate learns what the live version lacks, is judged on the last days alone,
+and goes live with everything that was sent to the live one, or stays out with the reason."""
+
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from apps.recommender.importing import import_events
+from apps.recommender.live import open_live
+from apps.recommender.recommender import Recommender
+from pipelines.retrain import Retrained, Shop, retrain
+from shared.errors import DataError
+from shared.evaluation.gate import GateLimits
+from shared.evaluation.report import Report
+from shared.registry import Registry
+from shared.settings import Home
+from shared.training.options import TrainOptions
+
+NOW = datetime(2024, 6, 15, tzinfo=UTC)
+PER_SHELF = 8
+SETTINGS = """
+[recommender]
+held_out = "last"
+[recommender.sequence]
+dimensions = 16
+hidden = 16
+epochs = 12
+least_steps = 0
+batch_size = 32
+negatives = 32
+learning_rate = 3e-3
+dropout = 0.0
+[recommender.ranking]
+candidates = 20
+shrink = 1.0
+rounds = 20
+"""
+
+
+def clock() -> datetime:
+    return NOW
+
+
+def grown_log(old: pd.DataFrame) -> pd.DataFrame:
+    """The shop's log, then two later items of each customer, three weeks apart: the next ones of
+    the shelf, as everybody takes them."""
+    rows = []
+    for user, own in old.groupby("user_id"):
+        last = str(own["item_id"].iloc[-1])
+        shelf, number = last.rstrip("0123456789"), int(last[-1])
+        for step, day in ((1, 0), (2, 21)):
+            item = f"{shelf}{(number + step) % PER_SHELF}"
+            at = datetime(2024, 5, 20, tzinfo=UTC) + timedelta(days=day)
+            rows.append((user, item, at.isoformat(), "buy"))
+    later = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp", "event"])
+    return pd.concat([old, later], ignore_index=True)
+
+
+@pytest.fixture
+def shop_of(shop_files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    (tmp_path / "triptych.toml").write_text(SETTINGS)
+    monkeypatch.setenv("TRIPTYCH_SETTINGS", str(tmp_path / "triptych.toml"))
+    grown_log(pd.read_csv(shop_files[1])).to_csv(tmp_path / "events.csv", index=False)
+    return Shop(shop_files[0], tmp_path / "events.csv", {}, days=7)
+
+
+def run(shop: Shop, home: Home, base: Path, limits: GateLimits = GateLimits()) -> Retrained:
+    return retrain(
+        "shop", shop, home=home, limits=limits, must_pass=None, clock=clock, say=lambda _: None,
+        options=TrainOptions(method="frozen", base=str(base), threads=1),
+    )  # fmt: skip
+
+
+def test_a_candidate_that_is_no_worse_goes_live_and_has_everything(
+    shop_of: Shop, published: Home, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    # Sent to the live version and in no file: must not be lost by the change.
+    sent = tmp_path / "sent.csv"
+    sent.write_text("user_id,item_id,timestamp,event\nguest,tea1,2024-06-14,buy\n")
+    live = open_live(published.models / "shop" / "1", home=published, clock=clock)
+    import_events(live, sent, {})
+    done = run(shop_of, published, tiny_encoder)
+    assert done.promoted, done.lines
+    assert done.why == (
+        "shop@2 is in production, in place of shop@1; back with `triptych models rollback shop`"
+    )
+    assert any("paired bootstrap over 160 users" in line for line in done.lines)
+    assert any("simplest rivals: NDCG@10 against the best rival" in line for line in done.lines)
+    assert done.page is not None
+    assert Path(done.page).is_file()
+    version = Registry(published.models, clock).resolve("shop")
+    assert version.version == 2
+    trained = Recommender.load(version.path, home=published, threads=1)
+    served = open_live(version.path, home=published, clock=clock).current()
+    # It learned nothing of the days that it was judged on, and serves them all the same.
+    assert len(trained.bundle.log) == len(pd.read_csv(shop_of.events)) - 160
+    assert len(served.bundle.log) == len(pd.read_csv(shop_of.events)) + 1
+    assert served.history("guest")["item_id"].tolist() == ["tea1"]
+    assert not list((published.root / "work").iterdir())
+    # Judged days count as known now: there is nothing new until somebody acts.
+    again = run(shop_of, published, tiny_encoder, GateLimits(least_rows=161))
+    assert again.candidate is None
+    assert again.why == (
+        "160 users have acted since 2024-06-03 00:00 UTC and 161 are needed to judge by ([gate] "
+        "least_rows): not trained"
+    )
+    assert Registry(published.models, clock).rollback("shop").version == 1
+
+
+def test_a_candidate_that_is_worse_stays_out(
+    shop_of: Shop,
+    published: Home,
+    trained: tuple[Path, Report],
+    tiny_encoder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The training gives a model that takes each item for another one."""
+    copy = shutil.copytree(trained[0], tmp_path / "mistaken")
+    items = pd.read_parquet(copy / "items.parquet")
+    ids = np.roll(items["item_id"].to_numpy(), PER_SHELF)
+    items.assign(item_id=ids).to_parquet(copy / "items.parquet", index=False)
+    registry = Registry(published.models, clock)
+
+    def mistaken(*_: object, **__: object) -> SimpleNamespace:
+        version = registry.publish("shop", copy, app="recommender", metrics={})
+        return SimpleNamespace(version=version)
+
+    monkeypatch.setattr("pipelines.retrain.train", mistaken)
+    done = run(shop_of, published, tiny_encoder)
+    assert not done.promoted
+    assert done.why.startswith("shop@2 stays out: NDCG@10 (failed)")
+    assert "simplest rivals (failed)" in done.why
+    assert registry.resolve("shop").version == 1
+    assert [version.version for version in registry.versions("shop")] == [1, 2]
+
+
+def test_a_log_without_times_cannot_be_held_out(
+    shop_of: Shop, published: Home, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "log.txt").write_text("ann tea1 tea2\n")
+    with pytest.raises(DataError) as caught:
+        run(Shop(shop_of.items, tmp_path / "log.txt", {}, 7), published, tiny_encoder)
+    assert str(caught.value) == (
+        f"{tmp_path}/log.txt: has no times, so that the last days cannot be held out"
+    )
