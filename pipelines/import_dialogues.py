@@ -6,13 +6,13 @@ from pathlib import Path
 
 from apps.chatbot.answers import AnswerBook, read_answers
 from apps.chatbot.bot import ANSWERS_FILE, CLASSIFIER_FOLDER, read_config
-from apps.chatbot.dialogue_formats import DialogueFormat, Reading
-from apps.chatbot.dialogue_import import Imported, import_dialogues, kept_vectors
-from apps.chatbot.dialogue_tables import Columns
-from apps.chatbot.dialogues import Speakers
+from apps.chatbot.formats.rasa_export import Exported, export_rasa
+from apps.chatbot.mining.dialogue_formats import DialogueFormat, Reading
+from apps.chatbot.mining.dialogue_import import Imported, import_dialogues, kept_vectors
+from apps.chatbot.mining.dialogue_tables import Columns
+from apps.chatbot.mining.dialogues import Speakers
 from apps.chatbot.precedents import Precedents
 from apps.chatbot.questions import joined, read_questions
-from apps.chatbot.rasa_export import Exported, export_rasa
 from shared.errors import DataError
 from shared.inference.classifier import FusedClassifier
 from shared.inference.model_encoders import open_base_encoder, open_model_encoders

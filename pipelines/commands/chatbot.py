@@ -100,7 +100,7 @@ def import_bot(
     if bool(dialogues) == bool(rasa):
         raise typer.BadParameter("give either --dialogues or --rasa", param_hint="--dialogues")
     if rasa is not None:
-        from apps.chatbot.rasa_import import import_rasa
+        from apps.chatbot.formats.rasa_import import import_rasa
 
         bot = import_rasa(rasa, output)
         if as_json:

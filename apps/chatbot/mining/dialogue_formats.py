@@ -9,10 +9,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from apps.chatbot.dialogue_lines import Value, readable_part, values
-from apps.chatbot.dialogue_tables import Columns, json_rows, moment, table_rows
-from apps.chatbot.dialogue_transcripts import transcript
-from apps.chatbot.dialogues import Dialogue, Role, Speakers, Turn, TurnRow, ended
+from apps.chatbot.mining.dialogue_lines import Value, readable_part, values
+from apps.chatbot.mining.dialogue_tables import Columns, json_rows, moment, table_rows
+from apps.chatbot.mining.dialogue_transcripts import transcript
+from apps.chatbot.mining.dialogues import Dialogue, Role, Speakers, Turn, TurnRow, ended
 from shared.errors import DataError
 from shared.table_rows import Reject
 

@@ -16,8 +16,7 @@ import pandas as pd
 import yaml
 
 from apps.chatbot.answers import Answer, AnswerBook, lint, readable, write_answers
-from apps.chatbot.import_report import ANSWERS_FILE, EXAMPLES_FILE, REPORT_FILE, rasa_page
-from apps.chatbot.rasa_files import (
+from apps.chatbot.formats.rasa_files import (
     RasaFile,
     example_lines,
     list_of,
@@ -25,6 +24,7 @@ from apps.chatbot.rasa_files import (
     rasa_files,
     without_annotations,
 )
+from apps.chatbot.mining.import_report import ANSWERS_FILE, EXAMPLES_FILE, REPORT_FILE, rasa_page
 from shared.atomic import write_text
 from shared.errors import DataError
 from shared.tables import write_table

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from apps.chatbot.answer_choice import Encode
 from apps.chatbot.answers import Answer, AnswerBook, read_answers
 from apps.chatbot.bot import Bot, Spoken
-from apps.chatbot.dialogue_formats import Reading
-from apps.chatbot.dialogue_import import Imported, import_dialogues, kept_vectors
+from apps.chatbot.mining.answer_choice import Encode
+from apps.chatbot.mining.dialogue_formats import Reading
+from apps.chatbot.mining.dialogue_import import Imported, import_dialogues, kept_vectors
 from apps.chatbot.questions import read_questions
 from shared.errors import DataError
 from shared.settings import Home

@@ -14,8 +14,8 @@ from math import log2
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.chatbot.answer_mining import Candidate, Exchange
-from apps.chatbot.dialogue_masking import TOKEN, Words, joined
+from apps.chatbot.mining.answer_mining import Candidate, Exchange
+from apps.chatbot.mining.dialogue_masking import TOKEN, Words, joined
 from shared.near_duplicates import near_duplicate_key
 
 _HAN = re.compile("[\u3400-\u9fff]")

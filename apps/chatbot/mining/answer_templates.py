@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from apps.chatbot.answer_choice import Pair
-from apps.chatbot.answer_clusters import Cluster
 from apps.chatbot.answers import OURS, is_ours
-from apps.chatbot.dialogue_masking import TOKEN, Words
+from apps.chatbot.mining.answer_choice import Pair
+from apps.chatbot.mining.answer_clusters import Cluster
+from apps.chatbot.mining.dialogue_masking import TOKEN, Words
 
 # Kind of token -> the slot that a customer can fill.
 CUSTOMERS_OWN: Mapping[str, str] = {

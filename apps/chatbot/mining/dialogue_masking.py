@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from apps.chatbot.dialogues import LONGEST_TURN, Dialogue, Role
+from apps.chatbot.mining.dialogues import LONGEST_TURN, Dialogue, Role
 from shared.text import mask_personal_data
 
 TOKEN = re.compile(

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from apps.chatbot.dialogue_lines import readable_part, records, unusable
-from apps.chatbot.dialogues import Dialogue, Speakers, Turn, TurnRow, ended
+from apps.chatbot.mining.dialogue_lines import readable_part, records, unusable
+from apps.chatbot.mining.dialogues import Dialogue, Speakers, Turn, TurnRow, ended
 from shared.errors import DataError
 from shared.table_rows import Reject, unique_names
 

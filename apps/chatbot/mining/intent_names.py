@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from math import log
 
-from apps.chatbot.dialogue_masking import TOKEN
+from apps.chatbot.mining.dialogue_masking import TOKEN
 
 LONGEST_NAME = 48
 _WORD = re.compile(r"[^\W\d_][\w'’-]*")

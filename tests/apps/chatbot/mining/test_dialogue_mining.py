@@ -2,15 +2,15 @@
 
 import pytest
 
-from apps.chatbot.answer_choice import Encode, choose_answers
-from apps.chatbot.answer_clusters import cluster_answers
-from apps.chatbot.answer_mining import exchanges_of
-from apps.chatbot.answer_templates import firms_own, templates_of
 from apps.chatbot.answers import lint, render
-from apps.chatbot.dialogue_masking import masked, runs_of, sentences
-from apps.chatbot.dialogues import Dialogue, Turn
-from apps.chatbot.intent_names import name_clusters, title_of
-from apps.chatbot.speech_acts import Act, agent_act, customer_act
+from apps.chatbot.mining.answer_choice import Encode, choose_answers
+from apps.chatbot.mining.answer_clusters import cluster_answers
+from apps.chatbot.mining.answer_mining import exchanges_of
+from apps.chatbot.mining.answer_templates import firms_own, templates_of
+from apps.chatbot.mining.dialogue_masking import masked, runs_of, sentences
+from apps.chatbot.mining.dialogues import Dialogue, Turn
+from apps.chatbot.mining.intent_names import name_clusters, title_of
+from apps.chatbot.mining.speech_acts import Act, agent_act, customer_act
 
 
 def dialogue(*said: str, name: str = "d", resolved: bool | None = None) -> Dialogue:

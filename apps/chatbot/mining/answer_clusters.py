@@ -17,8 +17,8 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from apps.chatbot.answer_choice import Encode, Pair
-from apps.chatbot.dialogue_masking import TOKEN
+from apps.chatbot.mining.answer_choice import Encode, Pair
+from apps.chatbot.mining.dialogue_masking import TOKEN
 from shared.inference.batches import unit_length
 from shared.near_duplicates import near_duplicate_groups
 

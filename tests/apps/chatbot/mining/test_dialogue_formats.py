@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apps.chatbot.dialogue_formats import DialogueFormat, Reading, read_dialogues, recognised
-from apps.chatbot.dialogue_lines import records
-from apps.chatbot.dialogue_tables import Columns, moment
-from apps.chatbot.dialogues import Dialogue, Speakers
+from apps.chatbot.mining.dialogue_formats import DialogueFormat, Reading, read_dialogues, recognised
+from apps.chatbot.mining.dialogue_lines import records
+from apps.chatbot.mining.dialogue_tables import Columns, moment
+from apps.chatbot.mining.dialogues import Dialogue, Speakers
 from shared.errors import DataError
 from shared.table_rows import Reject
 

@@ -9,9 +9,9 @@ from jinja2 import Environment
 from apps.chatbot.answers import slots_in
 
 if TYPE_CHECKING:
-    from apps.chatbot.dialogue_import import Imported
-    from apps.chatbot.drafts import Draft
-    from apps.chatbot.rasa_import import RasaBot
+    from apps.chatbot.formats.rasa_import import RasaBot
+    from apps.chatbot.mining.dialogue_import import Imported
+    from apps.chatbot.mining.drafts import Draft
 
 EXAMPLES_FILE = "examples.csv"
 ANSWERS_FILE = "answers.yml"

@@ -17,14 +17,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from apps.chatbot.answer_choice import Chosen, Dropped, Encode, Pair, choose_answers
-from apps.chatbot.answer_clusters import Cluster, cluster_answers
-from apps.chatbot.answer_mining import Exchange, exchanges_of
 from apps.chatbot.answers import write_answers
-from apps.chatbot.dialogue_formats import DialogueFormat, Reading, read_dialogues, recognised
-from apps.chatbot.dialogues import Dialogue
-from apps.chatbot.drafts import Draft, book_of, drafts_of
-from apps.chatbot.import_report import ANSWERS_FILE, EXAMPLES_FILE, REPORT_FILE, import_page
+from apps.chatbot.mining.answer_choice import Chosen, Dropped, Encode, Pair, choose_answers
+from apps.chatbot.mining.answer_clusters import Cluster, cluster_answers
+from apps.chatbot.mining.answer_mining import Exchange, exchanges_of
+from apps.chatbot.mining.dialogue_formats import DialogueFormat, Reading, read_dialogues, recognised
+from apps.chatbot.mining.dialogues import Dialogue
+from apps.chatbot.mining.drafts import Draft, book_of, drafts_of
+from apps.chatbot.mining.import_report import ANSWERS_FILE, EXAMPLES_FILE, REPORT_FILE, import_page
 from shared.atomic import replacing, write_text
 from shared.errors import DataError
 from shared.near_duplicates import near_duplicate_key

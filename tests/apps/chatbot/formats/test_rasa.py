@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apps.chatbot.answers import Answer, AnswerBook, lint, read_answers
-from apps.chatbot.rasa_export import export_rasa
-from apps.chatbot.rasa_files import example_lines, without_annotations
-from apps.chatbot.rasa_import import import_rasa, read_rasa
+from apps.chatbot.formats.rasa_export import export_rasa
+from apps.chatbot.formats.rasa_files import example_lines, without_annotations
+from apps.chatbot.formats.rasa_import import import_rasa, read_rasa
 from shared.errors import DataError
 from shared.tables import Column, read_table
 

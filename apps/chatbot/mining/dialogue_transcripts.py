@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from apps.chatbot.dialogue_lines import Line, lines, readable_part
-from apps.chatbot.dialogues import LONGEST_TURN, Dialogue, Role, Speakers, Turn
+from apps.chatbot.mining.dialogue_lines import Line, lines, readable_part
+from apps.chatbot.mining.dialogues import LONGEST_TURN, Dialogue, Role, Speakers, Turn
 from shared.table_rows import Reject
 
 PEEKED = 5_000  # lines by which a file's habits are told

@@ -8,9 +8,9 @@ only those of the matter count: no greetings, holds, requests for data, closings
 import re
 from dataclasses import dataclass, field, replace
 
-from apps.chatbot.dialogue_masking import TOKEN, Run, Words, joined, runs_of, sentences
-from apps.chatbot.dialogues import Dialogue
-from apps.chatbot.speech_acts import (
+from apps.chatbot.mining.dialogue_masking import TOKEN, Run, Words, joined, runs_of, sentences
+from apps.chatbot.mining.dialogues import Dialogue
+from apps.chatbot.mining.speech_acts import (
     Act,
     agent_act,
     asks,

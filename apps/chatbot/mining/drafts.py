@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from apps.chatbot.answer_clusters import Cluster
-from apps.chatbot.answer_templates import Template, firms_own, templates_of
 from apps.chatbot.answers import Answer, AnswerBook
-from apps.chatbot.intent_names import name_clusters, title_of
+from apps.chatbot.mining.answer_clusters import Cluster
+from apps.chatbot.mining.answer_templates import Template, firms_own, templates_of
+from apps.chatbot.mining.intent_names import name_clusters, title_of
 from shared.near_duplicates import near_duplicate_key
 from shared.text import detect_language
 

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from apps.chatbot.answers import Answer, AnswerBook, render
-from apps.chatbot.rasa_import import MARK
+from apps.chatbot.formats.rasa_import import MARK
 from shared.atomic import write_text
 from shared.errors import DataError
 
