@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.chatbot.answers import AnswerBook, read_answers
+from apps.chatbot.answers import AnswerBook
 from apps.chatbot.bot import (
     ANSWERS_FILE,
     BOT_FILE,
@@ -17,11 +17,13 @@ from apps.chatbot.bot import (
     Bot,
     BotConfig,
 )
+from apps.chatbot.doctor.examination import refuse_errors
+from apps.chatbot.doctor.reading import Sources, of_questions
 from apps.chatbot.hardened import Hardening, forgetting
 from apps.chatbot.judgement import judge, outcomes_of
 from apps.chatbot.matching import AnswerMatcher
 from apps.chatbot.precedents import Precedents
-from apps.chatbot.questions import Questions, joined, present, questions_for, read_all
+from apps.chatbot.questions import Questions, present, questions_for, read_all
 from apps.chatbot.settings import ChatbotSettings
 from apps.chatbot.unlabelled import Study
 from shared.evaluation.calibration import fit_platt
@@ -108,10 +110,14 @@ class ChatbotRecipe:
         """Train, judge on rows held out, write the bot into `folder`.
 
         Raises:
-            DataError: the tables. ModelError: the base encoder.
+            DataError: the tables, or what the data doctor calls errors. ModelError: the base
+                encoder.
         """
         questions = read_all(self.examples, self.mapping, home, say)
-        book = joined(questions.answers, self._answer_file())
+        files = Sources(tuple(self.examples), self.answers, mapping=self.mapping)
+        data = of_questions(questions, self.answers, self.mapping)
+        refuse_errors(data, files)
+        book = data.book
         train, held, cut = self._parts(questions, options, home, say)
         refused = self._texts(self.out_of_scope, home, say)
         learn_oos, judge_oos = refused[::2], refused[1::2]
@@ -207,9 +213,6 @@ class ChatbotRecipe:
         questions = read_all(self.examples, self.mapping, home, say)
         train, _, _ = self._parts(questions, options, home, say)
         return (HeadData(HEAD, train),)
-
-    def _answer_file(self) -> AnswerBook:
-        return read_answers(self.answers, self.mapping) if self.answers else AnswerBook()
 
     def _parts(
         self, questions: Questions, options: TrainOptions, home: Home, say: Say

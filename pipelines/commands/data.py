@@ -1,18 +1,23 @@
-"""`triptych data …`: public sets, wrong labels, what to label next, whether it would pay."""
+"""`triptych data …`: public sets, what is wrong with data, what to label next, would it pay."""
 
+from dataclasses import asdict
 from enum import StrEnum
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipelines.options import (
+    AnswerColumn,
+    BaseOption,
     HomeOption,
     InputOption,
     JsonOption,
     LabelColumn,
     ModelOption,
     OutputOption,
+    QuestionColumn,
     SeedOption,
     TextColumn,
     ThreadsOption,
@@ -24,6 +29,7 @@ from pipelines.options import (
 )
 
 app = typer.Typer(no_args_is_help=True)
+SHOWN_OF_A_KIND = 5  # findings on a screen; the report has more, --json all
 SHOWN_SUSPECTS = 20  # on a screen; --output and --json have all
 
 
@@ -32,6 +38,12 @@ class Labelled(StrEnum):
 
     CHATBOT = "chatbot"
     NEWS = "news"
+
+
+class Doctored(StrEnum):
+    """Applications whose data can be examined."""
+
+    CHATBOT = "chatbot"
 
 
 class Head(StrEnum):
@@ -97,8 +109,6 @@ def curve(
 ) -> None:
     """Learning curve: train on 10 to 100 % of the rows, say what two and four times would bring."""
     use_threads(threads)
-    from dataclasses import asdict
-
     from pipelines.learning_curve import curve_of
 
     found = curve_of(
@@ -139,8 +149,6 @@ def labels(
 ) -> None:
     """List labels that are probably wrong, the surest first. Nothing is changed or left out."""
     use_threads(threads)
-    from dataclasses import asdict
-
     from pipelines.label_errors import label_errors_of, suspects_table
 
     found = label_errors_of(
@@ -159,6 +167,100 @@ def labels(
     typer.echo(found.words)
     if output is not None:
         typer.echo(f"Suspects: {output}")
+
+
+@app.command("doctor")
+def doctor(
+    app_name: Annotated[Doctored, typer.Argument(metavar="APP", help="chatbot.")],
+    examples: Annotated[
+        list[Path],
+        typer.Option(
+            "--examples", metavar="FILE", help="As `train chatbot` takes them; repeatable."
+        ),
+    ],
+    answers: Annotated[
+        Path | None,
+        typer.Option("--answers", metavar="FILE", help="`answer[,label]`, or YAML: what is said."),
+    ] = None,
+    validation: Annotated[
+        list[Path] | None,
+        typer.Option("--validation", metavar="FILE", help="Looked at for leaks; repeatable."),
+    ] = None,
+    out_of_scope: Annotated[
+        Path | None,
+        typer.Option("--out-of-scope", metavar="FILE", help="`text`: looked at for leaks."),
+    ] = None,
+    fix: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fix",
+            metavar="WHICH",
+            help="Write mended copies: `sure` (nothing to decide), a kind such as overlap, or the "
+            "id of a finding; repeatable.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", metavar="DIR", help="For report and copies; by default in the home."
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace copies that are there already.")
+    ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Without a model: no wrong labels, no overlaps.")
+    ] = False,
+    base: BaseOption = "minilm",
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    question_column: QuestionColumn = None,
+    answer_column: AnswerColumn = None,
+    home: HomeOption = None,
+    seed: SeedOption = 13,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What is wrong with a bot's data, each finding with its place and its fix. The files stay.
+
+    Errors are what training refuses. The fixes are carried out on copies, here or on the page Data
+    doctor.
+    """
+    del app_name  # there is one
+    use_threads(threads)
+    from apps.chatbot.doctor.reading import Sources
+    from pipelines.data_doctor import doctor as examined
+
+    sources = Sources(
+        tuple(examples), answers, tuple(validation or ()), out_of_scope,
+        mapping_of(
+            text=text_column, label=label_column, question=question_column, answer=answer_column
+        ),
+    )  # fmt: skip
+    done = examined(
+        sources, open_home(home), output=output, fix=fix or (), overwrite=overwrite,
+        base=None if quick else base,
+        seed=seed, threads=threads, say=speaker(as_json),
+    )  # fmt: skip
+    if as_json:
+        fixed = None if done.fixed is None else asdict(done.fixed)
+        print_json(done.found.as_dict() | {"output": str(done.folder), "fixed": fixed})
+        return
+    for kind, several in groupby(done.found.findings, key=lambda each: each.kind):
+        listed = list(several)
+        for each in listed[:SHOWN_OF_A_KIND]:
+            typer.echo(f"{each.severity} {each.id}: {each.what}")
+            typer.echo(f"    {each.where}")
+            if each.way_out:
+                typer.echo(f"    fix: {each.way_out}")
+        if len(listed) > SHOWN_OF_A_KIND:
+            typer.echo(f"    … and {len(listed) - SHOWN_OF_A_KIND} more of the kind {kind!r}")
+    for note in done.found.notes:
+        typer.echo(note)
+    typer.echo(done.found.words)
+    typer.echo(f"Report: {done.folder / 'report.html'}")
+    if done.fixed is not None:
+        typer.echo(f"{done.fixed.changed} changes, in copies: {', '.join(done.fixed.written)}")
 
 
 @app.command("next")

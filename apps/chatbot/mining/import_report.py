@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment
 
 from apps.chatbot.answers import slots_in
+from apps.chatbot.page_style import STYLE
 
 if TYPE_CHECKING:
     from apps.chatbot.formats.rasa_import import RasaBot
@@ -27,14 +28,7 @@ _PAGE = """\
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Import of dialogues</title>
-<style>
-body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;
-color:#1f2630}
-table{border-collapse:collapse}td,th{padding:.2rem .9rem .2rem 0;text-align:left;vertical-align:top}
-h2{margin-top:2.2rem}.intent{border-top:1px solid #e4e7ec;padding:.7rem 0}.q{color:#44505e}
-.a{background:#f3f4f6;padding:.35rem .6rem;margin:.25rem 0}.m{color:#66707d;font-size:13px}
-.w{color:#a33d00}
-</style></head><body>
+<style>{{ style }}</style></head><body>
 <h1>Import of dialogues</h1>
 <p>{{ found.words }}.</p>
 <table>
@@ -132,6 +126,7 @@ def import_page(found: "Imported") -> str:
         doubtful=[(draft, why) for draft in found.drafts if (why := doubt(draft))][:SHOWN],
         shown=found.drafts[:SHOWN],
         questions=SHOWN_QUESTIONS,
+        style=STYLE,
     )
 
 
