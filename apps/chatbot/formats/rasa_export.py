@@ -4,15 +4,18 @@ What Rasa has no place for (titles, languages, optional parts of a template, nam
 allow) stands in `metadata`, so that an import of the export gives back the same pairs.
 """
 
+import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from apps.chatbot.answers import Answer, AnswerBook, render
+from apps.chatbot.formats.exported import Exported
+from apps.chatbot.formats.kept import Entity, Kept, lines_of
+from apps.chatbot.formats.rasa_files import without_annotations
 from apps.chatbot.formats.rasa_import import MARK
 from shared.atomic import write_text
 from shared.errors import DataError
@@ -21,32 +24,6 @@ VERSION = "3.1"
 _NAME = re.compile(r"[^\w/-]+")
 _ANNOTATION = re.compile(r"\](?=[({])")
 _SLOT = re.compile(r"\{([a-z][a-z0-9_]*)\}")
-
-
-@dataclass(frozen=True)
-class Exported:
-    """What was written where. changed: examples whose brackets Rasa would have read as an entity;
-    a space was put into them."""
-
-    examples: int
-    intents: int
-    answers: int
-    changed: int
-    output: str
-
-    @property
-    def words(self) -> str:
-        return (
-            f"{self.examples:,} examples of {self.intents:,} intents and {self.answers:,} answers "
-            f"as a Rasa bot: {self.output}"
-            + (f" ({self.changed} examples with a space put into brackets)" if self.changed else "")
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "examples": self.examples, "intents": self.intents, "answers": self.answers,
-            "changed": self.changed, "output": self.output,
-        }  # fmt: skip
 
 
 class _Dumper(yaml.SafeDumper):
@@ -66,18 +43,24 @@ _Dumper.add_representer(str, _text)
 
 
 def export_rasa(
-    texts: Sequence[str], labels: Sequence[str], book: AnswerBook, output: Path
+    texts: Sequence[str],
+    labels: Sequence[str],
+    book: AnswerBook,
+    output: Path,
+    kept: Kept = Kept(),
 ) -> Exported:
-    """Write the bot's files into the folder `output`.
+    """Write the bot's files into the folder `output`. kept: entities and the like to be given back.
 
     Raises: DataError when they cannot be written.
     """
     asked: dict[str, dict[str, None]] = {}
     changed = 0
-    for text, label in zip(texts, labels, strict=True):
+    for row, (text, label) in enumerate(zip(texts, labels, strict=True)):
         flat = " ".join(text.split())
         safe = _ANNOTATION.sub("] ", flat)
         changed += safe != flat
+        if safe == text:
+            safe = _annotated(text, kept.of(row))
         if safe:
             asked.setdefault(label, {})[safe] = None
     names = _names([*asked, *(answer.label for answer in book.answers)])
@@ -90,8 +73,8 @@ def export_rasa(
         for label, several in asked.items()
     ]
     files = {
-        "domain.yml": _domain(asked, names, book),
-        "data/nlu.yml": {"version": VERSION, "nlu": nlu},
+        "domain.yml": _domain(asked, names, book, kept),
+        "data/nlu.yml": {"version": VERSION, "nlu": [*nlu, *_kinds(kept)]},
         "data/rules.yml": {"version": VERSION, "rules": _rules(asked, names, book)},
     }
     try:
@@ -103,7 +86,30 @@ def export_rasa(
     except OSError as error:
         raise DataError(f"{output}: cannot be written: {error.strerror or error}") from None
     examples = sum(map(len, asked.values()))
-    return Exported(examples, len(asked), len(book.answers), changed, str(output))
+    notes = (f"{changed} examples with a space put into brackets",) if changed else ()
+    return Exported("Rasa", examples, len(asked), len(book.answers), str(output), notes)
+
+
+def _annotated(text: str, entities: Sequence[Entity]) -> str:
+    """The example with its spans marked; those that overlap or hold brackets are left out."""
+    out, at = "", 0
+    for each in sorted(entities, key=lambda entity: entity.start):
+        span = text[each.start : each.end]
+        shown = json.dumps(dict(each.properties), ensure_ascii=False)
+        if each.start < at or not span or re.search(r"[\[\]]", span + shown) or "}" in shown[:-1]:
+            continue
+        out += f"{text[at : each.start]}[{span}]{shown}"
+        at = each.end
+    out += text[at:]
+    return out if without_annotations(out)[0] == text else text
+
+
+def _kinds(kept: Kept) -> Iterator[dict[str, Any]]:
+    """Synonyms, lookup tables and regular expressions as entries of nlu."""
+    for kind, name in (("synonyms", "synonym"), ("lookups", "lookup"), ("regexes", "regex")):
+        for key, values in kept.kinds.get(kind, {}).items():
+            lines = (" ".join(value.split()) for value in values)
+            yield {name: key, "examples": "".join(f"- {line}\n" for line in lines if line)}
 
 
 def _about(label: str, book: AnswerBook) -> dict[str, Any]:
@@ -129,17 +135,21 @@ def _names(labels: Sequence[str]) -> dict[str, str]:
 
 
 def _domain(
-    asked: Mapping[str, object], names: Mapping[str, str], book: AnswerBook
+    asked: Mapping[str, object], names: Mapping[str, str], book: AnswerBook, kept: Kept
 ) -> dict[str, Any]:
     slots = {
         name for a in book.answers for several in a.texts.values() for t in several
         for name in _SLOT.findall(t)
     }  # fmt: skip
+    entities = {
+        each.properties["entity"] for row in range(len(kept.entities)) for each in kept.of(row)
+    } | set(kept.kinds.get("lookups", {}))
     return {
         "version": VERSION,
         "intents": list(dict.fromkeys(names[label].split("/")[0] for label in asked)),
+        **({"entities": sorted(entities)} if entities else {}),
         "responses": {
-            f"utter_{names[answer.label]}": _variants(answer) for answer in book.answers
+            f"utter_{names[answer.label]}": _variants(answer, kept) for answer in book.answers
         },
         "slots": {
             name: {
@@ -151,7 +161,7 @@ def _domain(
     }  # fmt: skip
 
 
-def _variants(answer: Answer) -> list[dict[str, Any]]:
+def _variants(answer: Answer, kept: Kept) -> list[dict[str, Any]]:
     """Rasa picks one of an answer's variants and knows no optional part: it is left out there."""
     found = []
     for language, several in answer.texts.items():
@@ -161,7 +171,11 @@ def _variants(answer: Answer) -> list[dict[str, Any]]:
                 needed = set(_SLOT.findall(re.sub(r"\[\[.*?\]\]", "", template, flags=re.DOTALL)))
                 said = render(template, {name: f"{{{name}}}" for name in needed}).text or template
             own = {"language": language, "template": template}
-            found.append({"text": said, "metadata": {MARK: own}})
+            variant: dict[str, Any] = {"text": said}
+            if (buttons := kept.buttons_of(answer.label, template)) is not None:
+                variant["text"] = said.removesuffix(lines_of(buttons.choices))
+                variant["buttons"] = [{"title": t, "payload": p} for t, p in buttons.choices]
+            found.append(variant | {"metadata": {MARK: own}})
     return found
 
 

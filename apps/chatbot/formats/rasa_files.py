@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from apps.chatbot.formats.kept import Entity
+from apps.chatbot.formats.yaml_files import read_yaml
 from shared.errors import DataError
 
-LARGEST_FILE = 30_000_000  # bytes
 MOST_FILES = 5_000
-MOST_ALIASES = 100  # of one file; a bot's files have few, a file made to burst memory has many
 # Files of a bot that hold no training data.
 _OTHER = frozenset({"config", "credentials", "endpoints", "docker-compose"})
 _ENTITY = re.compile(
@@ -55,7 +53,7 @@ def rasa_files(folder: Path) -> Iterator[RasaFile]:
             f"{folder}: {len(found):,} .yml files, more than {MOST_FILES:,}; is it a bot's?"
         )
     for path in found:
-        content = _read(path)
+        content = read_yaml(path)
         if isinstance(content, Mapping):
             yield RasaFile(path.relative_to(folder), content)
 
@@ -68,40 +66,6 @@ def _counts(path: Path, folder: Path) -> bool:
         return False
     in_data = not (folder / "data").is_dir() or parts[0] == "data"
     return in_data or parts[0].removesuffix(path.suffix) == "domain"
-
-
-def _read(path: Path) -> Any:
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise DataError(
-                f"{path}: larger than {LARGEST_FILE:,} bytes, too large for a bot's file"
-            )
-        raw = path.read_bytes()
-        if raw.count(b"*") > MOST_ALIASES:
-            events = yaml.parse(raw, Loader=yaml.CBaseLoader)
-            if sum(isinstance(event, yaml.AliasEvent) for event in events) > MOST_ALIASES:
-                raise DataError(f"{path}: more than {MOST_ALIASES} aliases; write them out")
-        # The base loader leaves every scalar the text it was written as (yes is no boolean) and
-        # makes no objects of tags.
-        return yaml.load(raw, Loader=yaml.CBaseLoader)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    except RecursionError:
-        raise DataError(f"{path}: not readable as YAML: nested too deeply") from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
-        raise DataError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
-
-
-def list_of(content: Mapping[str, Any], key: str) -> list[Any]:
-    """The list under a key, empty where there is none."""
-    value = content.get(key)
-    return value if isinstance(value, list) else []
-
-
-def mapping_under(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """The mapping under a key, empty where there is none."""
-    value = content.get(key)
-    return value if isinstance(value, Mapping) else {}
 
 
 def example_lines(examples: Any) -> list[str]:
@@ -120,16 +84,6 @@ def example_lines(examples: Any) -> list[str]:
         if isinstance(text, str):
             found += example_lines(text) if text.lstrip()[:2] == "- " else [" ".join(text.split())]
     return [text for text in found if text]
-
-
-@dataclass(frozen=True)
-class Entity:
-    """An annotated span of an example. start, end: in the plain text. properties: entity, and
-    value, role, group where they are given."""
-
-    start: int
-    end: int
-    properties: Mapping[str, str]
 
 
 def without_annotations(example: str) -> tuple[str, tuple[Entity, ...]]:

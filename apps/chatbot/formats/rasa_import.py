@@ -4,70 +4,30 @@ An intent's answer is the response `utter_<intent>`, or the first response that 
 gives right after it. Retrieval intents (`faq/x`) keep their whole name and take `utter_faq/x`.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-import yaml
-
-from apps.chatbot.answers import Answer, AnswerBook, lint, readable, write_answers
+from apps.chatbot.answers import Answer, AnswerBook, readable
+from apps.chatbot.formats.kept import Buttons, Kept, as_json, lines_of
 from apps.chatbot.formats.rasa_files import (
     RasaFile,
     example_lines,
-    list_of,
-    mapping_under,
     rasa_files,
     without_annotations,
 )
-from apps.chatbot.mining.import_report import ANSWERS_FILE, EXAMPLES_FILE, REPORT_FILE, rasa_page
-from shared.atomic import write_text
+from apps.chatbot.formats.taken import TakenBot, write_taken
+from apps.chatbot.formats.templates import as_template, sound
+from apps.chatbot.formats.yaml_files import list_of, mapping_under
 from shared.errors import DataError
-from shared.tables import write_table
 from shared.text import detect_language
 
-ENTITIES_FILE = "entities.yml"
 # Metadata of our own exports, by which they come back as they were.
 MARK = "triptych"
 _RASA_SLOT = re.compile(r"(?<!\{)\{([A-Za-z_][\w.-]{0,60})\}(?!\})")
-
-
-@dataclass(frozen=True)
-class RasaBot:
-    """What an import of a Rasa bot found. texts, labels: the examples; files: where they stand;
-    entities: as JSON. kinds: synonyms, lookups, regexes: name -> values."""
-
-    texts: tuple[str, ...]
-    labels: tuple[str, ...]
-    files: tuple[str, ...]
-    entities: tuple[str, ...]
-    book: AnswerBook
-    kinds: Mapping[str, Mapping[str, tuple[str, ...]]]
-    unanswered: tuple[str, ...]
-    notes: tuple[str, ...]
-    output: str = ""
-
-    @property
-    def words(self) -> str:
-        return (
-            f"{len(self.texts):,} examples of {len(set(self.labels)):,} intents, "
-            f"{len(self.book.answers):,} answers; {len(self.unanswered):,} intents without an "
-            f"answer"
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "examples": len(self.texts),
-            "intents": sorted(set(self.labels)),
-            "answers": [answer.label for answer in self.book.answers],
-            "unanswered": list(self.unanswered),
-            "notes": list(self.notes),
-            "output": self.output,
-        }
 
 
 @dataclass
@@ -81,11 +41,12 @@ class _Found:
     kinds: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     actions: dict[str, Counter[str]] = field(default_factory=dict)
     values: dict[str, str] = field(default_factory=dict)  # slots' initial values
+    buttons: list[Buttons] = field(default_factory=list)
     repeated: int = 0
     notes: Counter[str] = field(default_factory=Counter)
 
 
-def read_rasa(folder: Path) -> RasaBot:
+def read_rasa(folder: Path) -> TakenBot:
     """Read a bot's folder.
 
     Raises: DataError when it cannot be read, or has no example.
@@ -107,32 +68,28 @@ def read_rasa(folder: Path) -> RasaBot:
     label_of = {intent: found.names.get(intent, intent) for _, intent in found.examples}
     book, unanswered = _book(found, list(dict.fromkeys(label_of)))
     keys = list(found.examples)
-    return RasaBot(
+    return TakenBot(
+        "Rasa",
         tuple(text for text, _ in keys),
         tuple(label_of[intent] for _, intent in keys),
         tuple(found.examples[key][0] for key in keys),
-        tuple(found.examples[key][1] for key in keys),
         book,
-        {kind: {n: tuple(v) for n, v in named.items()} for kind, named in found.kinds.items()},
-        tuple(label_of[intent] for intent in unanswered),
-        tuple(f"{count} {note}" for note, count in found.notes.most_common()),
+        Kept(
+            tuple(found.examples[key][1] for key in keys),
+            {kind: {n: tuple(v) for n, v in named.items()} for kind, named in found.kinds.items()},
+            tuple(found.buttons),
+        ),
+        unanswered=tuple(label_of[intent] for intent in unanswered),
+        notes=tuple(f"{count} {note}" for note, count in found.notes.most_common()),
     )
 
 
-def import_rasa(folder: Path, output: Path) -> RasaBot:
+def import_rasa(folder: Path, output: Path) -> TakenBot:
     """Write a bot's examples, answers, entities and a report into the folder `output`.
 
     Raises: DataError as `read_rasa` does, and when a file cannot be written.
     """
-    bot = read_rasa(folder)
-    (output / REPORT_FILE).unlink(missing_ok=True)
-    columns = {"text": bot.texts, "label": bot.labels, "file": bot.files, "entities": bot.entities}
-    write_table(pd.DataFrame(columns), output / EXAMPLES_FILE)
-    write_answers(bot.book, output / ANSWERS_FILE)
-    kinds = {kind: {n: list(v) for n, v in named.items()} for kind, named in bot.kinds.items()}
-    write_text(output / ENTITIES_FILE, yaml.safe_dump(kinds, allow_unicode=True, width=100))
-    write_text(output / REPORT_FILE, rasa_page(bot, folder))
-    return replace(bot, output=str(output))
+    return write_taken(read_rasa(folder), output, folder)
 
 
 def _take_nlu(file: RasaFile, found: _Found) -> None:
@@ -160,8 +117,7 @@ def _take_intent(intent: str, entry: Mapping[str, Any], file: RasaFile, found: _
         if (text, intent) in found.examples:
             found.repeated += 1
             continue
-        shown = json.dumps([asdict(each) for each in entities], ensure_ascii=False)
-        found.examples[text, intent] = (str(file.path), shown if entities else "")
+        found.examples[text, intent] = (str(file.path), as_json(entities))
 
 
 def _take_story(story: Any, found: _Found) -> None:
@@ -194,11 +150,11 @@ def _book(found: _Found, intents: Sequence[str]) -> tuple[AnswerBook, list[str]]
     ]  # fmt: skip
     answers, unanswered = [], []
     for intent in [*intents, *extra]:
-        texts = _texts(_response_of(intent, found), found)
+        label = found.names.get(intent, intent)
+        texts = _texts(_response_of(intent, found), label, found)
         if not texts:
             unanswered.append(intent)
             continue
-        label = found.names.get(intent, intent)
         titles = found.titles.get(intent) or {next(iter(texts)): readable(label.split("/")[-1])}
         answers.append(Answer(label, titles, {k: tuple(v) for k, v in texts.items()}))
     return AnswerBook(tuple(answers)), unanswered
@@ -210,7 +166,7 @@ def _response_of(intent: str, found: _Found) -> list[Any]:
     return next((found.responses[name] for name in names if found.responses.get(name)), [])
 
 
-def _texts(variants: Sequence[Any], found: _Found) -> dict[str, list[str]]:
+def _texts(variants: Sequence[Any], label: str, found: _Found) -> dict[str, list[str]]:
     """Language -> templates. Variants with a condition or for one channel are used where there are
     no others."""
     usable = [v for v in variants if isinstance(v, Mapping) and isinstance(v.get("text"), str)]
@@ -223,9 +179,13 @@ def _texts(variants: Sequence[Any], found: _Found) -> dict[str, list[str]]:
     for variant in usable:
         own = mapping_under(mapping_under(variant, "metadata"), MARK)
         template = own.get("template") if isinstance(own.get("template"), str) else None
-        if template is not None and not _sound(template):
+        if template is not None and not sound(template):
             template = None
-        template = template or _template(variant, found)
+        choices = _choices(variant)
+        template = template or _template(variant, choices, found)
+        if choices and template.endswith(lines_of(choices)):
+            found.notes["responses have buttons, kept as lines of text"] += 1
+            found.buttons.append(Buttons(label, template, choices))
         language = own.get("language")
         if not isinstance(language, str):
             guess = detect_language(template)
@@ -235,35 +195,25 @@ def _texts(variants: Sequence[Any], found: _Found) -> dict[str, list[str]]:
     return {language: several for language, several in texts.items() if several}
 
 
-def _sound(template: str) -> bool:
-    try:
-        lint(template, "")
-    except DataError:
-        return False
-    return True
-
-
-def _template(variant: Mapping[str, Any], found: _Found) -> str:
+def _template(variant: Mapping[str, Any], choices: Sequence[tuple[str, str]], found: _Found) -> str:
     """A response's text with our spelling of slots; its buttons as lines below it."""
-    text = variant["text"].strip()
-    buttons = [b.get("title") for b in list_of(variant, "buttons") if isinstance(b, Mapping)]
-    titles = [title.strip() for title in buttons if isinstance(title, str) and title.strip()]
-    if titles:
-        found.notes["responses have buttons, kept as lines of text"] += 1
-        text = "\n".join([text, *(f"- {title}" for title in titles)])
     if variant.get("image") or variant.get("custom") or variant.get("attachment"):
         found.notes[
             "responses have a picture, an attachment or custom data, which is not kept"
         ] += 1
-
-    def slot(match: re.Match[str]) -> str:
-        name = match.group(1)
-        if name in found.values:
-            return found.values[name].replace("{", "(").replace("}", ")")
-        return "\0" + re.sub(r"[^a-z0-9_]", "_", name.lower()).lstrip("_0123456789") + "\1"
-
-    text = _RASA_SLOT.sub(slot, text)
-    if re.search(r"[{}]|\[\[|\]\]", text):
+    text, stray = as_template(variant["text"].strip(), _RASA_SLOT, found.values)
+    if stray:
         found.notes["responses have braces that are no slot, written as round brackets"] += 1
-        text = text.replace("{", "(").replace("}", ")").replace("[[", "[ [").replace("]]", "] ]")
-    return text.replace("\0\1", "").replace("\0", "{").replace("\1", "}")
+    return text + lines_of(choices)
+
+
+def _choices(variant: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The titles and payloads of a response's buttons."""
+    choices = []
+    for button in list_of(variant, "buttons"):
+        if isinstance(button, Mapping) and isinstance(title := button.get("title"), str):
+            shown, _ = as_template(" ".join(title.split()), None, {})
+            payload = button.get("payload")
+            if shown:
+                choices.append((shown, payload if isinstance(payload, str) else shown))
+    return tuple(choices)

@@ -1,16 +1,12 @@
 """The page that says what an import of dialogues found, in plain words; every value is escaped."""
 
-from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment
 
-from apps.chatbot.answers import slots_in
 from apps.chatbot.page_style import STYLE
 
 if TYPE_CHECKING:
-    from apps.chatbot.formats.rasa_import import RasaBot
     from apps.chatbot.mining.dialogue_import import Imported
     from apps.chatbot.mining.drafts import Draft
 
@@ -74,43 +70,6 @@ others{% endif %}</div></div>
 {% endfor %}
 </body></html>
 """
-
-
-_RASA_PAGE = """\
-<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Import of a Rasa bot</title></head>
-<body style="font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem">
-<h1>Import of a Rasa bot</h1>
-<p>{{ folder }}: {{ bot.words }}.</p>
-<ul>{% for note in bot.notes %}<li>{{ note }}</li>{% endfor %}</ul>
-{% if bot.unanswered %}
-<h2>Intents without an answer</h2>
-<p>What is said to them depends on a story, a form or an action; the bot passes on to a person.</p>
-<ul>{% for label in bot.unanswered %}<li>{{ label }}</li>{% endfor %}</ul>
-{% endif %}
-{% if slots %}
-<h2>Slots of the answers</h2>
-<p>The bot asks for those that it does not find in what the customer says.</p>
-<ul>{% for name, count in slots %}<li>{{ name }}: {{ count }} answers</li>{% endfor %}</ul>
-{% endif %}
-<h2>Examples of each intent</h2>
-<ul>{% for label, count in counts %}<li>{{ label }}: {{ count }}</li>{% endfor %}</ul>
-</body></html>
-"""
-
-
-def rasa_page(bot: "RasaBot", folder: Path) -> str:
-    """What was found in a Rasa bot, as a page."""
-    slots = Counter(
-        name
-        for answer in bot.book.answers
-        for name in {n for texts in answer.texts.values() for t in texts for n in slots_in(t)}
-    )
-    return (
-        Environment(autoescape=True, trim_blocks=True)
-        .from_string(_RASA_PAGE)
-        .render(bot=bot, folder=str(folder), slots=_most(slots), counts=_most(Counter(bot.labels)))
-    )
 
 
 def import_page(found: "Imported") -> str:

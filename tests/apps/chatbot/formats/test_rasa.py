@@ -131,6 +131,13 @@ def test_a_bot_becomes_examples_and_answers(bot_folder: Path, tmp_path: Path) ->
         "synonyms": {"order": ["my order", "purchase"]},
         "lookups": {"day": ["Sunday"]},
         "regexes": {"code": ["[A-Z]{2}\\d+"]},
+        "buttons": [
+            {
+                "label": "order_status",
+                "template": texts["order_status"]["en"][0],
+                "choices": [{"title": "Track it", "payload": "/track"}],
+            }
+        ],
     }
     assert "lost" in (tmp_path / "out/report.html").read_text()
 
@@ -190,7 +197,8 @@ def test_an_export_is_what_rasa_reads(tmp_path: Path) -> None:
     )
     texts, labels = ("one [x](y)", "two", "three"), ("faq/a b", "Odd name!", "none")
     written = export_rasa(texts, labels, book, tmp_path)
-    assert (written.examples, written.intents, written.answers, written.changed) == (3, 3, 2, 1)
+    assert (written.examples, written.intents, written.answers) == (3, 3, 2)
+    assert written.notes == ("1 examples with a space put into brackets",)
     domain = yaml.safe_load((tmp_path / "domain.yml").read_text())
     assert domain["intents"] == ["faq", "Odd_name", "none"]
     assert list(domain["responses"]) == ["utter_faq/a_b", "utter_Odd_name"]
