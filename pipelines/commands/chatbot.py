@@ -111,10 +111,15 @@ def import_bot(
         raise typer.BadParameter(
             "give one of --dialogues, --rasa, --dialogflow and --qna", param_hint="--dialogues"
         )
+    from apps.chatbot.mining.draft_folder import refuse_reviewed, remember
+
+    house = open_home(home)
+    refuse_reviewed(output)
     for tool, path in sources.items():
         from apps.chatbot.formats.importing import import_from
 
         bot = import_from(tool, path, output)
+        remember(output, house.drafts)
         if as_json:
             print_json(bot.as_dict())
             return
@@ -128,7 +133,7 @@ def import_bot(
     found = import_files(
         dialogues or [],
         output,
-        open_home(home),
+        house,
         format_name=file.format,
         columns=mapping_of(
             dialogue=file.dialogue_column,
@@ -144,6 +149,7 @@ def import_bot(
         threads=threads,
         say=speaker(as_json),
     )
+    remember(output, house.drafts)
     if as_json:
         print_json(found.as_dict())
         return
@@ -157,6 +163,7 @@ def import_bot(
 
 def _say_next(output: Path) -> None:
     typer.echo(f"Report: {output / 'report.html'}")
+    typer.echo("To edit and accept: the page Drafts of triptych dashboard")
     typer.echo(
         f"Next: triptych train chatbot --examples {output / 'examples.csv'} "
         f"--answers {output / 'answers.yml'} --name NAME"

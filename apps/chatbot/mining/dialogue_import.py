@@ -25,6 +25,7 @@ from apps.chatbot.mining.dialogue_formats import DialogueFormat, Reading, read_d
 from apps.chatbot.mining.dialogues import Dialogue
 from apps.chatbot.mining.drafts import Draft, book_of, drafts_of
 from apps.chatbot.mining.import_report import ANSWERS_FILE, EXAMPLES_FILE, REPORT_FILE, import_page
+from apps.chatbot.mining.pairs_file import PAIRS_FILE
 from shared.atomic import replacing, write_text
 from shared.errors import DataError
 from shared.near_duplicates import near_duplicate_key
@@ -32,7 +33,6 @@ from shared.table_rows import Reject
 from shared.tables import write_table
 from shared.text import mask_personal_data
 
-PAIRS_FILE = "pairs.csv"
 REJECTS_FILE = "rejects.csv"
 # Texts whose vectors are computed and kept at one time.
 ENCODED_AT_ONCE = 1024
