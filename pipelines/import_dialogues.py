@@ -1,18 +1,24 @@
 """`triptych chatbot import` and `export`: a bot of dialogues, a bot as another tool's files."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from apps.chatbot.answers import AnswerBook, read_answers
 from apps.chatbot.bot import ANSWERS_FILE, CLASSIFIER_FOLDER, read_config
-from apps.chatbot.dialogue_formats import DialogueFormat, Reading
-from apps.chatbot.dialogue_import import Imported, import_dialogues, kept_vectors
-from apps.chatbot.dialogue_tables import Columns
-from apps.chatbot.dialogues import Speakers
+from apps.chatbot.formats.csv_export import export_csv
+from apps.chatbot.formats.dialogflow_export import export_dialogflow
+from apps.chatbot.formats.exported import Exported
+from apps.chatbot.formats.kept import Kept, read_kept
+from apps.chatbot.formats.qna import export_qna
+from apps.chatbot.formats.rasa_export import export_rasa
+from apps.chatbot.mining.dialogue_formats import DialogueFormat, Reading
+from apps.chatbot.mining.dialogue_import import Imported, import_dialogues, kept_vectors
+from apps.chatbot.mining.dialogue_tables import Columns
+from apps.chatbot.mining.dialogues import Speakers
 from apps.chatbot.precedents import Precedents
-from apps.chatbot.questions import joined, read_questions
-from apps.chatbot.rasa_export import Exported, export_rasa
+from apps.chatbot.questions import Questions, joined, read_questions
 from shared.errors import DataError
 from shared.inference.classifier import FusedClassifier
 from shared.inference.model_encoders import open_base_encoder, open_model_encoders
@@ -20,6 +26,7 @@ from shared.inference.vector_cache import CachedEmbedder
 from shared.pretrained import resolve
 from shared.registry import Registry
 from shared.settings import Home
+from shared.tables import Column, read_table, sniff_columns
 
 VECTORS_FILE = "dialogue-vectors.sqlite"
 
@@ -57,34 +64,54 @@ def import_files(
     )  # fmt: skip
 
 
-def export_rasa_bot(
+def export_bot(
     output: Path,
     home: Home,
     *,
+    format_name: str,
     model: str | None,
     examples: Path | None,
     answers: Path | None,
+    entities: Path | None,
     clock: Callable[[], datetime],
     say: Callable[[str], None],
 ) -> Exported:
-    """Write a released model's questions and answers, or those of tables, as Rasa's files.
+    """Write a released model's questions and answers, or those of tables, as another tool's files.
 
+    format_name: rasa, dialogflow, qna or csv. entities: what an import of another tool kept beside
+    examples and answers.
     Raises:
         DataError: the tables, or the model keeps no questions. ModelError: no such model.
     """
+    kept = Kept() if entities is None else read_kept(entities)
     if examples is not None:
         asked = read_questions(examples, {}, home, say)
         book = joined(asked.answers, read_answers(answers, {}) if answers else AnswerBook())
-        return export_rasa(asked.texts, asked.labels, book, output)
-    version = Registry(home.models, clock).resolve(model or "", app="chatbot")
-    precedents = _precedents(version.path, home)
-    if precedents is None:
-        raise DataError(
-            f"{version.name}@{version.version}: the model keeps none of its questions; give them "
-            "with --examples and --answers"
-        )
-    book = AnswerBook.load(version.path / ANSWERS_FILE)
-    return export_rasa(precedents.texts, precedents.labels, book, output)
+        texts, labels = asked.texts, asked.labels
+        kept = replace(kept, entities=_annotations(examples, asked))
+    else:
+        version = Registry(home.models, clock).resolve(model or "", app="chatbot")
+        precedents = _precedents(version.path, home)
+        if precedents is None:
+            raise DataError(
+                f"{version.name}@{version.version}: the model keeps none of its questions; give "
+                "them with --examples and --answers"
+            )
+        book = AnswerBook.load(version.path / ANSWERS_FILE)
+        texts, labels = precedents.texts, precedents.labels
+    if format_name == "qna":
+        return export_qna(texts, labels, book, output)
+    export = {"rasa": export_rasa, "dialogflow": export_dialogflow, "csv": export_csv}[format_name]
+    return export(texts, labels, book, output, kept)
+
+
+def _annotations(path: Path, asked: Questions) -> tuple[str, ...]:
+    """The column `entities` of the examples, as an import writes it; empty where there is none."""
+    if "entities" not in sniff_columns(path) or not asked.places:
+        return ()
+    frame = read_table(path, [Column("entities", allow_empty=True)], every_row=True)
+    by_line = dict(zip(frame.lines.tolist(), frame.frame["entities"], strict=True))
+    return tuple(str(by_line.get(line, "")) for _, line in asked.places)
 
 
 def _precedents(folder: Path, home: Home) -> Precedents | None:

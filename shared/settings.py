@@ -50,6 +50,16 @@ class Home:
         return self.root / "reports"
 
     @property
+    def doctor(self) -> Path:
+        """Findings of the data doctor, a folder for each table."""
+        return self.reports / "doctor"
+
+    @property
+    def drafts(self) -> Path:
+        """A list of the folders that past dialogues or another tool's bot were imported into."""
+        return self.root / "drafts.json"
+
+    @property
     def runs(self) -> Path:
         return self.root / "runs"
 

@@ -7,7 +7,7 @@ slots are not all known is not rendered, the missing slot is asked for.
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -159,31 +159,52 @@ def say(variants: Sequence[str], slots: Mapping[str, str]) -> Rendered:
     return next((rendered for rendered in tries if rendered.text is not None), tries[0])
 
 
+@dataclass(frozen=True)
+class AnswerRow:
+    """One template as a file holds it. label, title: None where the file gives none. line: where it
+    stands in the file, from 1."""
+
+    label: str | None
+    title: str | None
+    language: str
+    template: str
+    line: int
+
+
 def read_answers(path: Path, mapping: Mapping[str, str]) -> AnswerBook:
-    """Answers from a table `answer[,label][,title][,language]` or from a YAML file.
+    """The answers of a file as `answer_rows` reads them.
+
+    Raises:
+        DataError: as `answer_rows`, and a template with a stray brace.
+    """
+    return book_of_rows(answer_rows(path, mapping), str(path))
+
+
+def answer_rows(path: Path, mapping: Mapping[str, str]) -> tuple[AnswerRow, ...]:
+    """The templates of a table `answer[,label][,title][,language]` or of a YAML file.
 
     YAML: `answers:` is a list of {label, title, title_zh, texts: {en: [template, …], zh: […]}};
     `text:` with one template will do.
 
     Raises:
-        DataError: unreadable, no usable answer, or a template with a stray brace.
+        DataError: unreadable, no usable answer, or an answer without text.
     """
     if path.suffix in (".yml", ".yaml"):
-        return _book(_yaml_rows(path), str(path))
+        return tuple(_yaml_rows(path))
     columns = [
         Column("answer"),
         Column("label", required=False, allow_empty=True),
         Column("title", required=False, allow_empty=True),
         Column("language", required=False, allow_empty=True),
     ]
-    frame = read_table(path, columns, mapping=mapping).frame
+    table = read_table(path, columns, mapping=mapping)
     rows = []
-    for record in frame.to_dict("records"):
+    for record, line in zip(table.frame.to_dict("records"), table.lines, strict=True):
         text = str(record["answer"])
         language = _cell(record, "language") or detect_language(text)
-        label = _cell(record, "label")
-        rows.append((label, _cell(record, "title"), language, text))
-    return _book(rows, str(path))
+        title = _cell(record, "title")
+        rows.append(AnswerRow(_cell(record, "label"), title, language, text, int(line)))
+    return tuple(rows)
 
 
 def write_answers(book: AnswerBook, path: Path) -> None:
@@ -206,53 +227,78 @@ def write_answers(book: AnswerBook, path: Path) -> None:
         raise DataError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
-_Row = tuple[str | None, str | None, str, str]  # label, title, language, template
-
-
 def _cell(record: Mapping[Any, Any], name: str) -> str | None:
     value = record.get(name)
     return str(value).strip() or None if isinstance(value, str) else None
 
 
-def _yaml_rows(path: Path) -> list[_Row]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path}: not readable as YAML: {reason}") from error
+def _yaml_rows(path: Path) -> Iterator[AnswerRow]:
+    content, lines = _yaml(path)
     entries = content.get("answers") if isinstance(content, dict) else content
     if not isinstance(entries, list):
         raise DataError(f"{path}: expected a list under `answers:`, each with label and texts")
-    rows: list[_Row] = []
     for number, entry in enumerate(entries, start=1):
         if not isinstance(entry, dict) or not ("texts" in entry or "text" in entry):
             raise DataError(f"{path}: answer {number} has neither `texts` nor `text`")
         texts = entry.get("texts", {DEFAULT_LANGUAGE: entry.get("text")})
+        if not isinstance(texts, dict):
+            raise DataError(f"{path}: answer {number}: `texts` is language: [template, …]")
+        line = lines[number - 1]
         for language, variants in texts.items():
             several = variants if isinstance(variants, list) else [variants]
             title = entry.get(f"title_{language}")
             if title is None and language == DEFAULT_LANGUAGE:
                 title = entry.get("title")
-            rows += [(entry.get("label"), title, language, str(v)) for v in several]
-    return rows
+            for variant in several:
+                if variant is None or not str(variant).strip():
+                    raise DataError(f"{path}: answer {number} (line {line}) has an empty text")
+                label = _words(entry.get("label"))
+                yield AnswerRow(label, _words(title), str(language), str(variant), line)
 
 
-def _book(rows: Sequence[_Row], where: str) -> AnswerBook:
-    """Rows of one label become one answer with variants; equal templates are one answer."""
+def _words(value: object) -> str | None:
+    return None if value is None else str(value).strip() or None
+
+
+def _yaml(path: Path) -> tuple[Any, list[int]]:
+    """What a YAML file holds, and the lines that the entries of its list of answers begin on."""
+    try:
+        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+        try:
+            node = loader.get_single_node()
+            content = None if node is None else loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: not readable as YAML: {reason}") from error
+    if isinstance(node, yaml.MappingNode):
+        # As the loader does, of a key that stands twice the last counts.
+        node = {key.value: value for key, value in node.value}.get("answers")
+    entries = node.value if isinstance(node, yaml.SequenceNode) else []
+    return content, [entry.start_mark.line + 1 for entry in entries]
+
+
+def book_of_rows(rows: Sequence[AnswerRow], where: str) -> AnswerBook:
+    """Rows of one label become one answer with variants; equal templates are one answer.
+
+    Raises:
+        DataError: no row, or a template with a stray brace.
+    """
     texts: dict[str, dict[str, list[str]]] = {}
     titles: dict[str, dict[str, str]] = {}
-    names = names_of([template for label, _, _, template in rows if label is None])
-    for number, (label, title, language, template) in enumerate(rows, start=1):
-        lint(template, f"{where}, answer {number}")
-        key = names[template] if label is None else label
-        variants = texts.setdefault(key, {}).setdefault(language, [])
-        if template not in variants:
-            variants.append(template)
-        fallback = opening(template) if label is None else readable(key)
-        if title or language == DEFAULT_LANGUAGE or key not in titles:
-            titles.setdefault(key, {}).setdefault(language, title or fallback)
+    names = names_of([row.template for row in rows if row.label is None])
+    for number, row in enumerate(rows, start=1):
+        lint(row.template, f"{where}, answer {number}")
+        key = names[row.template] if row.label is None else row.label
+        variants = texts.setdefault(key, {}).setdefault(row.language, [])
+        if row.template not in variants:
+            variants.append(row.template)
+        fallback = opening(row.template) if row.label is None else readable(key)
+        if row.title or row.language == DEFAULT_LANGUAGE or key not in titles:
+            titles.setdefault(key, {}).setdefault(row.language, row.title or fallback)
     if not texts:
         raise DataError(f"{where}: there is no answer in it")
     return AnswerBook(tuple(_answer(key, titles[key], v) for key, v in texts.items()))

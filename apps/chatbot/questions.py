@@ -11,7 +11,7 @@ from apps.chatbot.bot import Bot
 from shared.errors import DataError
 from shared.intake import take_in
 from shared.settings import Home
-from shared.tables import Column, sniff_columns
+from shared.tables import Column, Reject, Table, sniff_columns
 from shared.training.examples import Examples, from_rows
 
 Say = Callable[[str], None]
@@ -19,11 +19,16 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Questions:
-    """Examples of a bot, and the answers that came with them (question/answer tables)."""
+    """Examples of a bot, and the answers that came with them (question/answer tables).
+
+    places: (n,) the file and line of each example. rejects: rows that cannot be used, by file.
+    """
 
     texts: tuple[str, ...]
     labels: tuple[str, ...]
     answers: AnswerBook
+    places: tuple[tuple[Path, int], ...] = ()
+    rejects: tuple[tuple[Path, Reject], ...] = ()
 
     def examples(self) -> Examples:
         return from_rows(self.texts, [(label,) for label in self.labels], "single")
@@ -86,6 +91,8 @@ def read_all(
             (*first.texts, *more.texts),
             (*first.labels, *more.labels),
             joined(first.answers, more.answers),
+            (*first.places, *more.places),
+            (*first.rejects, *more.rejects),
         )
     return first
 
@@ -117,7 +124,9 @@ def read_questions(
         given = tuple(text.strip() for text in table.frame["answer"])
         known = _labels_of(like) if like else {}
         labels = {**names_of(given), **known}
-        return Questions(texts, tuple(labels[a] for a in given), book_of_pairs(labels))
+        return Questions(
+            texts, tuple(labels[a] for a in given), book_of_pairs(labels), *_origin(table)
+        )
     table = take_in(
         path,
         [Column("text"), Column("label")],
@@ -126,7 +135,15 @@ def read_questions(
         say=say,
     )
     labels_given = tuple(label.strip() for label in table.frame["label"])
-    return Questions(tuple(table.frame["text"]), labels_given, AnswerBook())
+    return Questions(tuple(table.frame["text"]), labels_given, AnswerBook(), *_origin(table))
+
+
+def _origin(
+    table: Table,
+) -> tuple[tuple[tuple[Path, int], ...], tuple[tuple[Path, Reject], ...]]:
+    """Places of the usable rows, and the others."""
+    places = tuple((table.path, int(line)) for line in table.lines)
+    return places, tuple((table.path, reject) for reject in table.rejects)
 
 
 def questions_for(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from apps.chatbot.answers import AnswerBook, read_answers
+from apps.chatbot.answers import AnswerBook
 from apps.chatbot.bot import (
     ANSWERS_FILE,
     BOT_FILE,
@@ -14,6 +14,8 @@ from apps.chatbot.bot import (
     Bot,
     BotConfig,
 )
+from apps.chatbot.doctor.examination import refuse_errors
+from apps.chatbot.doctor.reading import Sources, of_questions
 from apps.chatbot.hardened import Hardening, forgetting
 from apps.chatbot.judgement import judge, outcomes_of
 from apps.chatbot.match_fitting import fit_choice
@@ -22,7 +24,6 @@ from apps.chatbot.precedents import Precedents
 from apps.chatbot.questions import (
     Questions,
     alone,
-    joined,
     present,
     questions_for,
     read_all,
@@ -115,10 +116,14 @@ class ChatbotRecipe:
         """Train, judge on rows held out, write the bot into `folder`.
 
         Raises:
-            DataError: the tables. ModelError: the base encoder.
+            DataError: the tables, or what the data doctor calls errors. ModelError: the base
+                encoder.
         """
         questions = read_all(self.examples, self.mapping, home, say)
-        book = joined(questions.answers, self._answer_file())
+        files = Sources(tuple(self.examples), self.answers, mapping=self.mapping)
+        data = of_questions(questions, self.answers, self.mapping)
+        refuse_errors(data, files)
+        book = data.book
         everything, train, held, cut = self._parts(questions, book, options, home, say)
         refused = self._texts(self.out_of_scope, home, say)
         learn_oos, judge_oos = refused[::2], refused[1::2]
@@ -214,12 +219,9 @@ class ChatbotRecipe:
     def heads(self, options: TrainOptions, *, home: Home, say: Say) -> tuple[HeadData, ...]:
         """What a search over recipes may see: the rows that teach, none that the report is on."""
         questions = read_all(self.examples, self.mapping, home, say)
-        book = joined(questions.answers, self._answer_file())
+        book = of_questions(questions, self.answers, self.mapping).book
         _, train, _, _ = self._parts(questions, book, options, home, say)
         return (HeadData(HEAD, train),)
-
-    def _answer_file(self) -> AnswerBook:
-        return read_answers(self.answers, self.mapping) if self.answers else AnswerBook()
 
     def _parts(
         self,

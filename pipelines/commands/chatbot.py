@@ -31,7 +31,7 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.callback()
 def chatbot() -> None:
-    """Ask the released chatbot; make one of past dialogues or of a Rasa bot, and give it back."""
+    """Ask the chatbot; make one of past dialogues or another tool's bot, and give it back."""
 
 
 FolderOption = Annotated[
@@ -79,6 +79,14 @@ def import_bot(
         Path | None,
         typer.Option("--rasa", metavar="DIR", help="A Rasa 3 bot: data, domain, responses."),
     ] = None,
+    dialogflow: Annotated[
+        Path | None,
+        typer.Option("--dialogflow", metavar="ZIP", help="A Dialogflow ES agent, as exported."),
+    ] = None,
+    qna: Annotated[
+        Path | None,
+        typer.Option("--qna", metavar="FILE", help="Questions and answers of QnA Maker (.tsv)."),
+    ] = None,
     min_questions: Annotated[
         int,
         typer.Option(
@@ -91,18 +99,27 @@ def import_bot(
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Past dialogues, or a Rasa bot, to examples.csv and answers.yml, which `train chatbot` takes.
+    """Past dialogues, or another tool's bot, to examples.csv and answers.yml for `train chatbot`.
 
     Personal data are masked; where each pair comes from stands beside it. An import of dialogues
     that is killed goes on where it was when it is run again.
     """
     use_threads(threads)
-    if bool(dialogues) == bool(rasa):
-        raise typer.BadParameter("give either --dialogues or --rasa", param_hint="--dialogues")
-    if rasa is not None:
-        from apps.chatbot.rasa_import import import_rasa
+    others = {"rasa": rasa, "dialogflow": dialogflow, "qna": qna}
+    sources = {name: path for name, path in others.items() if path is not None}
+    if len(sources) + bool(dialogues) != 1:
+        raise typer.BadParameter(
+            "give one of --dialogues, --rasa, --dialogflow and --qna", param_hint="--dialogues"
+        )
+    from apps.chatbot.mining.draft_folder import refuse_reviewed, remember
 
-        bot = import_rasa(rasa, output)
+    house = open_home(home)
+    refuse_reviewed(output)
+    for tool, path in sources.items():
+        from apps.chatbot.formats.importing import import_from
+
+        bot = import_from(tool, path, output)
+        remember(output, house.drafts)
         if as_json:
             print_json(bot.as_dict())
             return
@@ -116,7 +133,7 @@ def import_bot(
     found = import_files(
         dialogues or [],
         output,
-        open_home(home),
+        house,
         format_name=file.format,
         columns=mapping_of(
             dialogue=file.dialogue_column,
@@ -132,6 +149,7 @@ def import_bot(
         threads=threads,
         say=speaker(as_json),
     )
+    remember(output, house.drafts)
     if as_json:
         print_json(found.as_dict())
         return
@@ -145,6 +163,7 @@ def import_bot(
 
 def _say_next(output: Path) -> None:
     typer.echo(f"Report: {output / 'report.html'}")
+    typer.echo("To edit and accept: the page Drafts of triptych dashboard")
     typer.echo(
         f"Next: triptych train chatbot --examples {output / 'examples.csv'} "
         f"--answers {output / 'answers.yml'} --name NAME"
@@ -166,21 +185,30 @@ def export_bot(
         Path | None,
         typer.Option("--answers", metavar="FILE", help="Answers beside --examples."),
     ] = None,
+    entities: Annotated[
+        Path | None,
+        typer.Option(
+            "--entities", metavar="FILE", help="entities.yml of an import, to be given back."
+        ),
+    ] = None,
     format_name: Annotated[
-        Literal["rasa"], typer.Option("--format", help="What the folder is written for.")
+        Literal["rasa", "dialogflow", "qna", "csv"],
+        typer.Option("--format", help="What the folder is written for."),
     ] = "rasa",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """A bot as Rasa 3 YAML: data/nlu.yml, data/rules.yml and domain.yml."""
-    del format_name  # there is one
+    """A bot as Rasa 3 YAML, a Dialogflow ES agent, QnA Maker's TSV, or tables.
+
+    Entities stand beside the examples in the column `entities`, as an import writes it.
+    """
     if (model is None) == (examples is None):
         raise typer.BadParameter("give either --model or --examples", param_hint="--model")
-    from pipelines.import_dialogues import export_rasa_bot
+    from pipelines.import_dialogues import export_bot as exported
 
-    written = export_rasa_bot(
-        output, open_home(home), model=model, examples=examples, answers=answers,
-        clock=lambda: datetime.now(UTC), say=speaker(as_json),
+    written = exported(
+        output, open_home(home), format_name=format_name, model=model, examples=examples,
+        answers=answers, entities=entities, clock=lambda: datetime.now(UTC), say=speaker(as_json),
     )  # fmt: skip
     print_json(written.as_dict()) if as_json else typer.echo(written.words)
 

@@ -1,5 +1,6 @@
-"""`triptych data …`: public sets, wrong labels, what to label next, whether it would pay."""
+"""`triptych data …`: public sets, what is wrong with data, what to label next, would it pay."""
 
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -97,8 +98,6 @@ def curve(
 ) -> None:
     """Learning curve: train on 10 to 100 % of the rows, say what two and four times would bring."""
     use_threads(threads)
-    from dataclasses import asdict
-
     from pipelines.learning_curve import curve_of
 
     found = curve_of(
@@ -139,8 +138,6 @@ def labels(
 ) -> None:
     """List labels that are probably wrong, the surest first. Nothing is changed or left out."""
     use_threads(threads)
-    from dataclasses import asdict
-
     from pipelines.label_errors import label_errors_of, suspects_table
 
     found = label_errors_of(

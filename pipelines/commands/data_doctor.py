@@ -1,28 +1,41 @@
 """`triptych data doctor APP`: what is wrong with somebody's data, before anything is trained."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipelines.options import (
+    AnswerColumn,
+    BaseOption,
     EventColumn,
     HomeOption,
     ItemColumn,
     JsonOption,
+    LabelColumn,
+    QuestionColumn,
+    SeedOption,
+    TextColumn,
+    ThreadsOption,
     TimeColumn,
     TitleColumn,
     UserColumn,
     ValueColumn,
     mapping_of,
+    open_home,
     print_json,
+    speaker,
+    use_threads,
 )
 
 if TYPE_CHECKING:
     from shared.data_findings import DataReport
 
 app = typer.Typer(no_args_is_help=True)
+SHOWN_OF_A_KIND = 5  # findings on a screen; the report has more, --json all
 
 ReportFolder = Annotated[
     Path | None,
@@ -75,7 +88,7 @@ def doctor_recommender(
     as_json: JsonOption = False,
 ) -> None:
     """A shop's catalogue and log: copies, dead items, odd prices, robots, clocks, leaks."""
-    from pipelines.data_doctor import examine_shop
+    from pipelines.shop_doctor import examine_shop
 
     if held_out is not None and events is None:
         raise typer.BadParameter("needs --events beside it", param_hint="--held-out")
@@ -90,3 +103,95 @@ def doctor_recommender(
         now=datetime.now(UTC),
     )  # fmt: skip
     tell(report, output, as_json)
+
+
+@app.command("chatbot")
+def doctor_chatbot(
+    examples: Annotated[
+        list[Path],
+        typer.Option(
+            "--examples", metavar="FILE", help="As `train chatbot` takes them; repeatable."
+        ),
+    ],
+    answers: Annotated[
+        Path | None,
+        typer.Option("--answers", metavar="FILE", help="`answer[,label]`, or YAML: what is said."),
+    ] = None,
+    validation: Annotated[
+        list[Path] | None,
+        typer.Option("--validation", metavar="FILE", help="Looked at for leaks; repeatable."),
+    ] = None,
+    out_of_scope: Annotated[
+        Path | None,
+        typer.Option("--out-of-scope", metavar="FILE", help="`text`: looked at for leaks."),
+    ] = None,
+    fix: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fix",
+            metavar="WHICH",
+            help="Write mended copies: `sure` (nothing to decide), a kind such as overlap, or the "
+            "id of a finding; repeatable.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", metavar="DIR", help="For report and copies; by default in the home."
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace copies that are there already.")
+    ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Without a model: no wrong labels, no overlaps.")
+    ] = False,
+    base: BaseOption = "minilm",
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    question_column: QuestionColumn = None,
+    answer_column: AnswerColumn = None,
+    home: HomeOption = None,
+    seed: SeedOption = 13,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What is wrong with a bot's data, each finding with its place and its fix. The files stay.
+
+    Errors are what training refuses. The fixes are carried out on copies, here or on the page Data
+    doctor.
+    """
+    use_threads(threads)
+    from apps.chatbot.doctor.reading import Sources
+    from pipelines.bot_doctor import doctor as examined
+
+    sources = Sources(
+        tuple(examples), answers, tuple(validation or ()), out_of_scope,
+        mapping_of(
+            text=text_column, label=label_column, question=question_column, answer=answer_column
+        ),
+    )  # fmt: skip
+    done = examined(
+        sources, open_home(home), output=output, fix=fix or (), overwrite=overwrite,
+        base=None if quick else base,
+        seed=seed, threads=threads, say=speaker(as_json),
+    )  # fmt: skip
+    if as_json:
+        fixed = None if done.fixed is None else asdict(done.fixed)
+        print_json(done.found.as_dict() | {"output": str(done.folder), "fixed": fixed})
+        return
+    for kind, several in groupby(done.found.findings, key=lambda each: each.kind):
+        listed = list(several)
+        for each in listed[:SHOWN_OF_A_KIND]:
+            typer.echo(f"{each.severity} {each.id}: {each.what}")
+            typer.echo(f"    {each.where}")
+            if each.way_out:
+                typer.echo(f"    fix: {each.way_out}")
+        if len(listed) > SHOWN_OF_A_KIND:
+            typer.echo(f"    … and {len(listed) - SHOWN_OF_A_KIND} more of the kind {kind!r}")
+    for note in done.found.notes:
+        typer.echo(note)
+    typer.echo(done.found.words)
+    typer.echo(f"Report: {done.folder / 'report.html'}")
+    if done.fixed is not None:
+        typer.echo(f"{done.fixed.changed} changes, in copies: {', '.join(done.fixed.written)}")

@@ -168,4 +168,4 @@ def test_dialogues_become_drafts(triptych: Run, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "report.html").is_file()
     neither = triptych("chatbot", "import", "--output", tmp_path / "out")
     assert neither.returncode == 2
-    assert "give either --dialogues or --rasa" in neither.stderr
+    assert "give one of --dialogues, --rasa" in neither.stderr

@@ -14,7 +14,7 @@ from apps.recommender.behaviour_doctor import robots
 from apps.recommender.catalog_doctor import outlying_prices
 from apps.recommender.leakage_doctor import Ties, seen_after, tie_order
 from pipelines.cli import app
-from pipelines.data_doctor import examine_shop
+from pipelines.shop_doctor import examine_shop
 from shared.data_findings import DataReport, Finding, first_of, shown
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)

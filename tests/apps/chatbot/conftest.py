@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from apps.chatbot.answer_choice import Encode
+from apps.chatbot.mining.answer_choice import Encode
 
 
 @pytest.fixture(scope="session")

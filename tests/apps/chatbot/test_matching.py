@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from apps.chatbot.answer_choice import Encode
 from apps.chatbot.answers import Answer, AnswerBook
 from apps.chatbot.match_fitting import FEWEST_QUESTIONS, _in_share, _shortened, fit_choice
 from apps.chatbot.matching import (
@@ -26,6 +25,7 @@ from apps.chatbot.matching import (
     joined,
     sureness,
 )
+from apps.chatbot.mining.answer_choice import Encode
 from shared.errors import ModelError
 from shared.inference.classifier import Prediction
 from shared.inference.remembered import RememberingEmbedder

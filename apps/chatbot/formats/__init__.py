@@ -1,0 +1,1 @@
+"""Bots as other tools' files: read from them, and written for them."""
