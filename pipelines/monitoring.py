@@ -11,7 +11,21 @@ from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
 from pathlib import Path
 
+from sqlalchemy import Connection, Engine
+
 from apps.news_monitor.delivery import Mailer, OutboxMailer, SmtpMailer
+from apps.news_monitor.feed_list import (
+    IMPORT,
+    Feed,
+    Imported,
+    ListedFeed,
+    import_feeds,
+    listed_feeds,
+    opml_text,
+    read_opml,
+    remove_feed,
+    sync_feeds,
+)
 from apps.news_monitor.labelling import Labeller
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.lease import Heartbeat, Lease, LeaseHeldError, held_line
@@ -20,6 +34,7 @@ from apps.news_monitor.page_data import reading
 from apps.news_monitor.settings import SECTION, NewsSettings
 from apps.news_monitor.tables import MIGRATIONS, REPLAY_DATABASE, VERSION_TABLE
 from apps.news_monitor.why_no_alert import Why, why
+from shared.atomic import write_text
 from shared.errors import DataError, ModelNotFoundError, SettingsError
 from shared.registry import Registry
 from shared.settings import Home, database_url, load_section, settings_file
@@ -65,19 +80,72 @@ def open_monitor(
         LeaseHeldError: another monitor runs, and this one is not to wait.
     """
     settings = news_settings()
-    if not settings.feeds:
-        raise SettingsError(
-            "no feeds: list their addresses in triptych.toml, "
-            '[news] feeds = ["https://…/rss"], or in TRIPTYCH_NEWS__FEEDS'
-        )
     engine = create_engine(database_url(home, os.environ))
     try:
         upgrade(engine, MIGRATIONS, VERSION_TABLE)
+        if not settings.feeds and settings.folder is None and not _imported(engine):
+            raise SettingsError(
+                "no feeds: list their addresses in triptych.toml, "
+                '[news] feeds = ["https://…/rss"], or in TRIPTYCH_NEWS__FEEDS, or import a list '
+                "with `triptych news feeds import FILE.opml`"
+            )
         lease = Lease(engine, process_name())
         # First the lease, then the model: whoever waited may find a newer one.
         with leased(lease, clock, say, wait=wait) as heartbeat:
             labeller = _labeller(model, settings, home, clock, threads, say)
             yield Monitor(engine, settings, labeller, mailer_of(settings, home)), heartbeat
+    finally:
+        engine.dispose()
+
+
+def _imported(engine: Engine) -> bool:
+    with engine.begin() as connection:
+        return any(feed.origin == IMPORT for feed in listed_feeds(connection))
+
+
+def import_opml(home: Home, file: Path, now: datetime) -> Imported:
+    """List the feeds of an OPML file beside those of the settings. Raises DataError as read_opml
+    does."""
+    feeds = read_opml(file)
+    with _tables(home) as connection:
+        sync_feeds(connection, news_settings().feeds, now)
+        return import_feeds(connection, feeds, now)
+
+
+def export_opml(home: Home, file: Path, now: datetime) -> int:
+    """Write the feeds that are read as OPML; returns how many. Raises DataError for a place that
+    cannot be written."""
+    with _tables(home) as connection:
+        sync_feeds(connection, news_settings().feeds, now)
+        feeds = [Feed(one.url, one.title) for one in listed_feeds(connection)]
+    try:
+        write_text(file, opml_text(feeds))
+    except OSError as error:
+        raise DataError(f"{file}: cannot be written: {error.strerror}") from None
+    return len(feeds)
+
+
+def feeds_of(home: Home, now: datetime) -> list[ListedFeed]:
+    """The feeds that are read, those of the settings and the imported ones."""
+    with _tables(home) as connection:
+        sync_feeds(connection, news_settings().feeds, now)
+        return listed_feeds(connection)
+
+
+def forget_feed(home: Home, url: str) -> None:
+    """Read an imported feed no more. Raises DataError if it was not imported."""
+    with _tables(home) as connection:
+        remove_feed(connection, url)
+
+
+@contextmanager
+def _tables(home: Home) -> Iterator[Connection]:
+    """One transaction over the monitor's tables."""
+    engine = create_engine(database_url(home, os.environ))
+    try:
+        upgrade(engine, MIGRATIONS, VERSION_TABLE)
+        with engine.begin() as connection:
+            yield connection
     finally:
         engine.dispose()
 

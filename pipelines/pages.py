@@ -25,6 +25,7 @@ def main() -> None:
             "News monitor": [
                 st.Page(news / "overview_page.py", title="Overview"),
                 st.Page(news / "alerts_page.py", title="Alerts"),
+                st.Page(news / "outbox_page.py", title="Outbox"),
                 st.Page(news / "headline_page.py", title="A headline"),
             ],
             "Recommender": [

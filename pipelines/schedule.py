@@ -20,7 +20,8 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from apps.news_monitor.monitor import JOBS as NEWS_JOBS
-from apps.news_monitor.monitor import Monitor, TickReport
+from apps.news_monitor.monitor import Monitor
+from apps.news_monitor.tick_report import TickReport
 from shared.errors import TriptychError
 
 LOG = logging.getLogger(__name__)

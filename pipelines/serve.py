@@ -15,13 +15,17 @@ from pydantic import BaseModel, Field
 from apps.chatbot.rest import chat_router
 from apps.chatbot.service import open_conversations
 from apps.news_monitor.labelling import Labeller
+from apps.news_monitor.links import PATH as ANSWERS
+from apps.news_monitor.links import Links
+from apps.news_monitor.rest import answer_site
 from apps.recommender.live import open_live
 from apps.recommender.rest import recommender_router
+from pipelines.monitoring import news_settings
 from shared.device import Device
 from shared.errors import ModelNotFoundError, SettingsError, TriptychError
 from shared.inference.model_encoders import OpenEncoders
 from shared.registry import Registry
-from shared.settings import Home
+from shared.settings import Home, database_url
 
 TOKEN_VARIABLE = "TRIPTYCH_TOKEN"
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -68,7 +72,8 @@ def build_service(
     token: str | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> FastAPI:
-    """The service, with the routes of those applications that have a released model.
+    """The service, with the routes of those applications that have a released model, and the
+    pages behind the links in alert mails where [news.links] wants them.
 
     models: application -> model reference.
     """
@@ -96,7 +101,8 @@ def build_service(
             continue
         opener(models[name])
         serving[name] = f"{version.name}@{version.version}"
-    if not serving:
+    answering = _add_answers(service, home, clock)
+    if not serving and not answering:
         raise ModelNotFoundError(
             f"{home.models} has none of the models {', '.join(models.values())}; train one with "
             "`triptych train`, or all three with `triptych demo`"
@@ -157,6 +163,17 @@ def _add_news(
     def label(headlines: Headlines) -> list[dict[str, Any]]:
         """Sentiment and topics of each text, in order."""
         return _records(labeller.predict_frame(headlines.texts))
+
+
+def _add_answers(service: FastAPI, home: Home, clock: Callable[[], datetime]) -> bool:
+    """The links of alert mails: signed, they need no token. False without [news.links]."""
+    settings = news_settings()
+    links = Links.of(settings.links)
+    if links is None:
+        return False
+    database = database_url(home, os.environ)
+    service.mount(ANSWERS, answer_site(database, links, clock, settings.dashboard_url))
+    return True
 
 
 def _add_recommender(

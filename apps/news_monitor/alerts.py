@@ -29,6 +29,7 @@ from apps.news_monitor.tables import (
     source,
 )
 from apps.news_monitor.tails import beta_binomial_range
+from apps.news_monitor.telling import Subscription
 from apps.news_monitor.thresholds import FalseAlarmCurve
 from apps.news_monitor.trends import Counts
 
@@ -244,13 +245,14 @@ def open_alert(
     topic_id: int,
     config_id: int,
     config_key: str,
-    addresses: Sequence[str],
+    subscriptions: Sequence[Subscription],
     sender: str,
     now: datetime,
+    late: bool = False,
 ) -> int:
     """The alert, its items and its mails, in the caller's transaction; twice called, made once.
 
-    addresses: () where the alert is told together with others.
+    subscriptions: () where the alert is told together with others, or to nobody. late: see enqueue.
     """
     key = f"{evidence.topic}|{evidence.opened_at.astimezone(UTC).isoformat()}|{config_key}"
     dedupe = hashlib.sha256(key.encode()).hexdigest()
@@ -280,9 +282,11 @@ def open_alert(
         alert_id=alert_id,
         alert_key=dedupe[:8],
         revision=1,
-        addresses=addresses,
+        topics=[(evidence.topic, evidence.severity)],
+        subscriptions=subscriptions,
         sender=sender,
         now=now,
+        late=late,
     )
     return alert_id
 

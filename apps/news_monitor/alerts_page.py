@@ -1,7 +1,9 @@
 """Alerts with their evidence: the same figures, chart and stories as in the mail."""
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
+from functools import partial
 
 import altair as alt
 import pandas as pd
@@ -19,7 +21,24 @@ from apps.news_monitor.mail import (
     names_of,
     web_link,
 )
-from apps.news_monitor.page_data import AlertRow, alert_rows, databases, last_detector, reading
+from apps.news_monitor.page_data import (
+    LIVE,
+    AlertRow,
+    alert_rows,
+    databases,
+    last_detector,
+    reading,
+)
+from apps.news_monitor.responses import (
+    LONGEST_SILENCE,
+    Silence,
+    acknowledge,
+    answerable,
+    end_silence,
+    mark_alert,
+    silence_topic,
+    silences,
+)
 from apps.news_monitor.why_no_alert import (
     HeldBack,
     Why,
@@ -31,6 +50,7 @@ from apps.news_monitor.why_no_alert import (
 )
 from shared.errors import TriptychError
 from shared.settings import default_home
+from shared.storage import create_engine
 
 BADGES = {
     "warning": ":orange-badge[warning]",
@@ -40,6 +60,7 @@ BADGES = {
 NO_ALERT = "No alert yet. `triptych news replay` shows what past headlines would have raised."
 HELD_SHOWN = timedelta(days=7)
 ATTENTION_SHOWN = timedelta(days=28)
+PAGE = "the alerts page"
 RED, GREY, BAND = "#c62828", "#c9ced6", "#7fa3cf"
 
 
@@ -55,6 +76,7 @@ def listing(rows: list[AlertRow]) -> pd.DataFrame:
                 "usual": round(row.evidence.expected, 1),
                 "score": round(row.evidence.score, 1),
                 "mails": ", ".join(sorted(set(row.mails.values()))) or "nobody to write to",
+                "answer": "; ".join(row.answers.said),
             }
             for row in rows
         ]
@@ -124,7 +146,46 @@ def show_alert(row: AlertRow) -> None:
     st.text(f"State: {row.state}{resolved}")
     for address, state in row.mails.items():
         st.text(f"Mail to {address}: {state}")
+    for line in row.answers.said:
+        st.text(line)
     st.caption(f"Data: {health_sentence(evidence)} Model: {evidence.model}")
+
+
+def ask_answer(row: AlertRow, database: str) -> None:
+    """What one can do about an alert: the same as by the links in its mail."""
+    seen, hush, hours, good, bad = st.columns([2, 2, 1, 1, 2], vertical_alignment="bottom")
+    span = hours.number_input("Hours", 1, LONGEST_SILENCE, 24, key=f"hours{row.id}")
+    if seen.button("Acknowledge", key=f"ack{row.id}", disabled=bool(row.answers.acknowledged_by)):
+        act(database, partial(acknowledge, alert_id=row.id, by=PAGE))
+    if hush.button(f"Silence {row.evidence.topic}", key=f"hush{row.id}"):
+        act(database, partial(silence_topic, alert_id=row.id, hours=int(span), by=PAGE))
+    if good.button("Useful", key=f"good{row.id}"):
+        act(database, partial(mark_alert, alert_id=row.id, useful=True, by=PAGE))
+    if bad.button("Not useful", key=f"bad{row.id}"):
+        act(database, partial(mark_alert, alert_id=row.id, useful=False, by=PAGE))
+
+
+def act(database: str, what: Callable[..., object]) -> None:
+    """Write an answer and show the page anew. what: takes a connection and `at`."""
+    engine = create_engine(database)
+    try:
+        with engine.begin() as connection:
+            what(connection, at=datetime.now(UTC))
+    except TriptychError as error:
+        st.error(str(error))
+        return
+    finally:
+        engine.dispose()
+    st.rerun()
+
+
+def show_silences(found: list[Silence], database: str) -> None:
+    """Topics of which nobody is told now, each with a way back."""
+    for one in found:
+        said, end = st.columns([4, 1], vertical_alignment="center")
+        said.warning(f"{one.topic} is silenced until {one.ends_at:%Y-%m-%d %H:%M} UTC by {one.by}.")
+        if end.button("End", key=f"end{one.id}"):
+            act(database, partial(end_silence, silence_id=one.id))
 
 
 def show_held(held: list[HeldBack]) -> None:
@@ -238,6 +299,9 @@ def main() -> None:
     chosen = st.sidebar.selectbox("Show", list(choices))
     with reading(choices[chosen]) as connection:
         rows = alert_rows(connection) if connection is not None else []
+        live = chosen == LIVE and connection is not None and answerable(connection)
+        if live and connection is not None:
+            show_silences(silences(connection, datetime.now(UTC)), choices[chosen])
         if not rows:
             st.info(NO_ALERT)
         else:
@@ -246,7 +310,10 @@ def main() -> None:
                 f"{r.evidence.opened_at:%Y-%m-%d %H:%M} {r.evidence.topic} (alert {r.id})": r
                 for r in rows
             }
-            show_alert(names[st.selectbox("Evidence of", list(names))])
+            row = names[st.selectbox("Evidence of", list(names))]
+            show_alert(row)
+            if live:
+                ask_answer(row, choices[chosen])
         if connection is not None:
             ask_why(connection)
 

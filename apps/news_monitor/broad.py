@@ -13,7 +13,9 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection, insert, select, update
 
 from apps.news_monitor.evidence import Evidence
-from apps.news_monitor.tables import alert, broad, broad_member
+from apps.news_monitor.links import AlertRef
+from apps.news_monitor.tables import alert, broad, broad_member, silenced
+from apps.news_monitor.telling import SEVERITIES
 
 SPAN = timedelta(hours=6)
 """Topics that fire within so long of one another fire at once."""
@@ -21,16 +23,16 @@ LEAST_TOPICS = 3
 LEAST_PART = 0.25
 GROWTH = 1.5
 MAX_MAILS = 3
-SEVERITIES = ("warning", "high", "critical")
 
 
 @dataclass(frozen=True)
 class Told:
     """What a common mail tells: the evidence of its alerts, the highest score first; topics: how
-    many are followed."""
+    many are followed; refs: which alerts they are, () where it does not matter."""
 
     alerts: tuple[Evidence, ...]
     topics: int
+    refs: tuple[AlertRef, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,14 +108,18 @@ def told_in(connection: Connection, lead_alert_id: int, revision: int) -> Told:
     """What a common mail tells. The same each time it is asked: evidence is frozen when an alert
     opens, and a member keeps the revision that told of it."""
     rows = connection.execute(
-        select(alert.c.evidence_json, broad.c.topics)
+        select(alert.c.id, alert.c.dedupe_key, alert.c.evidence_json, broad.c.topics)
         .join(broad_member, broad_member.c.alert_id == alert.c.id)
         .join(broad, broad.c.id == broad_member.c.broad_id)
         .where(broad.c.lead_alert_id == lead_alert_id, broad_member.c.revision <= revision)
     ).all()
-    found = [Evidence.from_json(row.evidence_json) for row in rows]
-    found.sort(key=lambda evidence: (-evidence.score, evidence.topic))
-    return Told(tuple(found), rows[0].topics)
+    found = [
+        (Evidence.from_json(row.evidence_json), AlertRef(row.id, row.dedupe_key[:8]))
+        for row in rows
+    ]
+    found.sort(key=lambda one: (-one[0].score, one[0].topic))
+    alerts, refs = zip(*found, strict=True)
+    return Told(alerts, rows[0].topics, refs)
 
 
 def _begin(
@@ -165,8 +171,9 @@ def _current(connection: Connection, config_id: int, at: datetime) -> Joined | N
 
 
 def _recent(connection: Connection, config_id: int, at: datetime) -> list[int]:
-    """Alerts of the last hours before this moment that were told alone."""
+    """Alerts of the last hours before this moment that were told, and alone."""
     joined = select(broad_member.c.alert_id).where(broad_member.c.alert_id == alert.c.id)
+    hushed = select(silenced.c.alert_id).where(silenced.c.alert_id == alert.c.id)
     query = (
         select(alert.c.id)
         .where(
@@ -174,6 +181,7 @@ def _recent(connection: Connection, config_id: int, at: datetime) -> list[int]:
             alert.c.opened_at > at - SPAN,
             alert.c.opened_at < at,
             ~joined.exists(),
+            ~hushed.exists(),
         )
         .order_by(alert.c.id)
     )

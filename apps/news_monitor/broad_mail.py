@@ -4,23 +4,26 @@ from collections.abc import Sequence
 from datetime import datetime
 from email.message import EmailMessage
 
-from jinja2 import Environment
-
-from apps.news_monitor.broad import SEVERITIES, Told
+from apps.news_monitor.broad import Told
 from apps.news_monitor.broad_html import BROAD_HTML
 from apps.news_monitor.chart import chart_png
 from apps.news_monitor.evidence import Evidence, StoryLine
 from apps.news_monitor.mail import (
     Envelope,
     Picture,
+    action_lines,
     counted,
+    foot_lines,
+    frame_values,
     health_sentence,
-    in_words,
     multipart,
     names_of,
     span_words,
+    story_values,
     web_link,
 )
+from apps.news_monitor.mail_html import Cell, Head, render
+from apps.news_monitor.telling import SEVERITIES
 
 CHARTS = 3
 STORIES_EACH = 2
@@ -59,59 +62,69 @@ def compose_broad(told: Told, envelope: Envelope, at: datetime) -> EmailMessage:
 
 
 def broad_text(told: Told, envelope: Envelope) -> str:
+    first = told.alerts[0]
+    lines = [broad_sentence(told), "", *alert_lines(told, envelope)]
+    lines += ["", f"Data: {health_sentence(first)}", f"Model: {first.model}"]
+    lines += ["", f"All evidence: {envelope.dashboard_url}"]
+    return "\n".join(lines + foot_lines(envelope)) + "\n"
+
+
+def alert_lines(told: Told, envelope: Envelope) -> list[str]:
+    """Several alerts in the text of a mail: a line of figures each, then the stories of each."""
     width = max(len(evidence.topic) for evidence in told.alerts)
-    lines = [broad_sentence(told), ""]
-    for evidence in told.alerts:
-        lines.append(f"{evidence.topic:<{width}}  {evidence.severity:<8}  {_figures(evidence)}")
-    for evidence, stories in zip(told.alerts, stories_of(told.alerts), strict=True):
-        lines += ["", f"{evidence.topic}:"]
+    lines = [
+        f"{evidence.topic:<{width}}  {evidence.severity:<8}  {_figures(evidence)}"
+        for evidence in told.alerts
+    ]
+    for n, stories in enumerate(stories_of(told.alerts)):
+        lines += ["", f"{told.alerts[n].topic}:"]
         for story in stories:
             lines.append(f"- {story.title} ({names_of(story.publishers) or 'publisher unknown'})")
             if web_link(story.url):
                 lines.append(f"  {story.url}")
-    first = told.alerts[0]
-    lines += ["", f"Data: {health_sentence(first)}", f"Model: {first.model}"]
-    lines += ["", f"All evidence: {envelope.dashboard_url}"]
-    lines += ["", "-- ", f"Sent to {envelope.recipient} by the Triptych news monitor."]
-    return "\n".join(lines) + "\n"
+        lines += action_lines(envelope.about(told.refs[n] if told.refs else None))
+    return lines
 
 
 def broad_html(told: Told, envelope: Envelope, cids: Sequence[str]) -> str:
-    stories = stories_of(told.alerts)
-    topics = [
-        {
-            "name": evidence.topic,
-            "severity": evidence.severity,
-            "negative": f"{evidence.negative} of {evidence.stories}",
-            "usual": counted(evidence.expected),
-            "span": span_words(evidence.window_hours),
-            "score": f"{evidence.score:.1f}",
-            "cid": cids[n] if n < len(cids) else "",
-            "stories": [
-                {
-                    "title": story.title,
-                    "url": web_link(story.url),
-                    "who": names_of(story.publishers) or "publisher unknown",
-                    "when": in_words(story.at),
-                }
-                for story in stories[n]
-            ],
-        }
-        for n, evidence in enumerate(told.alerts)
-    ]
     first = told.alerts[0]
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        BROAD_HTML
-    )
-    return template.render(
-        subject=broad_subject(told),
-        first=broad_sentence(told),
-        topics=topics,
-        health=health_sentence(first),
-        model=first.model,
-        dashboard=web_link(envelope.dashboard_url),
-        recipient=envelope.recipient,
-    )
+    values: dict[str, object] = {
+        **frame_values(envelope),
+        **alert_values(told, envelope, cids),
+        "title": broad_subject(told),
+        "first": broad_sentence(told),
+        "foot": [f"Data: {health_sentence(first)}", f"Model: {first.model}"],
+    }
+    return render(BROAD_HTML, values)
+
+
+def alert_values(told: Told, envelope: Envelope, cids: Sequence[str] = ()) -> dict[str, object]:
+    """Several alerts in the HTML of a mail: a table of figures, then the stories of each. cids: the
+    charts of the first of them."""
+    names = ("severity", "negative", "usual", "within", "score")
+    return {
+        "heads": [Head("", left=True), *(Head(name, left=name == names[0]) for name in names)],
+        "rows": [
+            (
+                Cell(evidence.topic, strong=True),
+                Cell(evidence.severity),
+                Cell(f"{evidence.negative} of {evidence.stories}", strong=True, bad=True),
+                Cell(counted(evidence.expected)),
+                Cell(span_words(evidence.window_hours)),
+                Cell(f"{evidence.score:.1f}"),
+            )
+            for evidence in told.alerts
+        ],
+        "topics": [
+            {
+                "name": told.alerts[n].topic,
+                "cid": cids[n] if n < len(cids) else "",
+                "stories": [{**story_values(story), "negative": "", "host": ""} for story in some],
+                "links": envelope.about(told.refs[n] if told.refs else None),
+            }
+            for n, some in enumerate(stories_of(told.alerts))
+        ],
+    }
 
 
 def stories_of(alerts: Sequence[Evidence]) -> list[list[StoryLine]]:

@@ -2,7 +2,7 @@
 
 What matters is how it ends. SMTP has one moment of doubt: after the final dot the server may have
 taken the mail though its answer never came. Sending again then risks a second copy, not sending a
-lost alert; the two are told apart here and decided in `outbox`.
+lost alert; the two are told apart here and decided in `owed`.
 """
 
 import logging
@@ -16,23 +16,11 @@ from email.utils import getaddresses, parseaddr
 from pathlib import Path
 from typing import Protocol
 
+from apps.news_monitor.owed import DeliveryError, RefusedForGoodError, UnknownOutcomeError
 from apps.news_monitor.settings import SmtpSettings
 from shared.atomic import replacing
-from shared.errors import ServiceError
 
 LOG = logging.getLogger(__name__)
-
-
-class DeliveryError(ServiceError):
-    """The mail was not taken; the same mail may be tried later."""
-
-
-class RefusedForGoodError(DeliveryError):
-    """The server refused this mail with a 5xx answer: trying again soon will not help."""
-
-
-class UnknownOutcomeError(DeliveryError):
-    """All was sent, no answer came: the mail may have arrived."""
 
 
 class Mailer(Protocol):

@@ -127,9 +127,11 @@ class Detector:
             config_id=self.config_id,
             config_key=self._key,
             topics=len(self.topics),
-            recipients=settings.recipients,
+            subscriptions=[settings.subscription(address) for address in settings.recipients],
+            webhooks=settings.webhooks,
             sender=settings.mail_from,
             labeller=model.labeller,
+            late_after=settings.late_after,
         )
 
     def run(

@@ -11,11 +11,11 @@ from email.utils import format_datetime, parseaddr
 from typing import cast
 from urllib.parse import urlsplit
 
-from jinja2 import Environment
-
 from apps.news_monitor.alert_html import ALERT_HTML
 from apps.news_monitor.chart import chart_png
-from apps.news_monitor.evidence import Evidence
+from apps.news_monitor.evidence import Evidence, StoryLine
+from apps.news_monitor.links import AlertRef, MailLinks
+from apps.news_monitor.mail_html import RED, Cell, Head, render
 
 TOP_STORIES = 5
 
@@ -23,13 +23,24 @@ TOP_STORIES = 5
 @dataclass(frozen=True)
 class Envelope:
     """Who a mail is from and to, and what it is known by. message_id: with its angle brackets,
-    the same at every attempt. thread_id: of the alert, so that mails about it stand together."""
+    the same at every attempt. thread_id: of the alert, so that mails about it stand together.
+    links: None where mails hold none that act."""
 
     sender: str
     recipient: str
     message_id: str
     thread_id: str
     dashboard_url: str
+    links: MailLinks | None = None
+
+    def about(self, alert: AlertRef | None) -> list[tuple[str, str]]:
+        """(label, address) of what can be done about an alert."""
+        return [] if self.links is None or alert is None else self.links.about(alert)
+
+    @property
+    def unsubscribe(self) -> str:
+        """The address that ends these mails, "" where there is none."""
+        return "" if self.links is None else self.links.unsubscribe
 
 
 @dataclass(frozen=True)
@@ -113,16 +124,29 @@ def chance_words(p: float) -> str:
     return f"1 in {float(f'{1 / p:.2g}'):,.0f}" if p > 1e-6 else "below 1 in 1,000,000"
 
 
-def compose(evidence: Evidence, envelope: Envelope, at: datetime) -> EmailMessage:
+def reminder_sentence(revision: int) -> str:
+    """Of the mails that follow the first; "" for that one."""
+    return "" if revision == 1 else "It still fires, and nobody has acknowledged it yet."
+
+
+def compose(
+    evidence: Evidence,
+    envelope: Envelope,
+    at: datetime,
+    alert: AlertRef | None = None,
+    revision: int = 1,
+) -> EmailMessage:
     """multipart/alternative of text and HTML with its picture; readable with pictures off.
 
-    The same arguments give the same bytes, so that a repeated attempt repeats the mail.
+    The same arguments give the same bytes, so that a repeated attempt repeats the mail. revision:
+    above 1 for a reminder.
     """
     cid = "chart." + envelope.message_id.strip("<>")
+    title = subject(evidence)
     return multipart(
-        subject(evidence),
-        text_body(evidence, envelope),
-        html_body(evidence, envelope, cid),
+        title if revision == 1 else f"Reminder: {title}",
+        text_body(evidence, envelope, alert, revision),
+        html_body(evidence, envelope, cid, alert, revision),
         [Picture(cid, chart_png(evidence), "last-28-days.png")],
         envelope,
         at,
@@ -151,7 +175,13 @@ def multipart(
     domain = sender_domain(envelope.sender)
     message["List-Id"] = f"News alerts <news-alerts.{domain}>"
     bare = parseaddr(envelope.sender)[1]
-    message["List-Unsubscribe"] = f"<mailto:{bare}?subject=unsubscribe>"
+    by_mail = f"<mailto:{bare}?subject=unsubscribe>"
+    if envelope.unsubscribe:
+        # RFC 8058: the mail program posts to the address, without asking and without a page.
+        message["List-Unsubscribe"] = f"<{envelope.unsubscribe}>, {by_mail}"
+        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    else:
+        message["List-Unsubscribe"] = by_mail
     message.set_content(text)
     message.add_alternative(html, subtype="html")
     html_part = cast(list[EmailMessage], message.get_payload())[1]
@@ -168,9 +198,12 @@ def multipart(
     return message
 
 
-def text_body(evidence: Evidence, envelope: Envelope) -> str:
+def text_body(
+    evidence: Evidence, envelope: Envelope, alert: AlertRef | None = None, revision: int = 1
+) -> str:
     heading = f"{'':18}{'now':>8}{'usual':>8}   {'usual range':<14}{'chance':<12}"
-    lines = [first_sentence(evidence), "", heading.rstrip()]
+    reminder = reminder_sentence(revision)
+    lines = [first_sentence(evidence), *([reminder] if reminder else []), "", heading.rstrip()]
     for row in _rows(evidence):
         line = f"{row.name:<18}{row.now:>8}{row.usual:>8}   {row.span:<14}{row.chance:<12}"
         lines.append(line.rstrip())
@@ -183,41 +216,81 @@ def text_body(evidence: Evidence, envelope: Envelope) -> str:
         lines += ["", "Moving with it: " + moving_sentence(evidence)]
     lines += ["", f"Data: {health_sentence(evidence)}", f"Model: {evidence.model}"]
     lines += ["", f"All evidence: {envelope.dashboard_url}"]
-    lines += ["", "-- ", f"Sent to {envelope.recipient} by the Triptych news monitor."]
-    return "\n".join(lines) + "\n"
+    lines += action_lines(envelope.about(alert))
+    return "\n".join(lines + foot_lines(envelope)) + "\n"
 
 
-def html_body(evidence: Evidence, envelope: Envelope, cid: str) -> str:
-    stories = [
-        {
-            "title": story.title,
-            "url": web_link(story.url),
-            "host": urlsplit(story.url).hostname or "" if web_link(story.url) else "",
-            "who": _who(story.publishers),
-            "when": in_words(story.at),
-            "negative": f"{story.p_negative:.0%}",
-        }
-        for story in evidence.headlines[:TOP_STORIES]
-    ]
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        ALERT_HTML
-    )
-    return template.render(
-        severity=evidence.severity.capitalize(),
-        topic=evidence.topic,
-        first=first_sentence(evidence),
-        rows=_rows(evidence),
-        chance=chance_sentence(evidence),
-        cid=cid,
-        chart_text=f"{evidence.topic}: all and negative stories of the last 28 days",
-        stories=stories,
-        moving=moving_sentence(evidence),
-        health=health_sentence(evidence),
-        model=evidence.model,
-        opened=in_words(evidence.opened_at),
-        dashboard=web_link(envelope.dashboard_url),
-        recipient=envelope.recipient,
-    )
+def action_lines(links: Sequence[tuple[str, str]]) -> list[str]:
+    """What can be done about an alert, in the text of a mail."""
+    return [f"{label}: {url}" for label, url in links]
+
+
+def foot_lines(envelope: Envelope) -> list[str]:
+    """How the text of every mail ends."""
+    lines = ["", "-- ", f"Sent to {envelope.recipient} by the Triptych news monitor."]
+    return [*lines, f"Unsubscribe: {envelope.unsubscribe}"] if envelope.unsubscribe else lines
+
+
+def frame_values(envelope: Envelope) -> dict[str, object]:
+    """What the frame of every mail's HTML asks for; the colour is an alert's."""
+    return {
+        "accent": RED,
+        "dashboard": web_link(envelope.dashboard_url),
+        "recipient": envelope.recipient,
+        "unsubscribe": envelope.unsubscribe,
+    }
+
+
+def story_values(story: StoryLine) -> dict[str, str]:
+    """A story as the HTML of a mail shows it."""
+    url = web_link(story.url)
+    return {
+        "title": story.title,
+        "url": url,
+        "host": urlsplit(url).hostname or "",
+        "who": _who(story.publishers),
+        "when": in_words(story.at),
+        "negative": f"{story.p_negative:.0%}",
+    }
+
+
+def html_body(
+    evidence: Evidence,
+    envelope: Envelope,
+    cid: str,
+    alert: AlertRef | None = None,
+    revision: int = 1,
+) -> str:
+    rows = _rows(evidence)
+    values: dict[str, object] = {
+        **frame_values(envelope),
+        "title": evidence.topic,
+        "severity": evidence.severity.capitalize(),
+        "topic": evidence.topic,
+        "opened": in_words(evidence.opened_at),
+        "first": first_sentence(evidence),
+        "reminder": reminder_sentence(revision),
+        "heads": [
+            Head("", left=True),
+            *(Head(name) for name in ("now", "usual", "usual range", "chance")),
+        ],
+        "rows": [
+            (
+                Cell(row.name),
+                Cell(row.now, strong=True, bad=row is not rows[-1]),
+                *(Cell(text) for text in (row.usual, row.span, row.chance)),
+            )
+            for row in rows
+        ],
+        "chance": chance_sentence(evidence),
+        "links": envelope.about(alert),
+        "cid": cid,
+        "chart_text": f"{evidence.topic}: all and negative stories of the last 28 days",
+        "stories": [story_values(story) for story in evidence.headlines[:TOP_STORIES]],
+        "moving": moving_sentence(evidence),
+        "foot": [f"Data: {health_sentence(evidence)}", f"Model: {evidence.model}"],
+    }
+    return render(ALERT_HTML, values)
 
 
 def moving_sentence(evidence: Evidence) -> str:

@@ -5,13 +5,12 @@ that a tick that dies half way is taken up by the next: no article twice, no sto
 one outbox row for each alert and recipient.
 """
 
-import json
 import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,15 +21,25 @@ from sqlalchemy import Connection, Engine, delete, insert, select, update
 from apps.news_monitor.articles import articles_of
 from apps.news_monitor.attention import attention_line
 from apps.news_monitor.coverage import fallen_silent
+from apps.news_monitor.day_report import TICK
 from apps.news_monitor.delivery import Mailer
 from apps.news_monitor.detection import Detector, Held
+from apps.news_monitor.feed_list import sync_feeds
 from apps.news_monitor.feeds import Fetched, FetchStatus, feed_client, fetch, next_check
-from apps.news_monitor.ingest import Ingested, epoch_hour, ingest, insert_new, recent_stories
+from apps.news_monitor.ingest import Ingested, epoch_hour, ingest, recent_stories
 from apps.news_monitor.labels import LabelTexts
+from apps.news_monitor.links import Links
 from apps.news_monitor.mail import names_of, subject
-from apps.news_monitor.outbox import DeliveryReport, deliver_due
+from apps.news_monitor.outbox import deliver_due
 from apps.news_monitor.parsing import ParsedFeed, parse_feed
 from apps.news_monitor.predictions import count_unlabelled, label_pending, register_model
+from apps.news_monitor.reports import (
+    note_pause,
+    owe_digests,
+    owe_heartbeat,
+    owe_reminders,
+    owe_summary,
+)
 from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.stories import CopyIndex
 from apps.news_monitor.tables import (
@@ -42,6 +51,10 @@ from apps.news_monitor.tables import (
     job_run,
     source,
 )
+from apps.news_monitor.tick_report import SourceReport, TickReport
+from apps.news_monitor.watched_folder import take_files
+from apps.news_monitor.webhooks import call_due, owe_resolved
+from shared.errors import DataError
 from shared.storage import upgrade
 
 LABELS_PER_TICK = 2000
@@ -49,37 +62,6 @@ GRACE = timedelta(minutes=10)
 """How long an hour waits for its last articles before it is judged."""
 KEEP_LOGS = timedelta(days=30)
 KEEP_EVALUATIONS = timedelta(days=90)
-
-
-@dataclass(frozen=True)
-class SourceReport:
-    """How one feed fared. problem: one line, "" when all was well."""
-
-    url: str
-    status: str
-    found: int
-    new: int
-    problem: str
-
-
-@dataclass
-class TickReport:
-    """What one tick did. lines: what a person should know, one sentence each."""
-
-    at: datetime
-    sources: list[SourceReport] = field(default_factory=list)
-    new: int = 0
-    copies: int = 0
-    labelled: int = 0
-    unlabelled: int = 0
-    evaluated: int = 0
-    alerts: list[str] = field(default_factory=list)
-    mails: DeliveryReport = field(default_factory=DeliveryReport)
-    lines: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), default=str, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -122,13 +104,17 @@ class Monitor:
         """Everything that is due at `now`."""
         begun = time.monotonic()
         report = TickReport(now)
+        with self._engine.begin() as connection:
+            note_pause(connection, now, self._settings.late_after)
         self.read_feeds(now, report)
+        self.read_folder(now, report)
         self.judge(now, report)
+        self.owe(now, report)
         self.deliver(now, report)
         report.seconds = round(time.monotonic() - begun, 3)
         with self._engine.begin() as connection:
             connection.execute(
-                insert(job_run).values(job="tick", started_at=now, report_json=report.to_json())
+                insert(job_run).values(job=TICK, started_at=now, report_json=report.to_json())
             )
         return report
 
@@ -151,7 +137,7 @@ class Monitor:
         a crash or a restart makes no burst."""
         soon = now + timedelta(minutes=self._settings.fetch.every_minutes)
         with self._engine.begin() as connection:
-            _sync_sources(connection, self._settings.feeds, now)
+            sync_feeds(connection, self._settings.feeds, now)
             query = (
                 select(source)
                 .where(source.c.enabled.is_(True), source.c.next_check_at <= now)
@@ -271,6 +257,30 @@ class Monitor:
             )
         )
 
+    def read_folder(self, now: datetime, report: TickReport) -> None:
+        """Take in the files that were dropped into the watched folder, if there is one."""
+        folder = self._settings.folder
+        if folder is None:
+            return
+        try:
+            if self._copies is None:
+                with self._engine.begin() as connection:
+                    self._copies = recent_stories(connection, now)
+            for file in take_files(self._engine, folder, self._copies, now, report.lines.append):
+                status = "refused" if file.problem else "ok"
+                report.sources.append(
+                    SourceReport(file.name, status, file.found, file.new, file.problem)
+                )
+                report.new += file.new
+                report.copies += file.copies
+                if file.problem:
+                    report.lines.append(f"file set aside: {file.problem}")
+        except DataError as error:
+            report.lines.append(str(error))
+        except BaseException:
+            self._copies = None  # as above
+            raise
+
     def judge(self, now: datetime, report: TickReport) -> None:
         """Label what has no label, then judge the hours that have passed."""
         if self._labeller is None:
@@ -306,16 +316,36 @@ class Monitor:
         if found.note:
             report.lines.append(found.note)
 
+    def owe(self, now: datetime, report: TickReport) -> None:
+        """What falls due by the clock, each kind in a transaction of its own."""
+        with self._engine.begin() as connection:
+            # Before all is judged nobody can say what happened meanwhile.
+            if self._labeller is not None and not report.unlabelled:
+                line = owe_summary(connection, self._settings, now)
+                report.lines += [line] if line else []
+        for owe in (owe_digests, owe_reminders, owe_heartbeat):
+            with self._engine.begin() as connection:
+                owe(connection, self._settings, now)
+        with self._engine.begin() as connection:
+            owe_resolved(connection, self._settings.webhooks, now)
+
     def deliver(self, now: datetime, report: TickReport) -> None:
-        """Send the mails that are owed."""
+        """Send the mails and call the webhooks that are owed."""
         report.mails = deliver_due(
             self._engine,
             self._mailer,
             now=now,
             sender=self._settings.mail_from,
             dashboard_url=self._settings.dashboard_url,
+            links=Links.of(self._settings.links),
         )
-        report.lines += report.mails.lines
+        report.calls = call_due(
+            self._engine,
+            self._settings.webhooks,
+            now=now,
+            agent=self._settings.fetch.user_agent,
+        )
+        report.lines += report.mails.lines + report.calls.lines
 
     def upkeep(self, now: datetime) -> int:
         """Forget logs after 30 days and evaluations after 90; returns how many rows."""
@@ -338,28 +368,6 @@ def held_line(held: Held) -> str:
         f"{held.topic}, {held.at:%H:%M}: an alert is held back, only {held.coverage:.0%} of the "
         f"topic's usual sources delivered{silent}"
     )
-
-
-def _sync_sources(connection: Connection, feeds: Sequence[str], now: datetime) -> None:
-    """The feeds of the settings, and only those, are enabled."""
-    rows = [
-        {
-            "url": url,
-            "title": "",
-            "enabled": True,
-            "next_check_at": now,
-            "last_status": "",
-            "last_error": "",
-            "error_count": 0,
-            "created_at": now,
-        }
-        for url in feeds
-    ]
-    if rows:
-        insert_new(connection, source, rows)
-    chosen = source.c.url.in_(feeds)
-    connection.execute(update(source).where(chosen, ~source.c.enabled).values(enabled=True))
-    connection.execute(update(source).where(~chosen, source.c.enabled).values(enabled=False))
 
 
 def _tick(monitor: Monitor, now: datetime) -> TickReport:

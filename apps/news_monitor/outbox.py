@@ -1,58 +1,50 @@
-"""Mails that are owed: one row for each, written with its alert, sent at least once, told apart.
+"""Mails that are owed: one row for each, written with its alert; see owed.py for their fate.
 
-queued -> sending -> sent; refused mails go back to queued with a later time; a mail whose fate is
-unknown waits and is tried once more with the same Message-ID, by which mail programs drop a second
-copy; what cannot be delivered ends as dead and stays to be seen.
+Besides what owed.py knows, a mail may wait in the state digest (for its reader's daily mail) or
+offline (for the summary after a pause of the monitor); it is joined once it stands in such a mail.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from email.message import EmailMessage
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, or_, select, update
+from sqlalchemy import Connection, Engine, select
 
 from apps.news_monitor.broad import told_in
 from apps.news_monitor.broad_mail import compose_broad
-from apps.news_monitor.delivery import (
-    DeliveryError,
-    Mailer,
-    RefusedForGoodError,
-    UnknownOutcomeError,
-)
+from apps.news_monitor.day_report import DayReport
+from apps.news_monitor.delivery import Mailer
 from apps.news_monitor.evidence import Evidence
 from apps.news_monitor.ingest import insert_new
+from apps.news_monitor.links import AlertRef, Links, MailLinks, Reader
 from apps.news_monitor.mail import Envelope, compose, sender_domain
+from apps.news_monitor.owed import (
+    DeliveryError,
+    DeliveryReport,
+    claim,
+    due_rows,
+    new_row,
+    note_failed,
+    note_sent,
+)
+from apps.news_monitor.report_mail import Collected, compose_collected, compose_heartbeat
 from apps.news_monitor.tables import alert, outbox, recipient
+from apps.news_monitor.telling import Subscription
+from apps.news_monitor.thresholds import Severity
 
-RETRY_MINUTES = (1, 5, 15, 60)
-REFUSED_RETRY_HOURS = (1, 6, 24)
-UNKNOWN_WAIT = timedelta(minutes=10)
-GIVE_UP_AFTER = timedelta(days=5)
-LEASE = timedelta(minutes=20)
-"""Longer than a mail can take: connecting, 30 seconds a command, 10 minutes for the last answer."""
+Topics = Sequence[tuple[str, Severity]]
+"""What a mail is about: (topic, severity) of each alert in it."""
 
 
-@dataclass
-class DeliveryReport:
-    """Counts of this round; lines: one for each mail that did not go, in plain words."""
-
-    sent: int = 0
-    waiting: int = 0
-    unknown: int = 0
-    dead: int = 0
-    lines: list[str] = field(default_factory=list)
-
-
-def recipients_of(connection: Connection, addresses: Sequence[str]) -> list[int]:
-    """The ids of these addresses, made if they are new; those switched off are left out."""
+def recipients_of(connection: Connection, addresses: Sequence[str]) -> dict[str, int]:
+    """address -> id of each, made if they are new; those switched off are left out."""
     insert_new(connection, recipient, [{"email": a, "enabled": True} for a in addresses])
     rows = connection.execute(
         select(recipient.c.id, recipient.c.email).where(recipient.c.enabled.is_(True))
     )
     ids = {row.email: row.id for row in rows}
-    return [ids[address] for address in addresses if address in ids]
+    return {address: ids[address] for address in addresses if address in ids}
 
 
 def enqueue(
@@ -61,37 +53,44 @@ def enqueue(
     alert_id: int,
     alert_key: str,
     revision: int,
-    addresses: Sequence[str],
+    topics: Topics,
+    subscriptions: Sequence[Subscription],
     sender: str,
     now: datetime,
     kind: str = "alert",
     number: int | None = None,
+    late: bool = False,
 ) -> int:
-    """One row for each recipient, in the caller's transaction; rows already there stay one.
+    """One row for each recipient who wants it, in the caller's transaction; rows already there stay
+    one.
 
     kind: "alert", or "broad" for a mail about many topics, of which alert_id is the lead. number:
     of what the mail is about, where that is not the alert. alert_key tells it from one of the same
-    number in another database.
+    number in another database. late: it happened while the monitor was down, and waits for the
+    summary.
     """
-    domain = sender_domain(sender)
+    ids = recipients_of(connection, [one.address for one in subscriptions])
     rows: list[dict[str, Any]] = []
-    for recipient_id in recipients_of(connection, addresses):
+    for one in subscriptions:
+        wanted = [severity for topic, severity in topics if one.wants(topic, severity)]
+        if one.address not in ids or not wanted:
+            continue
+        severity: Severity = "critical" if "critical" in wanted else wanted[0]
         about = f"{kind}-{alert_id if number is None else number}"
-        identity = f"{about}.r{revision}.u{recipient_id}.{alert_key}"
-        rows.append(
-            {
-                "kind": kind,
-                "alert_id": alert_id,
-                "revision": revision,
-                "recipient_id": recipient_id,
-                "message_id": f"<{identity}@{domain}>",
-                "state": "queued",
-                "attempts": 0,
-                "created_at": now,
-                "next_try_at": now,
-                "last_error": "",
-            }
-        )
+        identity = f"{about}.r{revision}.u{ids[one.address]}.{alert_key}"
+        row = {
+            "kind": kind,
+            "alert_id": alert_id,
+            "revision": revision,
+            "recipient_id": ids[one.address],
+            "message_id": f"<{identity}@{sender_domain(sender)}>",
+            **new_row(now, one.not_before(now, severity)),
+        }
+        if one.waits_for_digest(severity):
+            row["state"] = "digest"
+        elif late:
+            row["state"] = "offline"
+        rows.append(row)
     insert_new(connection, outbox, rows)
     return len(rows)
 
@@ -103,45 +102,58 @@ def deliver_due(
     now: datetime,
     sender: str,
     dashboard_url: str,
+    links: Links | None = None,
     limit: int = 100,
 ) -> DeliveryReport:
     """Send what is due, one mail at a time, each claimed first so that nobody else sends it."""
     report = DeliveryReport()
-    due = or_(
-        and_(outbox.c.state.in_(("queued", "unknown")), outbox.c.next_try_at <= now),
-        # Whoever was sending it has died: its fate is unknown, and it is tried again.
-        and_(outbox.c.state == "sending", outbox.c.lease_until <= now),
+    whole = (
+        select(outbox, recipient.c.email, alert.c.evidence_json, alert.c.dedupe_key)
+        .join(recipient, recipient.c.id == outbox.c.recipient_id)
+        .outerjoin(alert, alert.c.id == outbox.c.alert_id)
     )
-    query = select(outbox.c.id).where(due).order_by(outbox.c.next_try_at, outbox.c.id).limit(limit)
-    with engine.begin() as connection:
-        ids = list(connection.execute(query).scalars())
-    for number in ids:
-        row = _claim(engine, number, now)
+    for number in due_rows(engine, outbox, now, limit):
+        row = claim(engine, outbox, whole, number, now)
         if row is None:
             continue
+        reader = Reader(row["recipient_id"], row["email"])
         envelope = Envelope(
             sender=sender,
             recipient=row["email"],
             message_id=row["message_id"],
             thread_id=_thread_id(row["message_id"]),
             dashboard_url=dashboard_url,
+            links=None if links is None else MailLinks(links, reader, row["created_at"]),
         )
         try:
             mailer.send(_message(engine, row, envelope))
         except DeliveryError as error:
-            _settle(engine, row, error, now, report)
+            what = f"mail {row['message_id']} to {row['email']}"
+            note_failed(engine, outbox, row, error, now, report, what)
         else:
-            _mark(engine, number, state="sent", sent_at=now, lease_until=None, last_error="")
-            report.sent += 1
+            note_sent(engine, outbox, number, now, report)
     return report
 
 
 def _message(engine: Engine, row: dict[str, Any], envelope: Envelope) -> EmailMessage:
-    if row["kind"] == "broad":
+    kind, at = row["kind"], row["created_at"]
+    if kind == "broad":
         with engine.begin() as connection:
             told = told_in(connection, row["alert_id"], row["revision"])
-        return compose_broad(told, envelope, row["created_at"])
-    return compose(Evidence.from_json(row["evidence_json"]), envelope, row["created_at"])
+        return compose_broad(told, envelope, at)
+    if kind == "heartbeat":
+        return compose_heartbeat(DayReport.from_json(row["content_json"]), envelope, at)
+    if kind in ("digest", "offline"):
+        with engine.begin() as connection:
+            content = Collected.from_json(row["content_json"])
+            return compose_collected(connection, content, envelope, at)
+    return compose(
+        Evidence.from_json(row["evidence_json"]),
+        envelope,
+        at,
+        AlertRef(row["alert_id"], row["dedupe_key"][:8]),
+        row["revision"],
+    )
 
 
 def _thread_id(message_id: str) -> str:
@@ -149,72 +161,3 @@ def _thread_id(message_id: str) -> str:
     local, _, domain = message_id.strip("<>").partition("@")
     about, *_, key = local.split(".")
     return f"<{about}.{key}@{domain}>"
-
-
-def _claim(engine: Engine, number: int, now: datetime) -> dict[str, Any] | None:
-    """Take a mail over: the row as it now is, or None if somebody else was quicker."""
-    query = (
-        select(
-            outbox,
-            recipient.c.email,
-            alert.c.evidence_json,
-            alert.c.dedupe_key,
-        )
-        .join(recipient, recipient.c.id == outbox.c.recipient_id)
-        .join(alert, alert.c.id == outbox.c.alert_id)
-        .where(outbox.c.id == number)
-    )
-    with engine.begin() as connection:
-        row = dict(connection.execute(query).mappings().one())
-        claimed = connection.execute(
-            update(outbox)
-            .where(
-                outbox.c.id == number,
-                outbox.c.state == row["state"],
-                outbox.c.attempts == row["attempts"],
-            )
-            .values(state="sending", attempts=row["attempts"] + 1, lease_until=now + LEASE)
-        ).rowcount
-    row["attempts"] += 1
-    return row if claimed == 1 else None
-
-
-def _settle(
-    engine: Engine, row: dict[str, Any], error: DeliveryError, now: datetime, report: DeliveryReport
-) -> None:
-    """A mail that did not go: when it is tried again, or that it is given up."""
-    attempts: int = row["attempts"]
-    old = now - row["created_at"] > GIVE_UP_AFTER
-    state, wait = "queued", timedelta(minutes=RETRY_MINUTES[min(attempts, 4) - 1])
-    if isinstance(error, UnknownOutcomeError):
-        # Sent once more, then left to a person: a third copy helps nobody.
-        state, wait = ("dead" if row["state"] == "unknown" else "unknown"), UNKNOWN_WAIT
-    elif isinstance(error, RefusedForGoodError):
-        if attempts > len(REFUSED_RETRY_HOURS):
-            state = "dead"
-        else:
-            wait = timedelta(hours=REFUSED_RETRY_HOURS[attempts - 1])
-    if old:
-        state = "dead"
-    line = f"mail {row['message_id']} to {row['email']} not sent: {error}"
-    if state == "dead":
-        report.dead += 1
-        line += "; given up, see the outbox"
-    else:
-        report.unknown += state == "unknown"
-        report.waiting += state == "queued"
-        line += f"; kept, next attempt {now + wait:%Y-%m-%d %H:%M} UTC"
-    report.lines.append(line)
-    _mark(
-        engine,
-        row["id"],
-        state=state,
-        next_try_at=now + wait,
-        lease_until=None,
-        last_error=str(error),
-    )
-
-
-def _mark(engine: Engine, number: int, **values: Any) -> None:
-    with engine.begin() as connection:
-        connection.execute(update(outbox).where(outbox.c.id == number).values(**values))

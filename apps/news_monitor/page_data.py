@@ -16,6 +16,7 @@ from apps.news_monitor.decisions import WORDS
 from apps.news_monitor.episodes import Phase
 from apps.news_monitor.evidence import Evidence
 from apps.news_monitor.ingest import epoch_hour
+from apps.news_monitor.responses import Answers, answers_to
 from apps.news_monitor.settings import FetchSettings
 from apps.news_monitor.tables import (
     REPLAY_DATABASE,
@@ -71,13 +72,14 @@ class TopicTile:
 
 @dataclass(frozen=True)
 class AlertRow:
-    """An alert with its evidence; mails: recipient -> state of the mail."""
+    """An alert with its evidence; mails: recipient -> state of the mail; answers: of readers."""
 
     id: int
     state: str
     resolved_at: datetime | None
     evidence: Evidence
     mails: Mapping[str, str]
+    answers: Answers
 
 
 @dataclass(frozen=True)
@@ -263,6 +265,7 @@ def alert_rows(connection: Connection, limit: int = ALERTS_LISTED) -> list[Alert
             told = [number for number, first in lead.items() if first == mail.alert_id]
         for number in told:
             mails.setdefault(number, {})[mail.email] = said
+    answers = answers_to(connection, numbers)
     return [
         AlertRow(
             row.id,
@@ -270,6 +273,7 @@ def alert_rows(connection: Connection, limit: int = ALERTS_LISTED) -> list[Alert
             row.resolved_at,
             Evidence.from_json(row.evidence_json),
             mails.get(row.id, {}),
+            answers[row.id],
         )
         for row in rows
     ]

@@ -18,6 +18,7 @@ import httpcore
 import httpx
 
 Resolve = Callable[[str, int], Sequence[str]]
+FEEDS_ALLOWED = "list {host!r} under [news.fetch] allow_hosts if it is meant"
 
 
 class RefusedAddressError(httpx.RequestError):
@@ -91,16 +92,22 @@ class PublicBackend(httpcore.NetworkBackend):
     """Connects to hosts all of whose addresses are public, or that are allowed by name.
 
     A host with one private address among public ones is refused: which one is used would be
-    chance. seconds: how long a connection may live.
+    chance. seconds: how long a connection may live. way_out: what a refusal advises, of {host}.
     """
 
     def __init__(
-        self, allow: Sequence[str] = (), *, seconds: float = 30.0, resolver: Resolve = resolve
+        self,
+        allow: Sequence[str] = (),
+        *,
+        seconds: float = 30.0,
+        resolver: Resolve = resolve,
+        way_out: str = FEEDS_ALLOWED,
     ) -> None:
         self._inner = httpcore.SyncBackend()
         self._allow = frozenset(name.lower().strip("[]") for name in allow)
         self._seconds = seconds
         self._resolve = resolver
+        self._way_out = way_out
 
     def connect_tcp(
         self,
@@ -121,8 +128,8 @@ class PublicBackend(httpcore.NetworkBackend):
             for address in addresses:
                 if not is_public(address):
                     raise RefusedAddressError(
-                        f"{host} is the private address {address}; list {host!r} under "
-                        "[news.fetch] allow_hosts if it is meant"
+                        f"{host} is the private address {address}; "
+                        + self._way_out.format(host=host)
                     )
         return addresses[0]
 
@@ -131,12 +138,19 @@ class PublicTransport(httpx.HTTPTransport):
     """httpx's own transport on a PublicBackend; every request gets a connection of its own."""
 
     def __init__(
-        self, allow: Sequence[str] = (), *, seconds: float = 30.0, resolver: Resolve = resolve
+        self,
+        allow: Sequence[str] = (),
+        *,
+        seconds: float = 30.0,
+        resolver: Resolve = resolve,
+        way_out: str = FEEDS_ALLOWED,
     ) -> None:
         super().__init__(trust_env=False)
         # httpx has no public way to hand a network backend to its pool.
         self._pool = httpcore.ConnectionPool(
             ssl_context=ssl.create_default_context(cafile=certifi.where()),
             max_keepalive_connections=0,
-            network_backend=PublicBackend(allow, seconds=seconds, resolver=resolver),
+            network_backend=PublicBackend(
+                allow, seconds=seconds, resolver=resolver, way_out=way_out
+            ),
         )

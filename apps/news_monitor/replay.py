@@ -114,7 +114,9 @@ def replay(
             f"the file reaches to {last:%Y-%m-%d}"
         )
     recipients = settings.recipients or (DEFAULT_RECIPIENT,)
-    settings = settings.model_copy(update={"recipients": recipients})
+    # A replay has no quiet hours, no digests and nobody to call.
+    changes = {"recipients": recipients, "subscriptions": (), "webhooks": ()}
+    settings = settings.model_copy(update=changes)
     engine = _fresh_database(output)
     try:
         stored = _store(engine, frame)

@@ -2,17 +2,25 @@
 
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from apps.news_monitor.episodes import EpisodeRule
 from apps.news_monitor.surges import SurgeRule
+from apps.news_monitor.telling import (
+    ADDRESS,
+    LinkSettings,
+    ReportSettings,
+    Subscription,
+    Webhook,
+    mail_address,
+    web_address,
+)
 from shared.settings import Section
 
 SECTION = "news"
-ADDRESS = re.compile(r"[^@\s<>\"(),:;\[\]\\]+@[^@\s<>\"(),:;\[\]\\]+")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -110,38 +118,40 @@ class NewsSettings(Section):
 
     model: name in the registry, or name@version. topics: those followed; empty follows all the
     model knows. false_alarms_per_week: mails a week, over all topics together, that the desk will
-    bear without a reason. grace_hours: how late an item may arrive and still be counted before
-    its hour is judged.
+    bear without a reason. folder: where files of news are dropped. dashboard_url: where readers
+    reach `triptych dashboard`. remind_hours: an alert that still fires and that nobody has
+    acknowledged for so long is mailed again, twice at most; 0 never.
     """
 
     model: str = Field(default="news", min_length=1)
     feeds: tuple[str, ...] = ()
+    folder: Path | None = None
     topics: tuple[str, ...] = ()
     recipients: tuple[str, ...] = ()
     mail_from: str = "Triptych News Monitor <triptych@localhost>"
     dashboard_url: str = "http://127.0.0.1:8501"
+    remind_hours: float = Field(default=0.0, ge=0.0, le=168.0)
     false_alarms_per_week: float = Field(default=1.0, gt=0.0, le=100.0)
     fetch: FetchSettings = FetchSettings()
     smtp: SmtpSettings = SmtpSettings()
     surges: SurgeSettings = SurgeSettings()
+    links: LinkSettings = LinkSettings()
+    subscriptions: tuple[Subscription, ...] = ()
+    reports: ReportSettings = ReportSettings()
+    webhooks: tuple[Webhook, ...] = ()
 
     @field_validator("feeds")
     @classmethod
     def _web_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for url in value:
-            parts = urlsplit(url)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError(f"expected http:// or https:// addresses, not {url!r}")
+            web_address(url)
         return tuple(dict.fromkeys(value))
 
     @field_validator("recipients")
     @classmethod
     def _mail_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for address in value:
-            if not ADDRESS.fullmatch(address):
-                raise ValueError(
-                    f"expected mail addresses such as desk@bank.example, not {address!r}"
-                )
+            mail_address(address)
         return tuple(dict.fromkeys(value))
 
     @field_validator("mail_from")
@@ -151,3 +161,29 @@ class NewsSettings(Section):
         if "\n" in value or "\r" in value or not ADDRESS.fullmatch(bare[1] if bare else value):
             raise ValueError("expected an address such as News <news@bank.example>")
         return value
+
+    @model_validator(mode="after")
+    def _wishes_of_recipients(self) -> "NewsSettings":
+        wishing = [one.address for one in self.subscriptions]
+        for address in wishing:
+            if address not in self.recipients:
+                raise ValueError(
+                    f"subscriptions.address {address!r} is none of the recipients; add it there too"
+                )
+            if wishing.count(address) > 1:
+                raise ValueError(f"subscriptions.address {address!r} is there twice")
+        urls = [hook.url for hook in self.webhooks]
+        if len(set(urls)) < len(urls):
+            raise ValueError("webhooks.url: the same address is there twice")
+        return self
+
+    @property
+    def late_after(self) -> timedelta:
+        """A moment that is judged later than this was missed: its alerts are no news any more."""
+        cadence = timedelta(hours=self.surges.cadence_hours + 1)
+        return max(self.reports.downtime, cadence)
+
+    def subscription(self, address: str) -> Subscription:
+        """The wishes of a recipient: all alerts, at once, where none are set."""
+        found = [one for one in self.subscriptions if one.address == address]
+        return found[0] if found else Subscription(address=address)

@@ -7,6 +7,7 @@ silences, feedback, several recipients each with its own wishes).
 """
 
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import (
     Boolean,
@@ -29,6 +30,20 @@ REPLAY_DATABASE = "replay.db"
 MIGRATIONS = Path(__file__).parent / "migrations"
 metadata = MetaData()
 
+
+def _delivery() -> tuple[Column[Any], ...]:
+    """Columns of what is sent at least once: see owed.py."""
+    return (
+        Column("state", String(10), nullable=False),
+        Column("attempts", Integer, nullable=False),
+        Column("created_at", UtcDateTime, nullable=False),
+        Column("next_try_at", UtcDateTime, nullable=False, index=True),
+        Column("lease_until", UtcDateTime),
+        Column("last_error", Text, nullable=False),
+        Column("sent_at", UtcDateTime),
+    )
+
+
 source = Table(
     "news_source",
     metadata,
@@ -36,6 +51,8 @@ source = Table(
     Column("url", Text, nullable=False, unique=True),
     Column("title", Text, nullable=False, default=""),
     Column("enabled", Boolean, nullable=False, default=True),
+    # Who listed it: "settings", or "import" for one that came from an OPML file.
+    Column("origin", String(10), nullable=False, default="settings", server_default="settings"),
     Column("etag", Text),
     Column("last_modified", Text),
     Column("next_check_at", UtcDateTime, nullable=False, index=True),
@@ -232,18 +249,85 @@ outbox = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("kind", String(10), nullable=False),
-    Column("alert_id", ForeignKey("news_alert.id"), nullable=False, index=True),
+    # NULL for a mail about no one alert: heartbeat, digest, summary after downtime.
+    Column("alert_id", ForeignKey("news_alert.id"), index=True),
     Column("revision", Integer, nullable=False),
     Column("recipient_id", ForeignKey("news_recipient.id"), nullable=False, index=True),
     Column("message_id", String(300), nullable=False, unique=True),
-    Column("state", String(10), nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("created_at", UtcDateTime, nullable=False),
-    Column("next_try_at", UtcDateTime, nullable=False, index=True),
-    Column("lease_until", UtcDateTime),
-    Column("last_error", Text, nullable=False),
-    Column("sent_at", UtcDateTime),
+    *_delivery(),
+    # What such a mail tells, frozen when it fell due.
+    Column("content_json", Text),
     UniqueConstraint("alert_id", "revision", "kind", "recipient_id"),
+)
+
+acknowledgement = Table(
+    "news_acknowledgement",
+    metadata,
+    Column("alert_id", ForeignKey("news_alert.id"), primary_key=True),
+    Column("by", String(320), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)
+
+silence = Table(
+    "news_silence",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("topic_id", ForeignKey("news_topic.id"), nullable=False, index=True),
+    Column("begins_at", UtcDateTime, nullable=False),
+    Column("ends_at", UtcDateTime, nullable=False, index=True),
+    Column("by", String(320), nullable=False),
+)
+
+silenced = Table(
+    "news_silenced",
+    metadata,
+    # An alert that opened while its topic was silenced: it is told to nobody.
+    Column("alert_id", ForeignKey("news_alert.id"), primary_key=True),
+    Column("silence_id", ForeignKey("news_silence.id"), nullable=False, index=True),
+)
+
+mark = Table(
+    "news_mark",
+    metadata,
+    Column("alert_id", ForeignKey("news_alert.id"), primary_key=True),
+    Column("by", String(320), primary_key=True),
+    Column("useful", Boolean, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)
+
+memo = Table(
+    "news_memo",
+    metadata,
+    # Small things the monitor must remember across a restart: see memos.py.
+    Column("name", String(40), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+webhook_call = Table(
+    "news_webhook_call",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("alert_id", ForeignKey("news_alert.id"), nullable=False, index=True),
+    Column("event", String(20), nullable=False),
+    Column("idempotency_key", String(64), nullable=False, unique=True),
+    Column("body", Text, nullable=False),
+    *_delivery(),
+)
+
+dropped_file = Table(
+    "news_dropped_file",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    # Of its bytes: the same content is taken once, whatever it is called.
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("taken_at", UtcDateTime, nullable=False, index=True),
+    Column("found", Integer, nullable=False),
+    Column("new", Integer, nullable=False),
+    Column("rejected", Integer, nullable=False),
+    # Why it was set aside; "" where it was taken.
+    Column("problem", Text, nullable=False),
 )
 
 job_run = Table(

@@ -1,4 +1,4 @@
-"""`triptych news …`: run, once, why, replay, test-mail."""
+"""`triptych news …`: run, once, why, feeds, replay, test-mail."""
 
 import json
 from dataclasses import asdict
@@ -25,6 +25,8 @@ from pipelines.options import (
 )
 
 app = typer.Typer(no_args_is_help=True)
+feeds = typer.Typer(no_args_is_help=True, help="The list of feeds: show, import, export, remove.")
+app.add_typer(feeds, name="feeds")
 
 MonitorModel = Annotated[
     str | None,
@@ -225,3 +227,56 @@ def test_mail(
     from pipelines.monitoring import send_test_mail
 
     typer.echo(send_test_mail(open_home(home), to, now_utc()))
+
+
+@feeds.command("list")
+def list_feeds(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """The feeds that are read: those of the settings, and the imported ones."""
+    from pipelines.monitoring import feeds_of
+
+    found = feeds_of(open_home(home), now_utc())
+    if as_json:
+        print_json([asdict(feed) for feed in found])
+        return
+    for feed in found:
+        typer.echo(f"{feed.origin:<8}  {feed.state:<13}  {feed.url}  {feed.title}".rstrip())
+    typer.echo(f"{len(found)} feeds")
+
+
+@feeds.command("import")
+def import_feeds(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An OPML file of another reader.")],
+    home: HomeOption = None,
+) -> None:
+    """Read the feeds of an OPML file too, from the monitor's next round on."""
+    from pipelines.monitoring import import_opml
+
+    done = import_opml(open_home(home), file, now_utc())
+    for line in done.refused:
+        typer.echo(f"left out: {line}", err=True)
+    typer.echo(
+        f"{done.added} feeds added, {done.known} known already, {len(done.refused)} left out"
+    )
+
+
+@feeds.command("export")
+def export_feeds(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The OPML file to write.")],
+    home: HomeOption = None,
+) -> None:
+    """Write the feeds that are read as OPML, which other readers import."""
+    from pipelines.monitoring import export_opml
+
+    typer.echo(f"{export_opml(open_home(home), file, now_utc())} feeds written to {file}")
+
+
+@feeds.command("remove")
+def remove_feed(
+    url: Annotated[str, typer.Argument(metavar="URL", help="The address of an imported feed.")],
+    home: HomeOption = None,
+) -> None:
+    """Read an imported feed no more; its articles stay."""
+    from pipelines.monitoring import forget_feed
+
+    forget_feed(open_home(home), url)
+    typer.echo(f"{url} is not read any more")

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, select
 
+from apps.news_monitor.alerts import open_alert
 from apps.news_monitor.articles import Article, article_key
 from apps.news_monitor.evidence import (
     DataHealth,
@@ -15,11 +16,18 @@ from apps.news_monitor.evidence import (
     MovingTopic,
     StoryLine,
 )
-from apps.news_monitor.ingest import ingest
+from apps.news_monitor.ingest import ingest, insert_new
 from apps.news_monitor.labels import Labels
 from apps.news_monitor.predictions import label_pending, register_model
 from apps.news_monitor.stories import CopyIndex
-from apps.news_monitor.tables import MIGRATIONS, VERSION_TABLE
+from apps.news_monitor.tables import (
+    MIGRATIONS,
+    VERSION_TABLE,
+    detector_config,
+    model_version,
+    topic,
+)
+from apps.news_monitor.telling import Subscription
 from shared.storage import create_engine, upgrade
 
 AT = datetime(2026, 3, 11, 14, tzinfo=UTC)
@@ -127,6 +135,36 @@ def evidence() -> Evidence:
         health=DataHealth(11, 12, 214, 38),
         model="news@3",
     )
+
+
+OpenAlert = Callable[..., int]
+
+
+@pytest.fixture(scope="session")
+def open_evidence() -> OpenAlert:
+    """Opens an alert with this evidence and its mails: (connection, evidence, *subscriptions)."""
+
+    def begin(connection: Connection, evidence: Evidence, *subscriptions: Subscription) -> int:
+        at = evidence.opened_at
+        model = {"name": "m", "fingerprint": "f", "first_used_at": at}
+        insert_new(connection, model_version, [model])
+        insert_new(connection, topic, [{"name": evidence.topic, "enabled": True}])
+        row = {"fingerprint": "c", "model_id": 1, "settings_json": "{}", "created_at": at}
+        insert_new(connection, detector_config, [row])
+        named = select(topic.c.id).where(topic.c.name == evidence.topic)
+        return open_alert(
+            connection,
+            evidence,
+            [],
+            topic_id=connection.execute(named).scalar_one(),
+            config_id=1,
+            config_key="c",
+            subscriptions=subscriptions or [Subscription(address="desk@bank.example")],
+            sender="News <news@bank.example>",
+            now=at,
+        )
+
+    return begin
 
 
 PUBLISHERS = ("Agency", "Courier", "Gazette", "Herald")

@@ -27,6 +27,7 @@ from apps.news_monitor.monitor import Monitor
 from apps.news_monitor.page_data import alert_rows
 from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.tables import alert, detector_config, model_version, outbox, topic
+from apps.news_monitor.telling import Subscription
 
 SENDER = "News <news@bank.example>"
 NAMES = ("Airlines", "Banks", "Energy", "Insurance", "Oil", "Retail", "Steel", "Telecoms")
@@ -68,7 +69,7 @@ def open_(engine: Engine, evidence: Evidence) -> Open:
                     topic_id=ids[name],
                     config_id=1,
                     config_key="c",
-                    addresses=() if together else ("desk@bank.example",),
+                    subscriptions=() if together else [Subscription(address="desk@bank.example")],
                     sender=SENDER,
                     now=at,
                 )

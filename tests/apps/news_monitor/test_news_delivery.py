@@ -16,14 +16,8 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from pydantic import SecretStr
 
-from apps.news_monitor.delivery import (
-    DeliveryError,
-    OutboxMailer,
-    RefusedForGoodError,
-    SmtpMailer,
-    UnknownOutcomeError,
-    eml_name,
-)
+from apps.news_monitor.delivery import OutboxMailer, SmtpMailer, eml_name
+from apps.news_monitor.owed import DeliveryError, RefusedForGoodError, UnknownOutcomeError
 from apps.news_monitor.settings import SmtpSettings
 
 

@@ -16,9 +16,10 @@ from sqlalchemy import Engine, func, select, update
 import apps.news_monitor.monitor as monitor_module
 import apps.news_monitor.opening as opening_module
 import apps.news_monitor.outbox as outbox_module
-from apps.news_monitor.delivery import DeliveryError, OutboxMailer
+from apps.news_monitor.delivery import OutboxMailer
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.monitor import JOBS, Monitor
+from apps.news_monitor.owed import DeliveryError
 from apps.news_monitor.settings import FetchSettings, NewsSettings
 from apps.news_monitor.tables import (
     alert,
@@ -203,8 +204,14 @@ def test_missed_hours_are_judged_one_by_one_after_downtime(
     watch = monitor(sqlite, labeller, tmp_path, serving(crisis_feed(HOUR)))
     watch.tick(NOW)
     late = monitor(sqlite, labeller, tmp_path, serving(crisis_feed(HOUR)))
-    assert late.tick(NOW + timedelta(hours=9)).evaluated == 9
-    assert (count(sqlite, alert), count(sqlite, outbox)) == (1, 1)
+    report = late.tick(NOW + timedelta(hours=9))
+    assert report.evaluated == 9
+    assert report.lines[-1] == (
+        "back after 9 hours: 9 hours judged late, 0 alerts meanwhile, told in one summary"
+    )
+    with sqlite.begin() as connection:
+        kinds = connection.execute(select(outbox.c.kind).order_by(outbox.c.id)).scalars().all()
+    assert (count(sqlite, alert), kinds) == (1, ["alert", "offline"])
 
 
 def test_a_surge_ends_and_a_return_is_the_same_alert(

@@ -8,23 +8,19 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select, update
 
-from apps.news_monitor.alerts import follow_alert, open_alert
-from apps.news_monitor.delivery import (
+from apps.news_monitor.alerts import follow_alert
+from apps.news_monitor.evidence import Evidence
+from apps.news_monitor.ingest import insert_new
+from apps.news_monitor.outbox import deliver_due
+from apps.news_monitor.owed import (
+    LEASE,
     DeliveryError,
+    DeliveryReport,
     RefusedForGoodError,
     UnknownOutcomeError,
 )
-from apps.news_monitor.evidence import Evidence
-from apps.news_monitor.ingest import insert_new
-from apps.news_monitor.outbox import LEASE, DeliveryReport, deliver_due
-from apps.news_monitor.tables import (
-    alert,
-    detector_config,
-    model_version,
-    outbox,
-    recipient,
-    topic,
-)
+from apps.news_monitor.tables import alert, outbox, recipient
+from apps.news_monitor.telling import Subscription
 
 SENDER = "News <news@bank.example>"
 
@@ -43,30 +39,15 @@ class Letterbox:
 
 
 @pytest.fixture
-def owe(engine: Engine, evidence: Evidence) -> Callable[..., int]:
+def owe(
+    engine: Engine, evidence: Evidence, open_evidence: Callable[..., int]
+) -> Callable[..., int]:
     """Opens the alert, as often as asked, for the recipients given."""
-    at = evidence.opened_at
-    with engine.begin() as connection:
-        insert_new(
-            connection, model_version, [{"name": "m", "fingerprint": "f", "first_used_at": at}]
-        )
-        insert_new(connection, topic, [{"name": "Airlines", "enabled": True}])
-        row = {"fingerprint": "c", "model_id": 1, "settings_json": "{}", "created_at": at}
-        insert_new(connection, detector_config, [row])
 
     def begin(*addresses: str) -> int:
         with engine.begin() as connection:
-            return open_alert(
-                connection,
-                evidence,
-                [],
-                topic_id=1,
-                config_id=1,
-                config_key="c",
-                addresses=addresses or ("desk@bank.example",),
-                sender=SENDER,
-                now=at,
-            )
+            wishes = [Subscription(address=address) for address in addresses]
+            return open_evidence(connection, evidence, *wishes)
 
     return begin
 

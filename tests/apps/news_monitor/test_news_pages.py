@@ -2,15 +2,17 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from sqlalchemy import Engine, select, update
 from streamlit.testing.v1 import AppTest
 
 from apps.news_monitor.articles import Article
+from apps.news_monitor.evidence import Evidence
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.page_data import (
     alert_rows,
@@ -22,8 +24,11 @@ from apps.news_monitor.page_data import (
     topic_trend,
 )
 from apps.news_monitor.replay import replay
+from apps.news_monitor.responses import answers_to, silences
 from apps.news_monitor.settings import NewsSettings, SurgeSettings
+from apps.news_monitor.tables import MIGRATIONS, VERSION_TABLE, outbox
 from shared.settings import Home
+from shared.storage import create_engine, upgrade
 
 PAGES = Path(__file__).resolve().parents[3] / "apps" / "news_monitor"
 END = datetime(2026, 3, 1, tzinfo=UTC)
@@ -111,6 +116,7 @@ def test_the_alert_is_shown_with_its_stories(home: Home, monkeypatch: pytest.Mon
             "alerts_page",
             "No alert yet. `triptych news replay` shows what past headlines would have raised.",
         ),
+        ("outbox_page", "Nothing has been sent yet. Start the monitor with `triptych news run`."),
     ],
 )
 def test_an_empty_home_says_how_to_begin(
@@ -124,7 +130,7 @@ def test_an_empty_home_says_how_to_begin(
 def test_neither_pages_nor_monitor_import_torch() -> None:
     names = ", ".join(
         f"apps.news_monitor.{name}"
-        for name in ("overview_page", "alerts_page", "monitor", "replay")
+        for name in ("overview_page", "alerts_page", "outbox_page", "monitor", "replay")
     )
     code = f"import {names}, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
@@ -137,3 +143,61 @@ def test_the_headline_page_says_what_to_do_without_a_model(
     assert [note.value for note in page.info] == [
         "No news model has been trained yet. Run `triptych demo`, or `triptych train news`."
     ]
+
+
+@pytest.fixture
+def live(
+    evidence: Evidence,
+    open_evidence: Callable[..., int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[tuple[Home, Engine]]:
+    """A running monitor's database with one alert, whose mail was given up."""
+    home = Home(tmp_path / "live")
+    monkeypatch.delenv("TRIPTYCH_DATABASE_URL", raising=False)
+    engine = create_engine(home.database_url)
+    upgrade(engine, MIGRATIONS, VERSION_TABLE)
+    with engine.begin() as connection:
+        open_evidence(connection, evidence)
+        connection.execute(update(outbox).values(state="dead", last_error="550 no such user"))
+    yield home, engine
+    engine.dispose()
+
+
+def test_an_alert_is_answered_on_its_page(
+    live: tuple[Home, Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, engine = live
+    page = open_page("alerts_page", home, monkeypatch)
+    for label in ("Acknowledge", "Silence Airlines", "Useful", "Not useful"):
+        (button,) = [one for one in page.button if one.label == label]
+        button.click().run()
+        assert not page.exception
+    with engine.begin() as connection:
+        found = answers_to(connection, [1])[1]
+        (held,) = silences(connection, datetime.now(UTC))
+    assert (found.acknowledged_by, found.not_useful) == ("the alerts page", ("the alerts page",))
+    assert held.topic == "Airlines"
+    assert "Not useful to the alerts page" in [text.value for text in page.text]
+    assert page.warning[0].value.startswith("Airlines is silenced until ")
+    (button,) = [one for one in page.button if one.label == "End"]
+    button.click().run()
+    with engine.begin() as connection:
+        assert silences(connection, datetime.now(UTC)) == []
+
+
+def test_the_outbox_page_shows_dead_letters_and_a_way_back(
+    live: tuple[Home, Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, engine = live
+    page = open_page("outbox_page", home, monkeypatch)
+    assert page.error[0].value == "Given up: alert 1 to desk@bank.example. 550 no such user"
+    for label in ("Try again", "Unsubscribe"):
+        (button,) = [one for one in page.button if one.label == label]
+        button.click().run()
+        assert not page.exception
+        with engine.begin() as connection:
+            row = connection.execute(select(outbox)).one()
+        said = {"Try again": ("queued", 0), "Unsubscribe": ("dead", 0)}
+        assert (row.state, row.attempts) == said[label]
+    assert "desk@bank.example: unsubscribed" in [text.value for text in page.text]

@@ -1,0 +1,227 @@
+"""Mails that fall due by the clock: heartbeat, digests, reminders, the summary after a pause.
+
+Each is found due by what the database says and written with the note that it is, in one
+transaction: whenever the process dies, each is owed once, under one Message-ID.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, func, select, update
+
+from apps.news_monitor.broad import told_in
+from apps.news_monitor.day_report import TICK, read_day
+from apps.news_monitor.evidence import Evidence
+from apps.news_monitor.ingest import insert_new
+from apps.news_monitor.mail import sender_domain
+from apps.news_monitor.memos import database_key, forget, note, note_once, recall
+from apps.news_monitor.outbox import enqueue, recipients_of
+from apps.news_monitor.owed import new_row
+from apps.news_monitor.report_mail import Collected, how_many
+from apps.news_monitor.settings import NewsSettings
+from apps.news_monitor.tables import (
+    acknowledgement,
+    alert,
+    decision,
+    job_run,
+    outbox,
+    recipient,
+    silence,
+    silenced,
+)
+from apps.news_monitor.telling import Subscription, last_due
+
+PAUSE, HEARTBEAT = "pause", "heartbeat"
+MOST_MAILS = 3
+"""About one alert: the first, and two reminders."""
+
+
+def note_pause(connection: Connection, now: datetime, pause: timedelta) -> None:
+    """Remember since when the monitor did not run, if it has not run for long: until the hours
+    missed are judged and their summary is owed."""
+    last = connection.execute(
+        select(func.max(job_run.c.started_at)).where(job_run.c.job == TICK)
+    ).scalar_one()
+    if last is not None and now - last > pause:
+        note_once(connection, PAUSE, last.isoformat())
+
+
+def owe_summary(connection: Connection, settings: NewsSettings, now: datetime) -> str:
+    """The summary after a pause, once the hours missed are judged; a line about it, or "".
+
+    It tells of alerts that opened in moments too long past to be mailed as news; readers of a
+    digest have theirs there.
+    """
+    noted = recall(connection, PAUSE)
+    waiting = select(func.min(alert.c.opened_at)).join(outbox, outbox.c.alert_id == alert.c.id)
+    oldest = connection.execute(waiting.where(outbox.c.state == "offline")).scalar_one()
+    if noted is None and oldest is None:
+        return ""
+    begins = oldest if noted is None else datetime.fromisoformat(noted)
+    hushed = select(silenced.c.alert_id).where(silenced.c.alert_id == alert.c.id)
+    missed = connection.execute(
+        select(alert.c.id, alert.c.resolved_at, alert.c.evidence_json)
+        .where(
+            alert.c.opened_at >= min(begins, oldest or begins),
+            alert.c.opened_at < now - settings.late_after,
+            ~hushed.exists(),
+        )
+        .order_by(alert.c.id)
+    ).all()
+    moments = connection.execute(
+        select(func.count(decision.c.at.distinct())).where(
+            decision.c.at > begins, decision.c.at <= now
+        )
+    ).scalar_one()
+    audience = {
+        one.address: one
+        for one in map(settings.subscription, settings.recipients)
+        if one.mode == "instant"
+    }
+    for address in settings.reports.to:  # those who run the monitor are told of all
+        audience[address] = Subscription(address=address)
+    evidence = {row.id: Evidence.from_json(row.evidence_json) for row in missed}
+    for one in audience.values():
+        mine = tuple(
+            (row.id, row.resolved_at)
+            for row in missed
+            if one.wants(evidence[row.id].topic, evidence[row.id].severity)
+        )
+        content = Collected("offline", begins, now, int(moments), mine)
+        _owe(connection, settings, one, content.kind, f"{begins:%Y%m%dT%H%M%S}",
+             content.to_json(), now)  # fmt: skip
+    told = update(outbox).where(outbox.c.state == "offline").values(state="joined")
+    connection.execute(told)
+    forget(connection, PAUSE)
+    hours = (now - begins).total_seconds() / 3600
+    return (
+        f"back after {hours:.0f} hours: {how_many(moments, 'hour')} judged late, "
+        f"{how_many(len(missed), 'alert')} meanwhile, told in one summary"
+    )
+
+
+def owe_heartbeat(connection: Connection, settings: NewsSettings, now: datetime) -> None:
+    """The day's heartbeat, once its hour has come; a new monitor begins at the next one."""
+    reports = settings.reports
+    if not reports.to:
+        return
+    due = last_due(reports.heartbeat, reports.time_zone, now)
+    if note_once(connection, HEARTBEAT, due.isoformat()) == due.isoformat():
+        return
+    note(connection, HEARTBEAT, due.isoformat())
+    report = read_day(connection, due - timedelta(days=1), due)
+    for address in reports.to:
+        _owe(connection, settings, Subscription(address=address), HEARTBEAT,
+             f"{due:%Y%m%dT%H%M}", report.to_json(), now)  # fmt: skip
+
+
+def owe_digests(connection: Connection, settings: NewsSettings, now: datetime) -> None:
+    """What waits for a reader's digest, once its hour has come (at once for a reader who wants none
+    any more)."""
+    rows = connection.execute(
+        select(outbox, recipient.c.email)
+        .join(recipient, recipient.c.id == outbox.c.recipient_id)
+        .where(outbox.c.state == "digest")
+        .order_by(outbox.c.id)
+    ).all()
+    for email in dict.fromkeys(row.email for row in rows):
+        one = settings.subscription(email)
+        due = last_due(one.digest_at, one.time_zone, now) if one.mode == "digest" else now
+        mine = [row for row in rows if row.email == email and row.created_at <= due]
+        if not mine:
+            continue
+        numbers: set[int] = set()
+        for row in mine:
+            if row.kind == "broad":
+                told = told_in(connection, row.alert_id, row.revision)
+                numbers |= {
+                    ref.id
+                    for ref, evidence in zip(told.refs, told.alerts, strict=True)
+                    if one.wants(evidence.topic, evidence.severity)
+                }
+            else:
+                numbers.add(row.alert_id)
+        begins = min(row.created_at for row in mine)
+        content = Collected("digest", begins, due, 0, _ends(connection, numbers))
+        _owe(connection, settings, one, content.kind, f"{due:%Y%m%dT%H%M%S}",
+             content.to_json(), now)  # fmt: skip
+        told_there = outbox.c.id.in_([row.id for row in mine])
+        connection.execute(update(outbox).where(told_there).values(state="joined"))
+
+
+def owe_reminders(connection: Connection, settings: NewsSettings, now: datetime) -> None:
+    """A further mail about each alert that still fires, that nobody has acknowledged for so long,
+    and whose topic is not silenced; two at most."""
+    if not settings.remind_hours:
+        return
+    seen = select(acknowledgement.c.alert_id).where(acknowledgement.c.alert_id == alert.c.id)
+    hushed = select(silence.c.id).where(
+        silence.c.topic_id == alert.c.topic_id, silence.c.begins_at <= now, silence.c.ends_at > now
+    )
+    last = func.max(outbox.c.created_at)
+    query = (
+        select(alert.c.id, alert.c.dedupe_key, alert.c.revision, alert.c.evidence_json)
+        .join(outbox, outbox.c.alert_id == alert.c.id)
+        .where(
+            alert.c.state == "firing",
+            alert.c.revision < MOST_MAILS,
+            outbox.c.kind == "alert",
+            ~seen.exists(),
+            ~hushed.exists(),
+        )
+        .group_by(alert.c.id)
+        .having(last <= now - timedelta(hours=settings.remind_hours))
+        .order_by(alert.c.id)
+    )
+    for row in connection.execute(query).all():
+        evidence = Evidence.from_json(row.evidence_json)
+        revision = row.revision + 1
+        connection.execute(update(alert).where(alert.c.id == row.id).values(revision=revision))
+        enqueue(
+            connection,
+            alert_id=row.id,
+            alert_key=row.dedupe_key[:8],
+            revision=revision,
+            topics=[(evidence.topic, evidence.severity)],
+            # Who reads a digest has it there, once.
+            subscriptions=[
+                one
+                for one in map(settings.subscription, settings.recipients)
+                if not one.waits_for_digest(evidence.severity)
+            ],
+            sender=settings.mail_from,
+            now=now,
+        )
+
+
+def _ends(
+    connection: Connection, numbers: Iterable[int]
+) -> tuple[tuple[int, datetime | None], ...]:
+    mine = alert.c.id.in_(numbers)
+    query = select(alert.c.id, alert.c.resolved_at).where(mine).order_by(alert.c.id)
+    return tuple((row.id, row.resolved_at) for row in connection.execute(query))
+
+
+def _owe(
+    connection: Connection,
+    settings: NewsSettings,
+    one: Subscription,
+    kind: str,
+    about: str,
+    content: str,
+    now: datetime,
+) -> None:
+    """One mail to one reader; nothing for who is unsubscribed."""
+    found = recipients_of(connection, [one.address])
+    for number in found.values():
+        identity = f"{kind}-{about}.r1.u{number}.{database_key(connection)}"
+        row = {
+            "kind": kind,
+            "alert_id": None,
+            "revision": 1,
+            "recipient_id": number,
+            "message_id": f"<{identity}@{sender_domain(settings.mail_from)}>",
+            "content_json": content,
+            **new_row(now, one.not_before(now, "warning")),
+        }
+        insert_new(connection, outbox, [row])

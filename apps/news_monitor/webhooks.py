@@ -1,0 +1,175 @@
+"""Alerts posted as JSON to other systems: signed, each event once, again until it is taken.
+
+Every attempt carries the same body and the same Idempotency-Key, by which a receiver drops a second
+copy. Triptych-Signature is `t=SECONDS,v1=HEX`, HEX the HMAC-SHA256 of `SECONDS.BODY` under the
+webhook's secret: a receiver refuses what is not signed or was signed too long ago.
+"""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from sqlalchemy import Connection, Engine, Row, select
+
+from apps.news_monitor.evidence import Evidence
+from apps.news_monitor.ingest import insert_new
+from apps.news_monitor.owed import (
+    DeliveryError,
+    DeliveryReport,
+    RefusedForGoodError,
+    claim,
+    due_rows,
+    new_row,
+    note_failed,
+    note_sent,
+)
+from apps.news_monitor.public_addresses import PublicTransport, RefusedAddressError
+from apps.news_monitor.tables import alert, webhook_call
+from apps.news_monitor.telling import Webhook
+
+OPENED, RESOLVED = "alert.opened", "alert.resolved"
+PER_ROUND = 100
+TRY_LATER = (408, 425, 429)
+PRIVATE = "set allow_private = true for this webhook if it is meant"
+
+
+def owe_calls(
+    connection: Connection, alert_id: int, event: str, webhooks: Sequence[Webhook], now: datetime
+) -> None:
+    """A call to each webhook that wants it, in the caller's transaction; asked twice, owed once."""
+    if not webhooks:
+        return
+    row = connection.execute(select(alert).where(alert.c.id == alert_id)).one()
+    evidence = Evidence.from_json(row.evidence_json)
+    rows = []
+    for hook in webhooks:
+        if not hook.wants(evidence.topic, evidence.severity):
+            continue
+        key = hashlib.sha256(f"{row.dedupe_key}|{event}|{hook.url}".encode()).hexdigest()
+        rows.append(
+            {
+                "url": hook.url,
+                "alert_id": alert_id,
+                "event": event,
+                "idempotency_key": key,
+                "body": _body(row, event, key, now),
+                **new_row(now),
+            }
+        )
+    insert_new(connection, webhook_call, rows)
+
+
+def owe_resolved(connection: Connection, webhooks: Sequence[Webhook], now: datetime) -> None:
+    """A call about the end of each alert whose opening was called, when it has ended."""
+    told = webhook_call.alias()
+    already = select(told.c.id).where(told.c.alert_id == alert.c.id, told.c.event == RESOLVED)
+    query = (
+        select(alert.c.id)
+        .join(webhook_call, webhook_call.c.alert_id == alert.c.id)
+        .where(webhook_call.c.event == OPENED, alert.c.state == "resolved", ~already.exists())
+        .distinct()
+        .order_by(alert.c.id)
+    )
+    for number in connection.execute(query).scalars().all():
+        owe_calls(connection, number, RESOLVED, webhooks, now)
+
+
+def _body(row: Row[Any], event: str, key: str, now: datetime) -> str:
+    resolved = None if row.resolved_at is None else row.resolved_at.isoformat()
+    described = {
+        "event": event,
+        "id": key,
+        "at": now.isoformat(),
+        "alert": {
+            "id": row.id,
+            "key": row.dedupe_key,
+            "state": row.state,
+            "resolved_at": resolved,
+            "evidence": json.loads(row.evidence_json),
+        },
+    }
+    return json.dumps(described, ensure_ascii=False, separators=(",", ":"))
+
+
+def call_due(
+    engine: Engine, webhooks: Sequence[Webhook], *, now: datetime, agent: str
+) -> DeliveryReport:
+    """Post what is due. A webhook that fails is left alone for the rest of the round: one that
+    hangs must not hold up the others."""
+    report = DeliveryReport()
+    known = {hook.url: hook for hook in webhooks}
+    failed: set[str] = set()
+    for number in due_rows(engine, webhook_call, now, PER_ROUND):
+        query = select(webhook_call).where(webhook_call.c.url.not_in(list(failed)))
+        row = claim(engine, webhook_call, query, number, now)
+        if row is None:
+            continue
+        try:
+            _post(known.get(row["url"]), row, now, agent)
+        except DeliveryError as error:
+            failed.add(row["url"])
+            what = f"{row['event']} of alert {row['alert_id']} to {place_of(row['url'])}"
+            note_failed(engine, webhook_call, row, error, now, report, what)
+        else:
+            note_sent(engine, webhook_call, number, now, report)
+    return report
+
+
+def signature(secret: str, body: bytes, now: datetime) -> str:
+    """The value of Triptych-Signature."""
+    seconds = int(now.timestamp())
+    signed = hmac.new(secret.encode(), f"{seconds}.".encode() + body, hashlib.sha256)
+    return f"t={seconds},v1={signed.hexdigest()}"
+
+
+def place_of(url: str) -> str:
+    """The address without its path, query and password: some hold a secret there."""
+    parts = urlsplit(url)
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname}{port}"
+
+
+def _post(hook: Webhook | None, row: dict[str, Any], now: datetime, agent: str) -> None:
+    """Raises DeliveryError unless the receiver answered 2xx."""
+    if hook is None:
+        raise RefusedForGoodError("its webhook is no longer in the settings")
+    body = row["body"].encode()
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": agent,
+        "Idempotency-Key": row["idempotency_key"],
+        "Triptych-Event": row["event"],
+        "Triptych-Signature": signature(hook.secret.get_secret_value(), body, now),
+    }
+    allowed = (urlsplit(hook.url).hostname or "",) if hook.allow_private else ()
+    transport = PublicTransport(allowed, seconds=hook.timeout_seconds, way_out=PRIVATE)
+    place = place_of(hook.url)
+    try:
+        with (
+            httpx.Client(
+                transport=transport,
+                follow_redirects=False,
+                timeout=httpx.Timeout(hook.timeout_seconds),
+                trust_env=False,
+            ) as client,
+            client.stream("POST", hook.url, content=body, headers=headers) as response,
+        ):
+            code = response.status_code  # the answer's body is not read
+    except RefusedAddressError as error:
+        raise RefusedForGoodError(str(error)) from None
+    except httpx.TimeoutException:
+        raise DeliveryError(f"{place}: no answer within {hook.timeout_seconds:g} s") from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DeliveryError(f"{place}: {reason}") from None
+    if 200 <= code < 300:
+        return
+    said = f"{place} answered HTTP {code}"
+    if code >= 500 or code in TRY_LATER:
+        raise DeliveryError(said)
+    raise RefusedForGoodError(said)
