@@ -20,6 +20,7 @@ from pipelines.commands import (
     house,
     models,
     news,
+    news_trials,
     pretraining,
     recommender,
     runs,
@@ -50,6 +51,7 @@ benchmark.register(app)
 why.register(app)
 app.add_typer(chatbot.app, name="chatbot", help="Ask the chatbot; make one of past dialogues.")
 app.add_typer(recommender.app, name="recommender", help="New items and events for a recommender.")
+news_trials.register(news.app)
 app.add_typer(news.app, name="news", help="Run, replay and test the news monitor.")
 app.add_typer(models.app, name="models", help="Released models and base encoders.")
 app.add_typer(search.app, name="search", help="Find how to fine-tune on your own data.")

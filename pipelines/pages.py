@@ -21,6 +21,8 @@ def main() -> None:
             "News monitor": [
                 st.Page(news / "overview_page.py", title="Overview"),
                 st.Page(news / "alerts_page.py", title="Alerts"),
+                st.Page(news / "companies_page.py", title="Companies"),
+                st.Page(news / "laboratory_page.py", title="The laboratory"),
                 st.Page(news / "headline_page.py", title="A headline"),
             ],
             "Recommender": [st.Page(shop / "recommender_page.py", title="A user")],

@@ -110,17 +110,19 @@ class NewsSettings(Section):
 
     model: name in the registry, or name@version. topics: those followed; empty follows all the
     model knows. false_alarms_per_week: mails a week, over all topics together, that the desk will
-    bear without a reason. grace_hours: how late an item may arrive and still be counted before
-    its hour is judged.
+    bear without a reason. companies: a table of those followed beside the topics, see companies.py;
+    company_false_alarms_per_week: the same of them, on top.
     """
 
     model: str = Field(default="news", min_length=1)
     feeds: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
+    companies: str = ""
     recipients: tuple[str, ...] = ()
     mail_from: str = "Triptych News Monitor <triptych@localhost>"
     dashboard_url: str = "http://127.0.0.1:8501"
     false_alarms_per_week: float = Field(default=1.0, gt=0.0, le=100.0)
+    company_false_alarms_per_week: float = Field(default=1.0, gt=0.0, le=100.0)
     fetch: FetchSettings = FetchSettings()
     smtp: SmtpSettings = SmtpSettings()
     surges: SurgeSettings = SurgeSettings()
