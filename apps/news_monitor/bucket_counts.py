@@ -137,7 +137,8 @@ def rebuild_buckets(
     topic_ids: Sequence[int] | None = None,
 ) -> None:
     """Count these hours anew, for one model; copies do not count. topic_ids: only of these."""
-    chosen, gone = item.c.hour.in_(hours), bucket.c.hour.in_(hours)
+    chosen: ColumnElement[bool] = item.c.hour.in_(hours)
+    gone: ColumnElement[bool] = bucket.c.hour.in_(hours)
     if topic_ids is not None:
         chosen = and_(chosen, item_topic.c.topic_id.in_(topic_ids))
         gone = and_(gone, bucket.c.topic_id.in_(topic_ids))

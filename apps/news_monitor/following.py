@@ -56,7 +56,7 @@ class Following:
             mentions = self.finder.find(text)
             about = texts_about(text, mentions) if self.asks else {}
             for place in sorted({mention.company for mention in mentions}):
-                row = {
+                row: dict[str, Any] = {
                     "item_id": item_id,
                     "model_id": model_id,
                     "topic_id": numbers[place],
