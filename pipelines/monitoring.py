@@ -13,6 +13,12 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
+from apps.news_monitor.company_data import (
+    CompanyLine,
+    company_lines,
+    has_companies,
+    title_of,
+)
 from apps.news_monitor.delivery import Mailer, OutboxMailer, SmtpMailer
 from apps.news_monitor.feed_list import (
     IMPORT,
@@ -30,7 +36,7 @@ from apps.news_monitor.labelling import Labeller
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.lease import Heartbeat, Lease, LeaseHeldError, held_line
 from apps.news_monitor.monitor import Monitor
-from apps.news_monitor.page_data import reading
+from apps.news_monitor.page_data import last_detector, reading
 from apps.news_monitor.settings import SECTION, NewsSettings
 from apps.news_monitor.tables import MIGRATIONS, REPLAY_DATABASE, VERSION_TABLE
 from apps.news_monitor.why_no_alert import Why, why
@@ -39,6 +45,11 @@ from shared.errors import DataError, ModelNotFoundError, SettingsError
 from shared.registry import Registry
 from shared.settings import Home, database_url, load_section, settings_file
 from shared.storage import create_engine, upgrade
+
+NOTHING_JUDGED = DataError(
+    "nothing has been judged yet: start the monitor with `triptych news run`, or name a replay's "
+    "folder with --replay"
+)
 
 
 def news_settings() -> NewsSettings:
@@ -193,26 +204,51 @@ def leased(
 
 
 def asked_why(home: Home, topic: str, at: datetime | None, replayed: Path | None) -> Why:
-    """What was decided about a topic, from the running monitor's tables or those of a replay.
+    """What was decided about a topic, or a company by its name or ticker, from the running
+    monitor's tables or those of a replay.
 
     Raises DataError: no such database, topic or moment.
     """
+    with judged(home, replayed) as connection:
+        return why(connection, title_of(connection, topic), at)
+
+
+def followed_companies(home: Home, replayed: Path | None) -> list[CompanyLine]:
+    """The companies as last judged, from the running monitor's tables or those of a replay.
+
+    Raises DataError: no such database, or no company judged in it.
+    """
+    with judged(home, replayed) as connection:
+        found = has_companies(connection)
+        detector = last_detector(connection, companies=True) if found else None
+        if detector is None:
+            raise DataError(
+                "no company has been judged yet: name a table `company,ticker,aliases` in "
+                'triptych.toml, [news] companies = "companies.csv"'
+            )
+        return company_lines(connection, detector)
+
+
+def judged_url(home: Home, replayed: Path | None) -> str:
+    """Of the running monitor's database, or of a replay's. Raises DataError where there is none."""
     url = database_url(home, os.environ)
     if replayed is not None:
         file = replayed / REPLAY_DATABASE
         if not file.is_file():
             raise DataError(f"{replayed}: no replay was written here (no {REPLAY_DATABASE})")
         url = f"sqlite:///{file}"
-    nothing = DataError(
-        "nothing has been judged yet: start the monitor with `triptych news run`, or name a "
-        "replay's folder with --replay"
-    )
     if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).is_file():
-        raise nothing
-    with reading(url) as connection:
+        raise NOTHING_JUDGED
+    return url
+
+
+@contextmanager
+def judged(home: Home, replayed: Path | None) -> Iterator[Connection]:
+    """That database, to read. Raises DataError where there is none, or nothing in it."""
+    with reading(judged_url(home, replayed)) as connection:
         if connection is None:
-            raise nothing
-        return why(connection, topic, at)
+            raise NOTHING_JUDGED
+        yield connection
 
 
 def send_test_mail(home: Home, to: str | None, now: datetime) -> str:
@@ -248,3 +284,10 @@ def with_budget(settings: NewsSettings, per_week: float | None) -> NewsSettings:
     if per_week is None:
         return settings
     return settings.model_copy(update={"false_alarms_per_week": per_week})
+
+
+def with_companies(settings: NewsSettings, listed: Path | None) -> NewsSettings:
+    """The settings with another list of companies, where one is given."""
+    if listed is None:
+        return settings
+    return settings.model_copy(update={"companies": str(listed)})

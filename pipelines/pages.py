@@ -26,6 +26,8 @@ def main() -> None:
                 st.Page(news / "overview_page.py", title="Overview"),
                 st.Page(news / "alerts_page.py", title="Alerts"),
                 st.Page(news / "outbox_page.py", title="Outbox"),
+                st.Page(news / "companies_page.py", title="Companies"),
+                st.Page(news / "laboratory_page.py", title="The laboratory"),
                 st.Page(news / "headline_page.py", title="A headline"),
             ],
             "Recommender": [

@@ -26,6 +26,8 @@ from apps.news_monitor.tables import (
     item,
     item_topic,
     prediction,
+    said_negative,
+    said_p_negative,
     source,
 )
 from apps.news_monitor.tails import beta_binomial_range
@@ -176,7 +178,7 @@ def negative_stories(
             item.c.hour < end_hour,
             item.c.copy_of.is_(None),
             prediction.c.model_id == model_id,
-            prediction.c.negative.is_(True),
+            said_negative(),
             item_topic.c.topic_id == topic_id,
         )
     )
@@ -188,9 +190,20 @@ def _stories(connection: Connection, moment: Moment, topic: int, hours: int) -> 
     ids = negative_stories(moment.model_id, moment.topic_ids[topic], first, end).scalar_subquery()
     rows = connection.execute(
         select(item.c.id, item.c.title, item.c.summary, item.c.url, item.c.effective_at)
-        .add_columns(prediction.c.p_negative)
+        .add_columns(said_p_negative().label("p_negative"))
         .join(prediction, prediction.c.item_id == item.c.id)
-        .where(item.c.id.in_(ids), prediction.c.model_id == moment.model_id)
+        .join(
+            item_topic,
+            and_(
+                item_topic.c.item_id == item.c.id,
+                item_topic.c.model_id == prediction.c.model_id,
+            ),
+        )
+        .where(
+            item.c.id.in_(ids),
+            prediction.c.model_id == moment.model_id,
+            item_topic.c.topic_id == moment.topic_ids[topic],
+        )
     ).all()
     spread: dict[int, set[str]] = {}
     query = select(item.c.story_id, item.c.publisher).where(

@@ -1,4 +1,4 @@
-"""Reading what has been counted: hourly buckets as arrays, and how many publishers stand behind."""
+"""Hourly buckets: counted from the stories, read as arrays; and how many publishers there were."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -6,10 +6,19 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 
 import numpy as np
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, and_, case, delete, func, insert, select
+from sqlalchemy.sql.elements import ColumnElement
 
 from apps.news_monitor.surges import Publishers
-from apps.news_monitor.tables import bucket, item, item_topic, prediction
+from apps.news_monitor.tables import (
+    bucket,
+    item,
+    item_topic,
+    prediction,
+    said_label,
+    said_negative,
+    said_p_negative,
+)
 from apps.news_monitor.trends import Counts
 
 ACTIVE_DAYS = 28
@@ -87,7 +96,7 @@ def publisher_counts(
         )
         .where(
             prediction.c.model_id == model_id,
-            prediction.c.negative.is_(True),
+            said_negative(),
             item.c.hour >= first_hour,
             item.c.hour < end_hour,
         )
@@ -119,3 +128,54 @@ def publisher_counts(
         return len(set(names[number][low:high])), active((offset + stop) // 24)
 
     return count
+
+
+def rebuild_buckets(
+    connection: Connection,
+    model_id: int,
+    hours: Sequence[int],
+    topic_ids: Sequence[int] | None = None,
+) -> None:
+    """Count these hours anew, for one model; copies do not count. topic_ids: only of these."""
+    chosen: ColumnElement[bool] = item.c.hour.in_(hours)
+    gone: ColumnElement[bool] = bucket.c.hour.in_(hours)
+    if topic_ids is not None:
+        chosen = and_(chosen, item_topic.c.topic_id.in_(topic_ids))
+        gone = and_(gone, bucket.c.topic_id.in_(topic_ids))
+    connection.execute(delete(bucket).where(bucket.c.model_id == model_id, gone))
+    counted = (
+        select(
+            prediction.c.model_id,
+            item_topic.c.topic_id,
+            item.c.hour,
+            func.count(),
+            func.sum(_flag(said_negative())),
+            func.sum(_flag(said_label() == "positive")),
+            func.sum(said_p_negative()),
+        )
+        .select_from(item)
+        .join(prediction, prediction.c.item_id == item.c.id)
+        .join(
+            item_topic,
+            and_(
+                item_topic.c.item_id == item.c.id,
+                item_topic.c.model_id == prediction.c.model_id,
+            ),
+        )
+        .where(chosen, item.c.copy_of.is_(None), prediction.c.model_id == model_id)
+        .group_by(prediction.c.model_id, item_topic.c.topic_id, item.c.hour)
+    )
+    columns = [
+        bucket.c.model_id,
+        bucket.c.topic_id,
+        bucket.c.hour,
+        bucket.c.stories,
+        bucket.c.negative,
+        bucket.c.positive,
+        bucket.c.sum_p_negative,
+    ]
+    connection.execute(insert(bucket).from_select(columns, counted))
+
+
+def _flag(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return case((condition, 1), else_=0)

@@ -101,11 +101,15 @@ def store_evaluations(
     scores: Scan,
     threshold: float,
     keep_all: bool,
+    quiet_too: bool = True,
 ) -> None:
     """Every window of every topic and moment, or (keep_all False) those with a score and the last
-    moment: the others can be had again from the buckets."""
+    moment: the others can be had again from the buckets. quiet_too: also of topics without a story
+    in any window; of a thousand companies most are so at most hours."""
     chosen = np.ones_like(scores.score, dtype=bool) if keep_all else scores.score > 0
     chosen[-1] = True  # what the overview shows
+    if not quiet_too:
+        chosen &= scores.stories.any(axis=2, keepdims=True)
     rows = [
         {
             "topic_id": topic_ids[i],
@@ -140,6 +144,7 @@ def store_decisions(
     verdicts: Sequence[Sequence[str]],
     alerts: Sequence[Sequence[int | None]],
     coverage: Coverage,
+    quiet_too: bool = True,
 ) -> None:
     """What came of every topic and moment, kept as its evaluations are. verdicts, alerts (the open
     alert's id): (T, I)."""
@@ -149,6 +154,8 @@ def store_decisions(
         for i, topic_id in enumerate(topic_ids):
             plain = verdicts[t][i] in gates and scores.best[t, i] == 0
             if plain and not keep_all and t < len(at) - 1:
+                continue
+            if plain and not quiet_too and not scores.stories[t, i].any():
                 continue
             covered = float(coverage.share[t, i])
             rows.append(

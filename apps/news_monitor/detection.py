@@ -30,9 +30,10 @@ from apps.news_monitor.coverage import read_coverage
 from apps.news_monitor.decisions import store_decisions, store_evaluations, verdicts
 from apps.news_monitor.detector_state import TopicStates, read_states, write_states
 from apps.news_monitor.episodes import Phase, advance
+from apps.news_monitor.following import Following, carry_over
 from apps.news_monitor.ingest import insert_new
 from apps.news_monitor.opening import Desk, Opened, open_alerts
-from apps.news_monitor.predictions import ActiveModel
+from apps.news_monitor.predictions import ActiveModel, followed_topics
 from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.surges import Scan, scan
 from apps.news_monitor.tables import (
@@ -43,7 +44,6 @@ from apps.news_monitor.tables import (
 )
 from apps.news_monitor.thresholds import Calibrator, FalseAlarmCurve
 from apps.news_monitor.trends import Counts
-from shared.errors import SettingsError
 
 RECALIBRATE = timedelta(days=7)
 WEEK = 7 * 24
@@ -88,17 +88,32 @@ class Detector:
     """Judges one model's buckets by one configuration. Not for two threads at once."""
 
     def __init__(
-        self, engine: Engine, model: ActiveModel, settings: NewsSettings, *, now: datetime
+        self,
+        engine: Engine,
+        model: ActiveModel,
+        settings: NewsSettings,
+        *,
+        now: datetime,
+        companies: Following | None = None,
     ) -> None:
-        """Raises SettingsError for a followed topic that the model does not know."""
+        """companies: judge these, by their own budget, in place of the model's topics.
+
+        Raises SettingsError for a followed topic that the model does not know.
+        """
         self._engine = engine
         self._model = model
         self._settings = settings
         self._rule = settings.surges.rule
         self._episode_rule = settings.surges.episode_rule
         self._cadence = settings.surges.cadence_hours
-        self.topics = followed_topics(settings.topics, model)
-        self._topic_ids = tuple(model.topics[name] for name in self.topics)
+        if companies is None:
+            known, self.topics = model.topics, followed_topics(settings.topics, model)
+            self._budget = settings.false_alarms_per_week
+        else:
+            known, self.topics = companies.topics, tuple(companies.topics)
+            self._budget = settings.company_false_alarms_per_week
+        self._quiet_too = companies is None
+        self.topic_ids = tuple(known[name] for name in self.topics)
         self._calibrator = Calibrator(len(self.topics), self._episode_rule)
         self._calibrated_until: int | None = None
         described = json.dumps(
@@ -108,6 +123,7 @@ class Detector:
                 "cadence_hours": self._cadence,
                 "topics": self.topics,
                 "model": model.labeller.fingerprint,
+                **({"companies": companies.listed.fingerprint} if companies else {}),
             },  # the coverage gate changes no score and no threshold: it begins nothing anew
             sort_keys=True,
         )
@@ -123,6 +139,8 @@ class Detector:
             self.config_id: int = connection.execute(
                 select(detector_config.c.id).where(detector_config.c.fingerprint == self._key)
             ).scalar_one()
+            if companies is not None:
+                carry_over(connection, self.config_id, model.id, self.topic_ids)
         self._desk = Desk(
             config_id=self.config_id,
             config_key=self._key,
@@ -197,7 +215,7 @@ class Detector:
         coverage = read_coverage(
             connection,
             model_id=self._model.id,
-            topic_ids=self._topic_ids,
+            topic_ids=self.topic_ids,
             hours=hours,
             overdue=self._settings.fetch.overdue,
         )
@@ -209,14 +227,14 @@ class Detector:
                 at=at_hour(hour),
                 threshold=threshold,
                 curve=curve,
-                topic_ids=self._topic_ids,
+                topic_ids=self.topic_ids,
                 model_id=self._model.id,
                 model_name=self._model.labeller.name,
                 coverage=coverage,
             )
             for t, hour in enumerate(hours)
         ]
-        mine = (self.config_id, self._topic_ids)
+        mine = (self.config_id, self.topic_ids)
         state = read_states(connection, detector_state, *mine)
         volume = read_states(connection, attention_state, *mine)
         decided = []
@@ -293,7 +311,7 @@ class Detector:
             connection,
             model_id=self._model.id,
             topics=self.topics,
-            topic_ids=self._topic_ids,
+            topic_ids=self.topic_ids,
             first_hour=first,
             end_hour=hours[-1],
         )
@@ -301,7 +319,7 @@ class Detector:
         publishers = publisher_counts(
             connection,
             model_id=self._model.id,
-            topic_ids=self._topic_ids,
+            topic_ids=self.topic_ids,
             offset=offset,
             first_hour=hours[0] - max(self._rule.windows_hours),
             end_hour=hours[-1],
@@ -326,7 +344,7 @@ class Detector:
 
     def _threshold(self, connection: Connection, at: datetime) -> tuple[FalseAlarmCurve, float]:
         """The curve and threshold in force at a moment: a week old at most, else made anew."""
-        budget = self._settings.false_alarms_per_week
+        budget = self._budget
         row = connection.execute(
             select(calibration)
             .where(calibration.c.config_id == self.config_id, calibration.c.at <= at)
@@ -363,11 +381,12 @@ class Detector:
         first = moments[0]
         keys: dict[str, Any] = {
             "config_id": self.config_id,
-            "topic_ids": self._topic_ids,
+            "topic_ids": self.topic_ids,
             "at": at,
             "scores": first.scan,
             "threshold": first.threshold,
             "keep_all": keep_all,
+            "quiet_too": self._quiet_too,
         }
         store_evaluations(connection, **keys)
         store_decisions(
@@ -382,18 +401,3 @@ class Detector:
             .where(detector_config.c.id == self.config_id)
             .values(evaluated_until=at[-1])
         )
-
-
-def followed_topics(wanted: Sequence[str], model: ActiveModel) -> tuple[str, ...]:
-    """The topics to judge: those wanted, or all that the model knows.
-
-    Raises SettingsError for one it does not know.
-    """
-    known = tuple(model.topics)
-    unknown = [name for name in wanted if name not in known]
-    if unknown:
-        raise SettingsError(
-            f"[news] topics = {unknown[0]!r} is no topic of model {model.labeller.name}; "
-            f"it knows: {', '.join(known)}"
-        )
-    return tuple(wanted) or known

@@ -20,10 +20,11 @@ from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from apps.news_monitor.articles import articles_of
 from apps.news_monitor.attention import attention_line
+from apps.news_monitor.company_watch import CompanyWatch
 from apps.news_monitor.coverage import fallen_silent
 from apps.news_monitor.day_report import TICK
 from apps.news_monitor.delivery import Mailer
-from apps.news_monitor.detection import Detector, Held
+from apps.news_monitor.detection import DetectionReport, Detector, Held
 from apps.news_monitor.feed_list import sync_feeds
 from apps.news_monitor.feeds import Fetched, FetchStatus, feed_client, fetch, next_check
 from apps.news_monitor.ingest import Ingested, epoch_hour, ingest, recent_stories
@@ -98,6 +99,7 @@ class Monitor:
         self._jitter = jitter or random.Random()
         self._copies: CopyIndex | None = None
         self._detector: Detector | None = None
+        self._companies = CompanyWatch(engine, settings)
         upgrade(engine, MIGRATIONS, VERSION_TABLE)
 
     def tick(self, now: datetime) -> TickReport:
@@ -288,7 +290,10 @@ class Monitor:
             return
         with self._engine.begin() as connection:
             model = register_model(connection, self._labeller, now)
-        report.labelled = label_pending(self._engine, model, now=now, limit=LABELS_PER_TICK)
+        companies = self._companies.read(model, report.lines)
+        report.labelled = label_pending(
+            self._engine, model, now=now, limit=LABELS_PER_TICK, companies=companies
+        )
         with self._engine.begin() as connection:
             report.unlabelled = count_unlabelled(connection, model.id)
         if report.unlabelled:
@@ -302,17 +307,25 @@ class Monitor:
             self._detector = Detector(self._engine, model, self._settings, now=now)
         found = self._detector.run(now - GRACE, now=now)
         report.evaluated = found.evaluated
-        report.alerts = [subject(opened.evidence) for opened in found.opened]
-        report.lines += [f"alert: {line}" for line in report.alerts]
-        report.lines += [f"attention: {attention_line(one)}" for one in found.attention]
-        if found.together:
-            report.lines.append(f"{found.together} topics fire at once: one mail tells of them all")
-        report.lines += [held_line(held) for held in found.held]
+        self._tell(found, report)
         if found.evaluated:
             with self._engine.begin() as connection:
                 report.lines += fallen_silent(
                     connection, epoch_hour(now - GRACE), self._settings.fetch.overdue
                 )
+        named = self._companies.judge(model, now - GRACE, now, report.lines)
+        if named is not None:
+            self._tell(named, report)
+
+    def _tell(self, found: DetectionReport, report: TickReport) -> None:
+        """What was found, as lines."""
+        alerts = [subject(opened.evidence) for opened in found.opened]
+        report.alerts += alerts
+        report.lines += [f"alert: {line}" for line in alerts]
+        report.lines += [f"attention: {attention_line(one)}" for one in found.attention]
+        if found.together:
+            report.lines.append(f"{found.together} topics fire at once: one mail tells of them all")
+        report.lines += [held_line(held) for held in found.held]
         if found.note:
             report.lines.append(found.note)
 

@@ -1,24 +1,20 @@
 """Every topic at a glance: how negative its news is now, what is usual, what stops an alert."""
 
-import os
-
 import altair as alt
 import pandas as pd
 import streamlit as st
 
+from apps.news_monitor.database_choice_page import NOTHING_READ, chosen_database
 from apps.news_monitor.page_data import (
     LIVE,
     Detector,
     TopicTile,
-    databases,
     last_detector,
     reading,
     source_frame,
     topic_tiles,
     topic_trend,
 )
-from shared.errors import TriptychError
-from shared.settings import default_home
 
 BADGES = {
     "firing": ":red-badge[firing]",
@@ -91,18 +87,13 @@ def show_topics(
 
 def main() -> None:
     st.title("News monitor")
-    try:
-        choices = databases(default_home(os.environ), os.environ)
-    except TriptychError as error:
-        st.error(str(error))
+    found = chosen_database()
+    if found is None:
         return
-    if not choices:
-        st.info("Nothing has been read yet. Start the monitor with `triptych news run`.")
-        return
-    chosen = st.sidebar.selectbox("Show", list(choices))
-    with reading(choices[chosen]) as connection:
+    chosen, url = found
+    with reading(url) as connection:
         if connection is None:
-            st.info("Nothing has been read yet. Start the monitor with `triptych news run`.")
+            st.info(NOTHING_READ)
             return
         detector = last_detector(connection)
         sources = source_frame(connection)

@@ -125,8 +125,10 @@ def reading(url: str) -> Iterator[Connection | None]:
         engine.dispose()
 
 
-def last_detector(connection: Connection) -> Detector | None:
-    """The configuration with the newest evaluation, None before the first."""
+def last_detector(connection: Connection, *, companies: bool = False) -> Detector | None:
+    """The configuration of the topics, or of the companies, with the newest evaluation; None before
+    the first."""
+    of_companies = detector_config.c.settings_json.contains('"companies": "', autoescape=True)
     row = connection.execute(
         select(
             detector_config.c.id,
@@ -136,7 +138,10 @@ def last_detector(connection: Connection) -> Detector | None:
             model_version.c.name,
         )
         .join(model_version, model_version.c.id == detector_config.c.model_id)
-        .where(detector_config.c.evaluated_until.is_not(None))
+        .where(
+            detector_config.c.evaluated_until.is_not(None),
+            of_companies if companies else ~of_companies,
+        )
         .order_by(detector_config.c.evaluated_until.desc(), detector_config.c.id.desc())
         .limit(1)
     ).one_or_none()

@@ -10,19 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, case, delete, func, insert, select
+from sqlalchemy import Connection, Engine, and_, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
+from apps.news_monitor.bucket_counts import rebuild_buckets
+from apps.news_monitor.following import Following
 from apps.news_monitor.ingest import insert_new
 from apps.news_monitor.labels import ALL_NEWS, LabelTexts
-from apps.news_monitor.tables import (
-    bucket,
-    item,
-    item_topic,
-    model_version,
-    prediction,
-    topic,
-)
+from apps.news_monitor.tables import item, item_topic, model_version, prediction, topic
+from shared.errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -51,6 +47,21 @@ def register_model(connection: Connection, labeller: LabelTexts, now: datetime) 
     return ActiveModel(model_id, labeller, {name: ids[name] for name in names})
 
 
+def followed_topics(wanted: Sequence[str], model: ActiveModel) -> tuple[str, ...]:
+    """The topics to judge: those wanted, or all that the model knows.
+
+    Raises SettingsError for one it does not know.
+    """
+    known = tuple(model.topics)
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise SettingsError(
+            f"[news] topics = {unknown[0]!r} is no topic of model {model.labeller.name}; "
+            f"it knows: {', '.join(known)}"
+        )
+    return tuple(wanted) or known
+
+
 def _unlabelled(model_id: int) -> ColumnElement[bool]:
     labelled = select(prediction.c.item_id).where(
         prediction.c.item_id == item.c.id, prediction.c.model_id == model_id
@@ -65,9 +76,16 @@ def count_unlabelled(connection: Connection, model_id: int) -> int:
 
 
 def label_pending(
-    engine: Engine, model: ActiveModel, *, now: datetime, limit: int, batch: int = 64
+    engine: Engine,
+    model: ActiveModel,
+    *,
+    now: datetime,
+    limit: int,
+    batch: int = 64,
+    companies: Following | None = None,
 ) -> int:
-    """Label up to `limit` stories, newest first; returns how many."""
+    """Label up to `limit` stories, newest first, and what they say of companies; returns how
+    many."""
     done = 0
     while done < limit:
         with engine.begin() as connection:
@@ -80,7 +98,13 @@ def label_pending(
         if not rows:
             break
         # Outside a transaction: the model takes its time, and others want to write.
-        labels = model.labeller.label([row.title or row.summary for row in rows])
+        texts = [row.title or row.summary for row in rows]
+        labels = model.labeller.label(texts)
+        named = (
+            companies.rows(model.labeller, model.id, [row.id for row in rows], texts)
+            if companies
+            else []
+        )
         predictions: list[dict[str, Any]] = []
         topics: list[dict[str, Any]] = []
         for row, label in zip(rows, labels, strict=True):
@@ -104,50 +128,7 @@ def label_pending(
         with engine.begin() as connection:
             insert_new(connection, prediction, predictions)
             insert_new(connection, item_topic, topics)
+            insert_new(connection, item_topic, named)
             rebuild_buckets(connection, model.id, sorted({row.hour for row in rows}))
         done += len(rows)
     return done
-
-
-def rebuild_buckets(connection: Connection, model_id: int, hours: Sequence[int]) -> None:
-    """Count these hours anew, for one model; copies do not count."""
-    chosen = item.c.hour.in_(hours)
-    connection.execute(
-        delete(bucket).where(bucket.c.model_id == model_id, bucket.c.hour.in_(hours))
-    )
-    counted = (
-        select(
-            prediction.c.model_id,
-            item_topic.c.topic_id,
-            item.c.hour,
-            func.count(),
-            func.sum(_flag(prediction.c.negative.is_(True))),
-            func.sum(_flag(prediction.c.label == "positive")),
-            func.sum(prediction.c.p_negative),
-        )
-        .select_from(item)
-        .join(prediction, prediction.c.item_id == item.c.id)
-        .join(
-            item_topic,
-            and_(
-                item_topic.c.item_id == item.c.id,
-                item_topic.c.model_id == prediction.c.model_id,
-            ),
-        )
-        .where(chosen, item.c.copy_of.is_(None), prediction.c.model_id == model_id)
-        .group_by(prediction.c.model_id, item_topic.c.topic_id, item.c.hour)
-    )
-    columns = [
-        bucket.c.model_id,
-        bucket.c.topic_id,
-        bucket.c.hour,
-        bucket.c.stories,
-        bucket.c.negative,
-        bucket.c.positive,
-        bucket.c.sum_p_negative,
-    ]
-    connection.execute(insert(bucket).from_select(columns, counted))
-
-
-def _flag(condition: ColumnElement[bool]) -> ColumnElement[int]:
-    return case((condition, 1), else_=0)

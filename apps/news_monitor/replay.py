@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, select
 
 from apps.news_monitor.articles import (
     SUMMARY_LIMIT,
@@ -26,9 +26,12 @@ from apps.news_monitor.articles import (
     plain_text,
 )
 from apps.news_monitor.bucket_counts import first_bucket_hour, read_counts
+from apps.news_monitor.companies import read_companies
+from apps.news_monitor.company_names import CompanyFinder
 from apps.news_monitor.delivery import OutboxMailer
 from apps.news_monitor.detection import Detector
 from apps.news_monitor.evidence import Evidence
+from apps.news_monitor.following import Following, follow
 from apps.news_monitor.given_labels import LABEL_COLUMNS, GivenLabels
 from apps.news_monitor.ingest import Ingested, ingest
 from apps.news_monitor.labels import LabelTexts
@@ -102,6 +105,7 @@ def replay(
     say = say or LOG.info
     _clear(output)
     frame, rejected = read_items(items, mapping=mapping, output=output, say=say)
+    asks = labeller is not None
     if labeller is None:
         labeller = GivenLabels.from_frame(frame, items)
     last = frame["published_at"].iloc[-1].to_pydatetime() + timedelta(hours=1)
@@ -123,11 +127,21 @@ def replay(
         say(f"{stored.new} headlines, {stored.copies} of them copies")
         with engine.begin() as connection:
             model = register_model(connection, labeller, since)
-        done = label_pending(engine, model, now=since, limit=len(frame), batch=LABEL_BATCH)
+            companies = _companies(connection, settings, model, asks=asks)
+        done = label_pending(
+            engine, model, now=since, limit=len(frame), batch=LABEL_BATCH, companies=companies
+        )
         say(f"{done} stories labelled by {labeller.name}")
         detector = Detector(engine, model, settings, now=since)
         found = detector.run(until, since=since, keep_all=False)
-        say(f"{found.evaluated} moments judged, {len(found.opened)} alerts")
+        opened = list(found.opened)
+        say(f"{found.evaluated} moments judged, {len(opened)} alerts")
+        detectors = [detector]
+        if companies is not None:
+            detectors.append(Detector(engine, model, settings, now=since, companies=companies))
+            named = detectors[1].run(until, since=since, keep_all=False).opened
+            opened += named
+            say(f"{len(companies.topics)} companies, {len(named)} alerts")
         sent = deliver_due(
             engine,
             OutboxMailer(output / OUTBOX),
@@ -137,7 +151,8 @@ def replay(
             limit=10**6,
         )
         _write_alerts(engine, output / ALERTS)
-        _write_trend(engine, model, detector, settings, since, until, output / TREND)
+        frames = [_trend(engine, model, one, settings, since, until) for one in detectors]
+        write_table(pd.concat(frames, ignore_index=True), output / TREND)
     finally:
         engine.dispose()
     return ReplayReport(
@@ -146,7 +161,7 @@ def replay(
         rejected=rejected + len(frame) - stored.new,
         copies=stored.copies,
         evaluated=found.evaluated,
-        alerts=tuple(opened.evidence for opened in found.opened),
+        alerts=tuple(one.evidence for one in opened),
         mails=sent.sent,
         threshold=found.threshold,
         seconds=time.monotonic() - begun,
@@ -260,15 +275,24 @@ def _write_alerts(engine: Engine, path: Path) -> None:
     write_text(path, "".join(line + "\n" for line in lines))
 
 
-def _write_trend(
+def _companies(
+    connection: Connection, settings: NewsSettings, model: ActiveModel, *, asks: bool
+) -> Following | None:
+    if not settings.companies:
+        return None
+    listed = read_companies(Path(settings.companies))
+    finder = CompanyFinder(listed)
+    return follow(connection, listed, finder, model.labeller, model.id, asks=asks)
+
+
+def _trend(
     engine: Engine,
     model: ActiveModel,
     detector: Detector,
     settings: NewsSettings,
     since: datetime,
     until: datetime,
-    path: Path,
-) -> None:
+) -> pd.DataFrame:
     """A row for each topic and day: counts, share with its interval, what was usual, the score at
     the day's end."""
     with engine.begin() as connection:
@@ -279,7 +303,7 @@ def _write_trend(
             connection,
             model_id=model.id,
             topics=detector.topics,
-            topic_ids=[model.topics[name] for name in detector.topics],
+            topic_ids=detector.topic_ids,
             first_hour=first,
             end_hour=int(until.timestamp() // 3600),
         )
@@ -291,4 +315,4 @@ def _write_trend(
     shown = (frame["start"] >= pd.Timestamp(since).floor("D")) & (
         frame["start"] < pd.Timestamp(until)
     )
-    write_table(frame[shown].reset_index(drop=True), path)
+    return frame[shown]

@@ -121,17 +121,21 @@ class NewsSettings(Section):
     bear without a reason. folder: where files of news are dropped. dashboard_url: where readers
     reach `triptych dashboard`. remind_hours: an alert that still fires and that nobody has
     acknowledged for so long is mailed again, twice at most; 0 never.
+    companies: a table of those followed beside the topics, see companies.py;
+    company_false_alarms_per_week: the same of them, on top.
     """
 
     model: str = Field(default="news", min_length=1)
     feeds: tuple[str, ...] = ()
     folder: Path | None = None
     topics: tuple[str, ...] = ()
+    companies: str = ""
     recipients: tuple[str, ...] = ()
     mail_from: str = "Triptych News Monitor <triptych@localhost>"
     dashboard_url: str = "http://127.0.0.1:8501"
     remind_hours: float = Field(default=0.0, ge=0.0, le=168.0)
     false_alarms_per_week: float = Field(default=1.0, gt=0.0, le=100.0)
+    company_false_alarms_per_week: float = Field(default=1.0, gt=0.0, le=100.0)
     fetch: FetchSettings = FetchSettings()
     smtp: SmtpSettings = SmtpSettings()
     surges: SurgeSettings = SurgeSettings()

@@ -21,7 +21,9 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    func,
 )
+from sqlalchemy.sql.elements import ColumnElement
 
 from shared.storage import UtcDateTime
 
@@ -137,7 +139,33 @@ item_topic = Table(
     Column("model_id", ForeignKey("news_model_version.id"), primary_key=True),
     Column("topic_id", ForeignKey("news_topic.id"), primary_key=True),
     Column("score", Float, nullable=False),
+    # What is said of this one, where a headline names several companies; NULL: as of the headline.
+    Column("label", String(20)),
+    Column("p_negative", Float),
+    Column("p_neutral", Float),
+    Column("p_positive", Float),
+    Column("negative", Boolean),
     Index("ix_news_item_topic_topic", "topic_id", "model_id", "item_id"),
+)
+
+# A topic that is a company of the user's list: all that is counted of topics is counted of it.
+company = Table(
+    "news_company",
+    metadata,
+    Column("topic_id", ForeignKey("news_topic.id"), primary_key=True),
+    Column("name", Text, nullable=False, index=True),
+    Column("ticker", String(100), nullable=False, index=True),
+    Column("enabled", Boolean, nullable=False),
+)
+
+company_reading = Table(
+    "news_company_reading",
+    metadata,
+    Column("model_id", ForeignKey("news_model_version.id"), primary_key=True),
+    # Of the list by which stories were read; those up to until_id are read again up to position.
+    Column("fingerprint", String(64), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("until_id", Integer, nullable=False),
 )
 
 bucket = Table(
@@ -152,6 +180,23 @@ bucket = Table(
     Column("sum_p_negative", Float, nullable=False),
     Index("ix_news_bucket_hour", "model_id", "hour"),
 )
+
+
+def said_negative() -> ColumnElement[bool]:
+    """Of a prediction joined with item_topic: what the story says of this topic or company counts
+    as negative."""
+    return func.coalesce(item_topic.c.negative, prediction.c.negative).is_(True)
+
+
+def said_p_negative() -> ColumnElement[float]:
+    """The probability behind `said_negative`."""
+    return func.coalesce(item_topic.c.p_negative, prediction.c.p_negative)
+
+
+def said_label() -> ColumnElement[str]:
+    """The sentiment behind `said_negative`."""
+    return func.coalesce(item_topic.c.label, prediction.c.label)
+
 
 detector_config = Table(
     "news_detector_config",

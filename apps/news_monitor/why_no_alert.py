@@ -289,7 +289,7 @@ def why_lines(answer: Why) -> list[str]:
         f"Best score {answer.score:.1f}, alerts start at {answer.threshold:.1f}. "
         + coverage_sentence(answer.coverage, answer.missing)
     )
-    lines += ["", *_table(HEADINGS, [_cells(line) for line in answer.windows])]
+    lines += ["", *table_lines(HEADINGS, [_cells(line) for line in answer.windows])]
     if answer.runs:
         lines += ["", "The 24 hours up to then:"]
         lines += [
@@ -316,7 +316,8 @@ def _cells(line: WindowLine) -> tuple[str, ...]:
     )
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table_lines(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns as wide as their widest cell."""
     widths = [max(len(row[i]) for row in (headings, *rows)) for i in range(len(headings))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

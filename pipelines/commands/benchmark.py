@@ -40,6 +40,7 @@ class Bench(StrEnum):
     METHODS = "methods"
     FEW = "few"
     SIZES = "sizes"
+    PAGES = "pages"
 
 
 WITH_SETS = (Bench.METHODS, Bench.FEW)
@@ -48,7 +49,8 @@ WITH_SETS = (Bench.METHODS, Bench.FEW)
 @dataclass(frozen=True)
 class Asked:
     """The call. datasets: folder of public sets, None for the home's. seeds: of the runs whose
-    means are told; the first is the seed of what runs once. only: of METHODS and FEW, the sets."""
+    means are told; the first is the seed of what runs once. only: of METHODS and FEW, the sets.
+    rows: of PAGES, the items."""
 
     what: Bench
     datasets: Path | None
@@ -56,6 +58,7 @@ class Asked:
     events: Path | None
     seeds: tuple[int, ...]
     only: tuple[str, ...]
+    rows: int
     threads: int | None
     home: "Home"
     say: Callable[[str], None]
@@ -93,6 +96,7 @@ def benchmark(
             help="Sets: few, news, pairs, banking; for `few` banking, clinc.",
         ),
     ] = None,
+    rows: Annotated[int, typer.Option("--rows", min=1000, help="Items, for `pages`.")] = 1_000_000,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs with different seeds.")] = 3,
     home: HomeOption = None,
     seed: SeedOption = 13,
@@ -114,6 +118,7 @@ def benchmark(
             events,
             tuple(range(seed, seed + seeds)),
             tuple(only or ()),
+            rows,
             threads,
             open_home(home),
             speaker(as_json),
@@ -241,6 +246,12 @@ def _sizes(asked: Asked) -> object:
     return benchmark_sizes(asked.datasets, home=asked.home, options=asked.options(), say=asked.say)
 
 
+def _pages(asked: Asked) -> object:
+    from pipelines.benchmark_pages import benchmark_pages
+
+    return benchmark_pages(asked.rows, asked.say)
+
+
 MEASUREMENTS: Mapping[Bench, Callable[[Asked], object]] = {
     Bench.CORE: _applications,
     Bench.CHATBOT: _applications,
@@ -255,4 +266,5 @@ MEASUREMENTS: Mapping[Bench, Callable[[Asked], object]] = {
     Bench.METHODS: _methods,
     Bench.FEW: _few,
     Bench.SIZES: _sizes,
+    Bench.PAGES: _pages,
 }

@@ -1,4 +1,4 @@
-"""`triptych news …`: run, once, why, feeds, replay, test-mail."""
+"""`triptych news …`: run, once, why, feeds, companies, find-companies, replay, test-mail."""
 
 import json
 from dataclasses import asdict
@@ -10,9 +10,12 @@ import typer
 
 from pipelines.options import (
     HomeOption,
+    InputOption,
     JsonOption,
+    OutputOption,
     SourceColumn,
     SummaryColumn,
+    TextColumn,
     ThreadsOption,
     TimeColumn,
     TitleColumn,
@@ -89,9 +92,73 @@ def once(
         typer.echo(line)
 
 
+ReplayedOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--replay",
+        metavar="DIR",
+        help="The output folder of a replay, not the running monitor's database.",
+    ),
+]
+
+
+@app.command()
+def companies(
+    replayed: ReplayedOption = None, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """The companies followed: their stories, what is usual, and where they stand."""
+    from apps.news_monitor.company_data import lines_of
+    from pipelines.monitoring import followed_companies
+
+    found = followed_companies(open_home(home), replayed)
+    if as_json:
+        print_json([{**asdict(one), "state": one.state, "share": one.share} for one in found])
+        return
+    for line in lines_of(found):
+        typer.echo(line)
+
+
+@app.command("find-companies")
+def find_companies(
+    listed: Annotated[
+        Path,
+        typer.Option(
+            "--companies", metavar="FILE", help="`company[,ticker,aliases,near,not_near]`."
+        ),
+    ],
+    input_file: InputOption,
+    output: OutputOption,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", metavar="NAME[@VERSION]", help="Also what is said of each company."
+        ),
+    ] = None,
+    text_column: TextColumn = None,
+    home: HomeOption = None,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Try a list on headlines: a row for each company that a text names, and how."""
+    use_threads(threads)
+    from pipelines.company_table import find_in_table
+    from pipelines.monitoring import released_labeller
+
+    labeller = released_labeller(model, open_home(home), now_utc, threads) if model else None
+    found = find_in_table(
+        listed, input_file, output, mapping=mapping_of(text=text_column), labeller=labeller
+    )
+    if as_json:
+        print_json(asdict(found))
+        return
+    typer.echo(found.line)
+
+
 @app.command()
 def why(
-    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="A topic that is judged.")],
+    topic: Annotated[
+        str, typer.Argument(metavar="TOPIC", help="A topic or a company that is judged.")
+    ],
     at: Annotated[
         str | None,
         typer.Option(
@@ -100,14 +167,7 @@ def why(
             help="UTC, 2026-03-11 (that day's end) or 2026-03-11T14:00; the last moment judged.",
         ),
     ] = None,
-    replayed: Annotated[
-        Path | None,
-        typer.Option(
-            "--replay",
-            metavar="DIR",
-            help="The output folder of a replay, not the running monitor's database.",
-        ),
-    ] = None,
+    replayed: ReplayedOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -158,6 +218,12 @@ def replay(
         datetime | None,
         typer.Option("--from", formats=["%Y-%m-%d"], help="First day; earlier rows are history."),
     ] = None,
+    listed: Annotated[
+        Path | None,
+        typer.Option(
+            "--companies", metavar="FILE", help="Companies to follow too; [news] companies else."
+        ),
+    ] = None,
     until: Annotated[
         datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="The day after the last.")
     ] = None,
@@ -177,14 +243,19 @@ def replay(
     """The alerts a file of dated headlines would have caused, with a simulated clock."""
     use_threads(threads)
     from apps.news_monitor.replay import replay as replay_items
-    from pipelines.monitoring import news_settings, released_labeller, with_budget
+    from pipelines.monitoring import (
+        news_settings,
+        released_labeller,
+        with_budget,
+        with_companies,
+    )
 
     house = open_home(home)
     done = replay_items(
         items,
         output=output,
         labeller=released_labeller(model, house, now_utc, threads) if model else None,
-        settings=with_budget(news_settings(), per_week),
+        settings=with_companies(with_budget(news_settings(), per_week), listed),
         since=since.replace(tzinfo=UTC) if since else None,
         until=until.replace(tzinfo=UTC) if until else None,
         mapping=mapping_of(

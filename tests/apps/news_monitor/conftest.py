@@ -69,6 +69,12 @@ def labeller() -> WordLabeller:
     return WordLabeller()
 
 
+@pytest.fixture(scope="session")
+def words() -> Callable[[], WordLabeller]:
+    """The same, for fixtures that live longer than a test."""
+    return WordLabeller
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def engine(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

@@ -113,6 +113,14 @@ def test_the_alert_is_shown_with_its_stories(home: Home, monkeypatch: pytest.Mon
     [
         ("overview_page", "Nothing has been read yet. Start the monitor with `triptych news run`."),
         (
+            "companies_page",
+            "Nothing has been read yet. Start the monitor with `triptych news run`.",
+        ),
+        (
+            "laboratory_page",
+            "Nothing has been read yet. Start the monitor with `triptych news run`.",
+        ),
+        (
             "alerts_page",
             "No alert yet. `triptych news replay` shows what past headlines would have raised.",
         ),
@@ -130,7 +138,15 @@ def test_an_empty_home_says_how_to_begin(
 def test_neither_pages_nor_monitor_import_torch() -> None:
     names = ", ".join(
         f"apps.news_monitor.{name}"
-        for name in ("overview_page", "alerts_page", "outbox_page", "monitor", "replay")
+        for name in (
+            "overview_page",
+            "alerts_page",
+            "outbox_page",
+            "companies_page",
+            "laboratory_page",
+            "monitor",
+            "replay",
+        )
     )
     code = f"import {names}, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)

@@ -9,14 +9,13 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, func, select
 
 from apps.news_monitor.articles import Article
-from apps.news_monitor.bucket_counts import first_bucket_hour, read_counts
+from apps.news_monitor.bucket_counts import first_bucket_hour, read_counts, rebuild_buckets
 from apps.news_monitor.ingest import epoch_hour, ingest, recent_stories
 from apps.news_monitor.labels import ALL_NEWS, LabelTexts
 from apps.news_monitor.predictions import (
     ActiveModel,
     count_unlabelled,
     label_pending,
-    rebuild_buckets,
     register_model,
 )
 from apps.news_monitor.stories import CopyIndex

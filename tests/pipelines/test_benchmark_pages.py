@@ -1,0 +1,31 @@
+"""The benchmark of the pages: every query runs on what it made, and finds what it should."""
+
+from pathlib import Path
+
+from sqlalchemy import func, select
+
+from apps.news_monitor.page_data import alert_rows, last_detector, reading
+from apps.news_monitor.tables import bucket, item, item_topic
+from pipelines.benchmark_pages import ALERTS, COMPANIES, TOPICS, fill, queries
+
+
+def test_each_query_finds_the_rows_that_were_made(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'pages.db'}"
+    fill(url, 2000, 5)
+    with reading(url) as connection:
+        assert connection is not None
+        stories = select(func.count()).select_from(item)
+        assert connection.execute(stories).scalar_one() == 2000
+        assert connection.execute(stories.where(item.c.copy_of.is_(None))).scalar_one() == 1600
+        # Every story is counted once for its topic, and once for its company if it names one.
+        counted = connection.execute(select(func.sum(bucket.c.stories))).scalar_one()
+        named = connection.execute(select(func.count()).select_from(item_topic)).scalar_one()
+        assert counted == named > 1600
+        detector = last_detector(connection, companies=True)
+        assert detector is not None
+        assert len(detector.topics) == COMPANIES
+        assert len(alert_rows(connection)) == min(200, ALERTS)
+        found = {(page, query): ask(connection) for page, query, ask in queries(connection)}
+    assert len(found["overview", "tiles"]) == TOPICS  # type: ignore[arg-type]
+    assert len(found["companies", "one's stories"]) > 0  # type: ignore[arg-type]
+    assert {page for page, _ in found} == {"overview", "alerts", "companies", "laboratory"}
