@@ -318,11 +318,15 @@ def list_feeds(home: HomeOption = None, as_json: JsonOption = False) -> None:
 def import_feeds(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An OPML file of another reader.")],
     home: HomeOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Read the feeds of an OPML file too, from the monitor's next round on."""
     from pipelines.monitoring import import_opml
 
     done = import_opml(open_home(home), file, now_utc())
+    if as_json:
+        print_json(asdict(done))
+        return
     for line in done.refused:
         typer.echo(f"left out: {line}", err=True)
     typer.echo(
@@ -334,20 +338,29 @@ def import_feeds(
 def export_feeds(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The OPML file to write.")],
     home: HomeOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the feeds that are read as OPML, which other readers import."""
     from pipelines.monitoring import export_opml
 
-    typer.echo(f"{export_opml(open_home(home), file, now_utc())} feeds written to {file}")
+    written = export_opml(open_home(home), file, now_utc())
+    if as_json:
+        print_json({"feeds": written, "file": str(file)})
+    else:
+        typer.echo(f"{written} feeds written to {file}")
 
 
 @feeds.command("remove")
 def remove_feed(
     url: Annotated[str, typer.Argument(metavar="URL", help="The address of an imported feed.")],
     home: HomeOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Read an imported feed no more; its articles stay."""
     from pipelines.monitoring import forget_feed
 
     forget_feed(open_home(home), url)
-    typer.echo(f"{url} is not read any more")
+    if as_json:
+        print_json({"removed": url})
+    else:
+        typer.echo(f"{url} is not read any more")
