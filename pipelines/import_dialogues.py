@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from apps.chatbot.answers import AnswerBook, read_answers
-from apps.chatbot.bot import ANSWERS_FILE, CLASSIFIER_FOLDER, read_config
+from apps.chatbot.answers import ANSWERS_FILE, AnswerBook, read_answers
+from apps.chatbot.bot import CLASSIFIER_FOLDER, read_config
 from apps.chatbot.dialogue_formats import DialogueFormat, Reading
 from apps.chatbot.dialogue_import import Imported, import_dialogues, kept_vectors
 from apps.chatbot.dialogue_tables import Columns

@@ -17,7 +17,10 @@ def main() -> None:
                 st.Page(ROOT / "pipelines" / "models_page.py", title="Models", default=True),
                 st.Page(ROOT / "pipelines" / "runs_page.py", title="Runs"),
             ],
-            "Chatbot": [st.Page(chatbot / "chat_page.py", title="Chat")],
+            "Chatbot": [
+                st.Page(chatbot / "chat_page.py", title="Chat"),
+                st.Page(chatbot / "inbox_page.py", title="Inbox"),
+            ],
             "News monitor": [
                 st.Page(news / "overview_page.py", title="Overview"),
                 st.Page(news / "alerts_page.py", title="Alerts"),

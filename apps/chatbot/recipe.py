@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.chatbot.answers import AnswerBook, read_answers
+from apps.chatbot.answers import ANSWERS_FILE, AnswerBook, read_answers
 from apps.chatbot.bot import (
-    ANSWERS_FILE,
     BOT_FILE,
     CLASSIFIER_FOLDER,
     Bot,
