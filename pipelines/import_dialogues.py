@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from apps.chatbot.answers import AnswerBook, read_answers
-from apps.chatbot.bot import ANSWERS_FILE, CLASSIFIER_FOLDER, read_config
+from apps.chatbot.answers import ANSWERS_FILE, AnswerBook, read_answers
+from apps.chatbot.bot import CLASSIFIER_FOLDER, read_config
 from apps.chatbot.formats.csv_export import export_csv
 from apps.chatbot.formats.dialogflow_export import export_dialogflow
 from apps.chatbot.formats.exported import Exported

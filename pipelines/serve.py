@@ -1,18 +1,31 @@
 """`triptych serve`: one REST service over the released models."""
 
+import json
 import os
 import secrets
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    ExitStack,
+    asynccontextmanager,
+)
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import pandas as pd
 import uvicorn
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
+from apps.chatbot.handover_rest import handover_router
+from apps.chatbot.opening import chatbot_settings
+from apps.chatbot.rate_limit import RateLimit
 from apps.chatbot.rest import chat_router
+from apps.chatbot.rounds import Rounds
 from apps.chatbot.service import open_conversations
 from apps.news_monitor.labelling import Labeller
 from apps.news_monitor.links import PATH as ANSWERS
@@ -78,7 +91,9 @@ def build_service(
     models: application -> model reference.
     """
     registry = Registry(home.models, clock)
+    background: list[AbstractContextManager[object]] = []
     service = FastAPI(
+        lifespan=_running(background),
         title="Triptych",
         summary="Chatbot, news labels and recommendations over REST.",
         dependencies=[Depends(_guard(token))],
@@ -86,7 +101,9 @@ def build_service(
     serving: dict[str, str] = {}
     opened = OpenEncoders()
     openers: dict[str, Callable[[str], Any]] = {
-        "chatbot": lambda ref: _add_chatbot(service, ref, home, threads, device, clock, opened),
+        "chatbot": lambda ref: background.append(
+            _add_chatbot(service, ref, home, threads, device, clock, opened)
+        ),
         "news": lambda ref: _add_news(
             service, registry.resolve(ref, app="news"), home, threads, device, opened
         ),
@@ -113,11 +130,20 @@ def build_service(
         """Which model serves which application."""
         return {"status": "ok", "models": serving}
 
+    service.add_exception_handler(RequestValidationError, refuse_body)
+
     @service.exception_handler(TriptychError)
     def mendable(_request: Request, error: TriptychError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, status_code=503)
 
     return service
+
+
+def refuse_body(_request: Request, error: Exception) -> Response:
+    """422 without what was sent: a lone surrogate or a NaN in it could not be sent back."""
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    told = [{key: each[key] for key in ("type", "loc", "msg")} for each in found]
+    return Response(json.dumps({"detail": told}), 422, media_type="application/json")
 
 
 def _guard(token: str | None) -> Callable[[Request], None]:
@@ -134,6 +160,21 @@ def _guard(token: str | None) -> Callable[[Request], None]:
     return check
 
 
+def _running(
+    background: Sequence[AbstractContextManager[object]],
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """What runs beside the requests, from the service's start to its end."""
+
+    @asynccontextmanager
+    async def lifespan(_service: FastAPI) -> AsyncIterator[None]:
+        with ExitStack() as stack:
+            for each in background:
+                stack.enter_context(each)
+            yield
+
+    return lifespan
+
+
 def _add_chatbot(
     service: FastAPI,
     reference: str,
@@ -142,11 +183,15 @@ def _add_chatbot(
     device: Device,
     clock: Callable[[], datetime],
     opened: OpenEncoders,
-) -> None:
+) -> Rounds:
+    """The chatbot's routes; returned is what must run beside them."""
     conversations = open_conversations(
         reference, home=home, clock=clock, threads=threads, device=device, opened=opened
     )
-    service.include_router(chat_router(conversations.bot, conversations))
+    limit = RateLimit(chatbot_settings().messages_per_minute, time.monotonic)
+    service.include_router(chat_router(conversations.bot, conversations, limit))
+    service.include_router(handover_router(conversations.handovers, conversations.bot.answers))
+    return Rounds(conversations.handovers)
 
 
 def _add_news(

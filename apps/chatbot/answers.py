@@ -21,6 +21,7 @@ from shared.tables import Column, read_table
 from shared.text import detect_language
 
 T = TypeVar("T")
+ANSWERS_FILE = "answers.json"  # in a model's folder
 # Slots of this beginning hold what only the firm knows (a delivery date, a sum to be refunded): a
 # customer is never asked for them.
 OURS = "our_"

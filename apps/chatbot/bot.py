@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from apps.chatbot.answers import OURS, AnswerBook, Rendered, is_ours, say
+from apps.chatbot.answers import ANSWERS_FILE, OURS, AnswerBook, Rendered, is_ours, say
 from apps.chatbot.decision import Decided, Decision, Policy, decide
 from apps.chatbot.matching import AnswerMatcher
 from apps.chatbot.phrases import phrases_for, wants_person
@@ -24,7 +24,6 @@ from shared.settings import Home
 from shared.text import detect_language, normalise
 
 BOT_FILE = "bot.json"
-ANSWERS_FILE = "answers.json"
 CLASSIFIER_FOLDER = "classifier"
 # An answer without examples that is likelier than all else is given though no example is near.
 LIKELY = 0.5
@@ -56,7 +55,7 @@ class Reply:
     not to answer. message: what to say to the customer. missing_slot: what must be asked before the
     template can be said. probability: calibrated; why: the rule that decided, in words, and how the
     message was read where slips in it were mended. scorers: each scorer's own probability of the
-    intent.
+    intent. passed_on: the intent is known, and a person must answer it: no template can be said.
     """
 
     text: str
@@ -72,14 +71,17 @@ class Reply:
     language: str
     why: str
     scorers: Mapping[str, float]
+    passed_on: bool = False
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """A sentence for the customer; missing_slot: what it asks for, None when it is the answer."""
+    """A sentence for the customer; missing_slot: what it asks for, None when it is the answer.
+    passed_on: it says that a person will answer."""
 
     text: str
     missing_slot: str | None
+    passed_on: bool = False
 
 
 @dataclass(frozen=True)
@@ -231,6 +233,7 @@ class Bot:
             language=language,
             why=decided.why if mended == text else f"{decided.why}; read as “{mended}”",
             scorers=prediction.scorers,
+            passed_on=spoken.passed_on,
         )
 
     def _decided(self, prediction: Prediction, text: str) -> Decided:
@@ -256,7 +259,7 @@ class Bot:
         rendered = say(answer.variants(language), slots) if answer else Rendered(None, OURS)
         if rendered.text is None and is_ours(rendered.missing or OURS):
             title = self.answers.title(label, language)
-            return Spoken(phrases.no_answer.format(title=title), None)
+            return Spoken(phrases.no_answer.format(title=title), None, passed_on=True)
         if rendered.text is None:
             slot = rendered.missing or ""
             return Spoken(phrases.ask_slot.format(slot=slot.replace("_", " ")), slot)

@@ -4,13 +4,15 @@ import os
 import uuid
 from datetime import UTC, datetime
 
-import altair as alt
 import pandas as pd
 import streamlit as st
 
 from apps.chatbot.bot import Reply
 from apps.chatbot.conversation import Conversations, Turn
 from apps.chatbot.explaining import Why, explain_message
+from apps.chatbot.feedback import Thumb, rate
+from apps.chatbot.messages import FROM_PEOPLE, Message
+from apps.chatbot.ranking_page import show_ranking
 from apps.chatbot.service import open_conversations
 from shared.errors import TriptychError
 from shared.evaluation.highlight import marked_html
@@ -22,7 +24,11 @@ DECISIONS = {
     "clarify": ":orange-badge[asked back]",
     "reject": ":red-badge[refused]",
     "handover": ":blue-badge[handed over]",
+    "silent": ":gray-badge[a person is in charge: the bot is silent]",
 }
+# How often a chat with a person looks for what that one has said.
+WATCH_SECONDS = 3
+History = list[tuple[str, Turn | Message | None]]
 
 
 @st.cache_resource(show_spinner="Loading the model …")
@@ -36,24 +42,13 @@ def show_reason(turn: Turn) -> None:
     """The rule that decided, the five likeliest intents, what each scorer thought."""
     reply = turn.reply
     if reply is None:
-        st.caption("Followed from what you chose.")
+        st.caption(f"{turn.why[:1].upper()}{turn.why[1:]}.")
         return
     st.caption(
         f"{reply.why[:1].upper()}{reply.why[1:]}. Intent `{reply.intent}`, calibrated probability "
         f"{reply.probability:.0%}, out-of-scope score {reply.oos_score:.2f}."
     )
-    ranking = pd.DataFrame(reply.ranking[:5], columns=["intent", "probability"])
-    bars = (
-        alt.Chart(ranking)
-        .mark_bar()
-        .encode(
-            x=alt.X("probability", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%")),
-            y=alt.Y("intent", sort=None, title=None, axis=alt.Axis(labelLimit=260)),
-            tooltip=["intent", alt.Tooltip("probability", format=".1%")],
-        )
-        .properties(height=190)
-    )
-    st.altair_chart(bars, width="stretch")
+    show_ranking(reply.ranking[:5])
     parts = ", ".join(f"{name} {p:.0%}" for name, p in reply.scorers.items())
     st.caption(f"Each scorer's own probability of this intent: {parts}.")
 
@@ -86,22 +81,58 @@ def show_words(reference: str, reply: Reply) -> None:
     )
 
 
-def show_history(reference: str, history: list[tuple[str, Turn | None]]) -> None:
+def show_history(reference: str, history: History) -> None:
     for number, (text, turn) in enumerate(history):
-        with st.chat_message("assistant" if turn else "user"):
-            st.text(text)
-            if turn is None:
-                continue
-            st.markdown(DECISIONS[turn.decision])
-            last = number == len(history) - 1
-            for title, payload in turn.buttons:
-                if st.button(title, key=f"{number}{payload}", disabled=not last):
-                    st.session_state.chosen = (title, payload)
-                    st.rerun()
-            with st.expander("Why this?"):
-                show_reason(turn)
-                if turn.reply is not None:
-                    show_words(reference, turn.reply)
+        avatar = ":material/support_agent:" if isinstance(turn, Message) else None
+        with st.chat_message("assistant" if turn else "user", avatar=avatar):
+            if text:
+                st.text(text)
+            if isinstance(turn, Turn):
+                show_turn(reference, turn, number, last=number == len(history) - 1)
+            elif isinstance(turn, Message) and turn.role == "agent":
+                st.markdown(":blue-badge[a person]")
+
+
+def show_turn(reference: str, turn: Turn, number: int, *, last: bool) -> None:
+    """What belongs to a message of the bot's: its decision, buttons, reason, and a thumb."""
+    st.markdown(DECISIONS[turn.decision])
+    for title, payload in turn.buttons:
+        if st.button(title, key=f"{number}{payload}", disabled=not last):
+            st.session_state.chosen = (title, payload)
+            st.rerun()
+    if turn.message_id is not None:
+        key = f"thumb{turn.message_id}"
+        st.feedback("thumbs", key=key, on_change=keep_thumb, args=(reference, turn.message_id, key))
+    if turn.decision != "silent":
+        with st.expander("Why this?"):
+            show_reason(turn)
+            if turn.reply is not None:
+                show_words(reference, turn.reply)
+
+
+def keep_thumb(reference: str, message_id: int, key: str) -> None:
+    talk = conversations_of(reference)
+    value = st.session_state[key]
+    if value is not None:
+        thumb: Thumb = "up" if value else "down"
+        rate(talk.engine, st.session_state.sender, message_id, thumb, clock=talk.clock)
+
+
+def fetch_people(conversations: Conversations, sender: str, history: History) -> bool:
+    """Add what people have said since the last look; whether there was anything."""
+    said = conversations.said_since(sender, st.session_state.setdefault("seen", 0))
+    if said:
+        st.session_state.seen = said[-1].id
+    new = [each for each in said if each.role in FROM_PEOPLE]
+    history.extend((each.text, each) for each in new)
+    return bool(new)
+
+
+@st.fragment(run_every=WATCH_SECONDS)
+def watch(reference: str, sender: str) -> None:
+    """While a person may answer: show it when it comes."""
+    if fetch_people(conversations_of(reference), sender, st.session_state.history):
+        st.rerun()
 
 
 def main() -> None:
@@ -116,14 +147,14 @@ def main() -> None:
     reference = model.reference
     with st.sidebar:
         if st.button("New conversation"):
-            st.session_state.pop("history", None)
-            st.session_state.pop("sender", None)
+            for kept in ("history", "sender", "seen", "handed_over"):
+                st.session_state.pop(kept, None)
     try:
         conversations = conversations_of(reference)
     except TriptychError as error:
         st.error(str(error))
         return
-    history = st.session_state.setdefault("history", [])
+    history: History = st.session_state.setdefault("history", [])
     sender = st.session_state.setdefault("sender", f"page-{uuid.uuid4().hex[:12]}")
     if not history:
         st.caption(
@@ -132,10 +163,16 @@ def main() -> None:
     typed = st.chat_input("Your message")
     title, payload = st.session_state.pop("chosen", (typed, typed))
     if payload:
+        fetch_people(conversations, sender, history)
         history.append((title, None))
         turn = conversations.handle(sender, payload)
         history.append((turn.text, turn))
+        st.session_state.handed_over = (
+            st.session_state.get("handed_over", False) or turn.decision == "handover"
+        )
     show_history(reference, history)
+    if st.session_state.get("handed_over", False):
+        watch(reference, sender)
 
 
 if __name__ == "__main__":

@@ -2,29 +2,42 @@
 
 State is read, one message is handled, and state is written only if nobody else has written it in
 between; otherwise the message is handled again on the newer state. So two workers can serve one
-sender, and a killed one loses nothing but the message it had not answered.
+sender, and a killed one loses nothing but the message it had not answered. While a person is in
+charge messages are kept and read, and not answered.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from apps.chatbot.bot import Bot, Option, Reply
 from apps.chatbot.decision import Decision
+from apps.chatbot.handover import Handovers
+from apps.chatbot.messages import (
+    TO_CUSTOMERS,
+    Message,
+    add_message,
+    find_message,
+    last_ranking,
+    said_by_people,
+    transcript,
+)
 from apps.chatbot.phrases import phrases_for
 from apps.chatbot.slots import fill_asked_slot, find_slots
-from apps.chatbot.tables import conversations, messages
+from apps.chatbot.tables import conversations, handovers
 from shared.errors import ServiceError
 from shared.text import detect_language
 
 # Payload of a button, as Rasa's clients send it back: /label, or /none.
 NONE_OF_THESE = "none_of_these"
 ATTEMPTS = 20
+RANKED = 5  # intents kept with each message
+NO_ANSWER = "the intent is understood, and the bot has no answer to it"
 
 
 @dataclass(frozen=True)
@@ -54,15 +67,39 @@ class State:
 
 @dataclass(frozen=True)
 class Turn:
-    """The bot's side of one exchange. buttons: (title, payload). reply: None where the answer
-    followed from the state alone, such as a chosen option."""
+    """The bot's side of one exchange; "silent", without a text, while a person is in charge, and
+    "handover" also while the customer still waits for one.
+
+    buttons: (title, payload). reply: None where the answer followed from the state alone, such as a
+    chosen option, or was given before. why: the rule that decided, in words. ranking: (intent,
+    probability) of what was read, the best five. message_id: of the text once it is kept. missed:
+    what people have said since the customer wrote last.
+    """
 
     text: str
-    decision: Decision
+    decision: Decision | Literal["silent"]
     intent: str | None
     probability: float | None
     buttons: tuple[tuple[str, str], ...] = ()
     reply: Reply | None = None
+    why: str = ""
+    scorers: Mapping[str, float] = field(default_factory=dict)
+    ranking: tuple[tuple[str, float], ...] = ()
+    message_id: int | None = None
+    missed: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A conversation as it was read. handover: number of the open one; taken: somebody has it;
+    overdue: its time has run out. answered: what came of the same message before."""
+
+    revision: int = 0
+    state: State = field(default_factory=State)
+    handover: int | None = None
+    taken: bool = False
+    overdue: bool = False
+    answered: Turn | None = None
 
 
 @dataclass(frozen=True)
@@ -84,28 +121,56 @@ class Conversations:
         model: str,
         limits: Limits,
         clock: Callable[[], datetime],
+        handovers: Handovers | None = None,
     ) -> None:
+        """handovers: on the same engine, always open by default."""
         self.bot = bot
-        self._engine = engine
+        self.handovers = handovers or Handovers(engine, clock=clock)
+        self.engine = engine
         self._model = model
         self._limits = limits
-        self._clock = clock
+        self.clock = clock
 
-    def handle(self, sender: str, text: str) -> Turn:
+    def handle(self, sender: str, text: str, message_id: str | None = None) -> Turn:
         """Answer one message of `sender` and remember what it means for the next.
+
+        message_id: of the client; a message that comes again with the same one gets the same
+        answer and changes nothing.
 
         Raises:
             ServiceError: other workers kept changing the conversation.
         """
+        read: Turn | None = None  # once, however often it is tried
         for _ in range(ATTEMPTS):
-            revision, state = self._read(sender)
-            turn, after = self.respond(state, text)
-            if self._write(sender, revision, after, text, turn):
-                return turn
+            seen = self._read(sender, message_id)
+            if seen.answered is not None:
+                return seen.answered
+            if seen.overdue:
+                self.handovers.expire(sender)
+                continue
+            if seen.handover is None:
+                turn, after = self.respond(seen.state, text)
+                turn = self._announced(turn, text)
+            else:
+                read = read or self._read_only(text)
+                known = {**seen.state.slots, **find_slots(text)}
+                after = replace(seen.state, slots=known)
+                turn = read if seen.taken else self._asked_to_wait(read, detect_language(text))
+            written = self._write(sender, seen, after, text, turn, message_id)
+            if written is not None:
+                return written
         raise ServiceError(
             f"conversation {sender!r}: {ATTEMPTS} attempts met a newer state each time; "
             "is one sender id used by many customers at once?"
         )
+
+    def said_since(self, sender: str, after: int) -> tuple[Message, ...]:
+        """What the customer was told, by the bot and by people, in messages with ids above
+        `after`."""
+        self.handovers.expire(sender)
+        with self.engine.connect() as connection:
+            # Ids begin at 1: from the first message on, in order.
+            return transcript(connection, sender, after=max(after, 0), roles=TO_CUSTOMERS)
 
     def respond(self, state: State, text: str) -> tuple[Turn, State]:
         """One message in a given state, without the database."""
@@ -121,6 +186,10 @@ class Conversations:
             return self._clarify(reply, state)
         if reply.decision == "reject":
             return self._refuse(reply, state)
+        if reply.passed_on:
+            return self._hand_over(_turn(reply), state, NO_ANSWER)
+        if reply.decision == "handover":
+            return self._hand_over(_turn(reply), state, reply.why)
         state = replace(state, clarifications=0, refusals=0)
         if reply.missing_slot:
             state = replace(state, pending=(reply.intent, reply.missing_slot))
@@ -131,10 +200,12 @@ class Conversations:
             return self._answer(label, state, language)
         phrases = phrases_for(language)
         state = replace(state, offered=())
+        why = "the customer means none of the offered intents"
         if state.refusals + 1 >= self._limits.refusals:
-            return Turn(phrases.handover, "handover", None, None), State(slots=state.slots)
+            turn = Turn(phrases.handover, "handover", None, None)
+            return self._hand_over(turn, state, why)
         return (
-            Turn(phrases.reject, "reject", None, None),
+            Turn(phrases.reject, "reject", None, None, why=why),
             replace(state, refusals=state.refusals + 1),
         )
 
@@ -142,13 +213,17 @@ class Conversations:
         """An intent the customer has confirmed, or whose slot has come."""
         spoken = self.bot.say(label, language, state.slots)
         after = State(slots=state.slots)
+        turn = Turn(spoken.text, "answer", label, None, why="the customer has chosen this intent")
+        if spoken.passed_on:
+            return self._hand_over(turn, state, NO_ANSWER)
         if spoken.missing_slot:
             after = replace(after, pending=(label, spoken.missing_slot))
-        return Turn(spoken.text, "answer", label, None), after
+        return turn, after
 
     def _clarify(self, reply: Reply, state: State) -> tuple[Turn, State]:
         if state.clarifications >= self._limits.clarifications:
-            return self._hand_over(reply, state)
+            asked = f"{state.clarifications} questions back in a row did not settle it"
+            return self._hand_over_unsettled(reply, state, f"{asked}; {reply.why}")
         none = phrases_for(reply.language).none_of_these
         offered = tuple((option.label, option.title) for option in reply.options)
         buttons = (*_buttons(reply.options), (none, f"/{NONE_OF_THESE}"))
@@ -161,58 +236,150 @@ class Conversations:
 
     def _refuse(self, reply: Reply, state: State) -> tuple[Turn, State]:
         if state.refusals + 1 >= self._limits.refusals:
-            return self._hand_over(reply, state)
+            refused = f"{state.refusals + 1} messages in a row were not understood"
+            return self._hand_over_unsettled(reply, state, f"{refused}; {reply.why}")
         return _turn(reply), replace(state, refusals=state.refusals + 1)
 
-    def _hand_over(self, reply: Reply, state: State) -> tuple[Turn, State]:
+    def _hand_over_unsettled(self, reply: Reply, state: State, why: str) -> tuple[Turn, State]:
         text = phrases_for(reply.language).handover
-        turn = replace(_turn(reply), text=text, decision="handover")
-        return turn, State(slots=state.slots)
+        return self._hand_over(replace(_turn(reply), text=text), state, why)
 
-    def _read(self, sender: str) -> tuple[int, State]:
-        query = select(conversations.c.revision, conversations.c.state)
-        with self._engine.connect() as connection:
-            row = connection.execute(query.where(conversations.c.sender == sender)).one_or_none()
-        return (row.revision, State.from_json(row.state)) if row else (0, State())
+    def _hand_over(self, turn: Turn, state: State, why: str) -> tuple[Turn, State]:
+        """A person takes over; what is known of the customer stays known."""
+        return replace(turn, decision="handover", why=why), State(slots=state.slots)
 
-    def _write(self, sender: str, revision: int, state: State, text: str, turn: Turn) -> bool:
-        """Store the exchange; False when somebody else has written this conversation since."""
-        now = self._clock()
-        values = {"state": asdict(state), "revision": revision + 1, "updated_at": now}
+    def _read_only(self, text: str) -> Turn:
+        """What is in the message, for the person who will answer it."""
+        (reply,) = self.bot.reply([text])
+        return Turn("", "silent", None, None, ranking=reply.ranking[:RANKED])
+
+    def _asked_to_wait(self, read: Turn, language: str) -> Turn:
+        """Nobody has taken the chat yet: the customer is not left without a word."""
+        phrases, now = phrases_for(language), self.handovers.said(language)
+        text = phrases.in_charge if now == phrases.handover else now
+        return replace(read, text=text, decision="handover", why="a person has been asked for")
+
+    def _announced(self, turn: Turn, asked: str) -> Turn:
+        """A handover tells the customer when somebody will be there."""
+        if turn.decision != "handover":
+            return turn
+        language = detect_language(asked) if turn.reply is None else turn.reply.language
+        usual, now = phrases_for(language).handover, self.handovers.said(language)
+        if turn.text == usual:
+            return replace(turn, text=now)
+        return turn if now == usual else replace(turn, text=f"{turn.text} {now}")
+
+    def _read(self, sender: str, message_id: str | None) -> _Seen:
+        query = (
+            select(
+                conversations.c.revision, conversations.c.state, handovers.c.id,
+                handovers.c.state.label("handover_state"), handovers.c.deadline,
+            )
+            .outerjoin(
+                handovers,
+                (handovers.c.sender == conversations.c.sender) & handovers.c.ended_at.is_(None),
+            )
+            .where(conversations.c.sender == sender)
+        )  # fmt: skip
+        with self.engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+            if row is None:
+                return _Seen()
+            answered = _answered(connection, sender, message_id) if message_id else None
+        return _Seen(
+            row.revision, State.from_json(row.state), row.id, row.handover_state == "taken",
+            row.id is not None and row.deadline <= self.clock(), answered,
+        )  # fmt: skip
+
+    def _write(
+        self, sender: str, seen: _Seen, state: State, text: str, turn: Turn, message_id: str | None
+    ) -> Turn | None:
+        """Store the exchange; None when somebody else has written this conversation since."""
+        now = self.clock()
+        values = {"state": asdict(state), "revision": seen.revision + 1, "updated_at": now}
         try:
-            with self._engine.begin() as connection:
-                if revision == 0:
+            with self.engine.begin() as connection:
+                if seen.revision == 0:
                     connection.execute(insert(conversations).values(sender=sender, **values))
                 else:
                     changed = connection.execute(
                         update(conversations)
                         .where(conversations.c.sender == sender)
-                        .where(conversations.c.revision == revision)
+                        .where(conversations.c.revision == seen.revision)
                         .values(**values)
                     )
                     if changed.rowcount == 0:
-                        return False
-                connection.execute(insert(messages), self._rows(sender, text, turn, now))
-        except IntegrityError:  # the first message of this sender, by two workers at once
-            return False
-        return True
+                        return None
+                return self._keep(connection, sender, seen, state, text, turn, message_id)
+        except IntegrityError:  # the first message of this sender, or the same, by two at once
+            return None
 
-    def _rows(self, sender: str, text: str, turn: Turn, now: datetime) -> list[dict[str, Any]]:
-        said = {"sender": sender, "role": "customer", "text": text, "at": now}
-        decided = {
-            "decision": turn.decision,
-            "intent": turn.intent,
-            "probability": turn.probability,
-            "model": self._model,
+    def _keep(
+        self,
+        connection: Connection,
+        sender: str,
+        seen: _Seen,
+        state: State,
+        text: str,
+        turn: Turn,
+        message_id: str | None,
+    ) -> Turn:
+        """Both messages, and the handover where the turn is one."""
+        now = self.clock()
+        ranking = [[label, round(p, 6)] for label, p in turn.ranking]
+        asked = add_message(
+            connection, sender, "customer", text, now, client_id=message_id,
+            details={"ranking": ranking} if turn.decision == "silent" else None,
+        )  # fmt: skip
+        missed = said_by_people(connection, sender, asked.id)
+        if seen.handover is not None:
+            self.handovers.heard(connection, seen.handover, asked)
+        if turn.decision == "silent":
+            return replace(turn, missed=missed)
+        details = {
+            "why": turn.why,
+            "buttons": [list(button) for button in turn.buttons],
+            "scorers": dict(turn.scorers),
+            "ranking": ranking,
         }
-        return [
-            {**said, **dict.fromkeys(decided)},
-            {"sender": sender, "role": "bot", "text": turn.text, "at": now, **decided},
-        ]
+        answer = add_message(
+            connection, sender, "bot", turn.text, now, decision=turn.decision, intent=turn.intent,
+            probability=turn.probability, model=self._model, details=details,
+        )  # fmt: skip
+        if turn.decision == "handover" and seen.handover is None:
+            self.handovers.begin(
+                connection, sender, reason=turn.why, question=text,
+                ranking=ranking or list(last_ranking(connection, sender, answer.id)),
+                slots=dict(state.slots), language=detect_language(text), model=self._model,
+            )  # fmt: skip
+        return replace(turn, message_id=answer.id, missed=missed)
+
+
+def _answered(connection: Connection, sender: str, message_id: str) -> Turn | None:
+    """What was answered to the message of this id, if it was answered before."""
+    asked = find_message(connection, sender, "customer", message_id)
+    if asked is None:
+        return None
+    missed = said_by_people(connection, sender, asked.id)
+    # Kept in one transaction: an answer has the next id of its conversation.
+    following = transcript(connection, sender, after=asked.id, limit=1)
+    if "ranking" in asked.details or not following:
+        return Turn("", "silent", None, None, ranking=asked.ranking, missed=missed)
+    (answer,) = following
+    decision: Any = answer.decision
+    return Turn(
+        answer.text, decision, answer.intent, answer.probability,
+        tuple((title, payload) for title, payload in answer.details.get("buttons", ())),
+        why=answer.details.get("why", ""), scorers=answer.details.get("scorers", {}),
+        ranking=answer.ranking, message_id=answer.id, missed=missed,
+    )  # fmt: skip
 
 
 def _turn(reply: Reply) -> Turn:
-    return Turn(reply.message, reply.decision, reply.intent, reply.probability, reply=reply)
+    return Turn(
+        reply.message, reply.decision, reply.intent, reply.probability, reply=reply, why=reply.why,
+        scorers=reply.scorers, ranking=reply.ranking[:RANKED],
+    )  # fmt: skip
 
 
 def _buttons(options: tuple[Option, ...]) -> tuple[tuple[str, str], ...]:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from apps.chatbot.answers import AnswerBook
+from apps.chatbot.answers import ANSWERS_FILE, AnswerBook
 from apps.chatbot.bot import (
-    ANSWERS_FILE,
     BOT_FILE,
     CLASSIFIER_FOLDER,
     Bot,

@@ -1,18 +1,15 @@
 """A released bot with its database: what the page and the REST service both open."""
 
-import os
 from collections.abc import Callable
 from datetime import datetime
 
 from apps.chatbot.bot import Bot
 from apps.chatbot.conversation import Conversations, Limits
-from apps.chatbot.settings import ChatbotSettings
-from apps.chatbot.tables import MIGRATIONS, VERSION_TABLE
+from apps.chatbot.opening import chatbot_settings, handovers_on, opened_database
 from shared.device import Device
 from shared.inference.model_encoders import OpenEncoders
 from shared.registry import Registry
-from shared.settings import Home, database_url, load_section, settings_file
-from shared.storage import create_engine, upgrade
+from shared.settings import Home
 
 
 def open_conversations(
@@ -32,15 +29,13 @@ def open_conversations(
         SettingsError: [chatbot] in triptych.toml is wrong, or the device is not there.
     """
     version = Registry(home.models, clock).resolve(reference, app="chatbot")
-    settings = load_section(
-        ChatbotSettings, "chatbot", file=settings_file(os.environ), environ=os.environ
-    )
-    engine = create_engine(database_url(home, os.environ))
-    upgrade(engine, MIGRATIONS, VERSION_TABLE)
+    settings = chatbot_settings()
+    engine = opened_database(home)
     return Conversations(
         Bot.load(version.path, home=home, threads=threads, device=device, opened=opened),
         engine,
         model=f"{version.name}@{version.version}",
         limits=Limits(settings.max_clarifications, settings.max_refusals),
         clock=clock,
+        handovers=handovers_on(engine, settings, clock),
     )

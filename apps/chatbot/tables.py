@@ -1,4 +1,5 @@
-"""The chatbot's own tables: one row per conversation, one per message."""
+"""The chatbot's own tables: conversations, messages, chats handed over, what the outside is told of
+them, feedback."""
 
 from pathlib import Path
 
@@ -38,7 +39,8 @@ messages = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("sender", String(200), ForeignKey("chatbot_conversation.sender"), nullable=False),
-    Column("role", String(10), nullable=False),  # customer | bot
+    # customer | bot | agent | notice (the house speaks: taken, returned, ended)
+    Column("role", String(10), nullable=False),
     Column("text", Text, nullable=False),
     # Of the bot's messages: what decided.
     Column("decision", String(10)),
@@ -46,5 +48,67 @@ messages = Table(
     Column("probability", Float),
     Column("model", String(200)),
     Column("at", UtcDateTime, nullable=False),
+    # The id that the client gave it: a message that is sent twice is one message.
+    Column("client_id", String(200)),
+    Column("agent", String(100)),
+    # Of the bot's: buttons, why, scorers; of any that a bot has read: ranking.
+    Column("details", JSON),
 )
 Index("chatbot_message_by_sender", messages.c.sender, messages.c.id)
+Index("chatbot_message_once", messages.c.sender, messages.c.role, messages.c.client_id, unique=True)
+
+handovers = Table(
+    "chatbot_handover",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("sender", String(200), ForeignKey("chatbot_conversation.sender"), nullable=False),
+    Column("state", String(10), nullable=False),  # waiting | taken | returned | closed
+    Column("reason", Text, nullable=False),
+    Column("question", Text, nullable=False),
+    Column("ranking", JSON, nullable=False),
+    Column("slots", JSON, nullable=False),
+    Column("language", String(10), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("agent", String(100)),
+    Column("queued_at", UtcDateTime, nullable=False),
+    Column("taken_at", UtcDateTime),
+    # Who is to act by then: unless somebody does, the chat goes back to the bot.
+    Column("deadline", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Column("ended_by", String(100)),  # none where its time ran out
+)
+Index(
+    "chatbot_handover_open",
+    handovers.c.sender,
+    unique=True,
+    sqlite_where=handovers.c.ended_at.is_(None),
+    postgresql_where=handovers.c.ended_at.is_(None),
+)
+Index("chatbot_handover_by_state", handovers.c.state, handovers.c.queued_at)
+
+deliveries = Table(
+    "chatbot_delivery",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("event", String(40), nullable=False),
+    Column("sender", String(200), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("state", String(10), nullable=False),  # queued | sending | sent | dead
+    Column("attempts", Integer, nullable=False),
+    Column("next_try_at", UtcDateTime, nullable=False),
+    Column("lease_until", UtcDateTime),
+    Column("last_error", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("sent_at", UtcDateTime),
+)
+Index("chatbot_delivery_due", deliveries.c.state, deliveries.c.next_try_at)
+Index("chatbot_delivery_by_sender", deliveries.c.sender, deliveries.c.id)
+
+feedback = Table(
+    "chatbot_feedback",
+    metadata,
+    Column("message_id", Integer, ForeignKey("chatbot_message.id"), primary_key=True),
+    Column("value", String(10), nullable=False),  # up | down
+    Column("comment", Text, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from datetime import date
 from typing import Literal, get_args
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
-from shared.settings import Section, load_section, settings_file
+from shared.settings import Section, TimeZone, load_section, settings_file
 
 SECTION = "recommender"
 
@@ -194,17 +193,8 @@ class RuleSettings(Section):
     diversity: float = Field(default=0.0, ge=0.0, lt=1.0)
     explore: float = Field(default=0.0, ge=0.0, le=0.5)
     explored_at: int = Field(default=0, ge=0)
-    time_zone: str = "UTC"
+    time_zone: TimeZone = "UTC"
     campaigns: tuple[Campaign, ...] = ()
-
-    @field_validator("time_zone")
-    @classmethod
-    def _time_zone_is_known(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError("expected a time zone as Europe/Berlin or UTC") from None
-        return name
 
     @model_validator(mode="after")
     def _names_and_bands_make_sense(self) -> "RuleSettings":

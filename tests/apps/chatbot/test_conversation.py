@@ -1,85 +1,24 @@
 """What one message means after another: options, slots, counts, two workers at once."""
 
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from threading import Barrier, Thread
-from typing import Any, cast
 
 import pytest
 from sqlalchemy import Engine, func, select
 
-from apps.chatbot.answers import Answer, AnswerBook, render
-from apps.chatbot.bot import Bot, Option, Reply, Spoken
+from apps.chatbot.bot import Bot
 from apps.chatbot.conversation import NONE_OF_THESE, Conversations, Limits, State
 from apps.chatbot.phrases import phrases_for
-from apps.chatbot.tables import MIGRATIONS, VERSION_TABLE, conversations, messages
-from shared.storage import create_engine, upgrade
+from apps.chatbot.tables import conversations, messages
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
-BOOK = AnswerBook(
-    (
-        Answer("hours", {"en": "Opening hours"}, {"en": ("We open at nine.",)}),
-        Answer("track", {"en": "Track a parcel"}, {"en": ("Parcel {order_id} is on its way.",)}),
-        Answer("refund", {"en": "Get a refund"}, {"en": ("Refunds take five days.",)}),
-    )
-)
 EN = phrases_for("en")
 
 
-class ScriptedBot:
-    """Understands a message by its first word, and says answers by the real templates."""
-
-    def reply(self, texts: Sequence[str], slots: Mapping[str, str] | None = None) -> list[Reply]:
-        return [self._one(text, slots or {}) for text in texts]
-
-    def say(self, label: str, language: str, slots: Mapping[str, str]) -> Spoken:
-        rendered = render(BOOK.by_label[label].template(language), slots)
-        if rendered.missing:
-            return Spoken(f"Please tell me your {rendered.missing}.", rendered.missing)
-        return Spoken(rendered.text or "", None)
-
-    def _one(self, text: str, slots: Mapping[str, str]) -> Reply:
-        word = text.split()[0].lower()
-        common: Any = {
-            "text": text,
-            "probability": 0.9,
-            "oos_score": 0.0,
-            "answer": "",
-            "ranking": ((word, 0.9),),
-            "language": "en",
-            "why": "script",
-            "scorers": {},
-        }
-        if word == "unsure":
-            options = (Option("track", "Track a parcel"), Option("refund", "Get a refund"))
-            return Reply(
-                intent="track", decision="clarify", options=options, message=EN.clarify,
-                missing_slot=None, **common,
-            )  # fmt: skip
-        if word in BOOK.by_label:
-            spoken = self.say(word, "en", slots)
-            return Reply(
-                intent=word, decision="answer", options=(), message=spoken.text,
-                missing_slot=spoken.missing_slot, **common,
-            )  # fmt: skip
-        return Reply(
-            intent="hours", decision="reject", options=(), message=EN.reject, missing_slot=None,
-            **common,
-        )  # fmt: skip
-
-
 @pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    made = create_engine(f"sqlite:///{tmp_path / 'chat.db'}")
-    upgrade(made, MIGRATIONS, VERSION_TABLE)
-    return made
-
-
-@pytest.fixture
-def talk(engine: Engine) -> Conversations:
+def talk(engine: Engine, scripted_bot: Bot) -> Conversations:
     return Conversations(
-        cast(Bot, ScriptedBot()), engine, model="demo@1", limits=Limits(2, 2), clock=lambda: NOW
+        scripted_bot, engine, model="demo@1", limits=Limits(2, 2), clock=lambda: NOW
     )
 
 
@@ -143,10 +82,10 @@ def test_senders_do_not_see_each_other(talk: Conversations) -> None:
     assert talk.handle("bob", "2").decision == "reject"
 
 
-def test_a_restart_forgets_nothing(talk: Conversations, engine: Engine) -> None:
+def test_a_restart_forgets_nothing(talk: Conversations, engine: Engine, scripted_bot: Bot) -> None:
     talk.handle("ana", "unsure")
     later = Conversations(
-        cast(Bot, ScriptedBot()), engine, model="demo@2", limits=Limits(2, 2), clock=lambda: NOW
+        scripted_bot, engine, model="demo@2", limits=Limits(2, 2), clock=lambda: NOW
     )
     assert later.handle("ana", "1").text == "Please tell me your order_id."
 

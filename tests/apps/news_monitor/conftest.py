@@ -75,15 +75,10 @@ def words() -> Callable[[], WordLabeller]:
     return WordLabeller
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def engine(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Engine]:
+@pytest.fixture
+def engine(each_database: str) -> Iterator[Engine]:
     """The monitor's tables, empty, in a database of each kind."""
-    if request.param == "sqlite":
-        made = create_engine(f"sqlite:///{tmp_path_factory.mktemp('db') / 'news.db'}")
-    else:
-        made = create_engine(request.getfixturevalue("postgres_url"))
+    made = create_engine(each_database)
     upgrade(made, MIGRATIONS, VERSION_TABLE)
     yield made
     made.dispose()

@@ -191,6 +191,7 @@ def test_a_slot_of_the_firm_is_handed_over_and_not_asked_for() -> None:
         "I understand that this is about: Refund. I have no answer to it yet, so I am passing you "
         "on to a colleague.",
         None,
+        passed_on=True,
     )
     assert bot.say("order", "en", {}) == Spoken(
         "I can help with that. Please tell me your order id.", "order_id"

@@ -1,0 +1,131 @@
+"""The messages of a conversation, as they are kept."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from apps.chatbot.tables import conversations, messages
+
+Role = Literal["customer", "bot", "agent", "notice"]
+CUSTOMERS: tuple[Role, ...] = ("customer",)
+TO_CUSTOMERS: tuple[Role, ...] = ("bot", "agent", "notice")
+FROM_PEOPLE: tuple[Role, ...] = ("agent", "notice")
+LONGEST_TRANSCRIPT = 500
+
+
+@dataclass(frozen=True)
+class Message:
+    """id: grows within a conversation. details: of the bot's messages why and buttons; `ranking`:
+    (intent, probability), the most probable first, of what a bot has read."""
+
+    id: int
+    role: Role
+    text: str
+    at: datetime
+    agent: str | None = None
+    decision: str | None = None
+    intent: str | None = None
+    probability: float | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ranking(self) -> tuple[tuple[str, float], ...]:
+        return tuple((label, p) for label, p in self.details.get("ranking", ()))
+
+    @property
+    def public(self) -> dict[str, Any]:
+        """What a customer's side may know of it."""
+        return {
+            "id": self.id,
+            "from": self.role,
+            "text": self.text,
+            "at": self.at.isoformat(),
+            "buttons": [
+                {"title": title, "payload": payload}
+                for title, payload in self.details.get("buttons", ())
+            ],
+        }
+
+
+def lock_conversation(connection: Connection, sender: str, *, changed: bool) -> None:
+    """Let nobody else write this conversation until the transaction ends, so that the ids of its
+    messages grow in the order in which they can be seen.
+
+    changed: a writer that has read it before is to read it again.
+    """
+    grown = conversations.c.revision + int(changed)
+    connection.execute(
+        update(conversations).where(conversations.c.sender == sender).values(revision=grown)
+    )
+
+
+def add_message(
+    connection: Connection, sender: str, role: Role, text: str, at: datetime, **values: Any
+) -> Message:
+    """Keep a message of a conversation that this transaction has locked.
+
+    Raises IntegrityError where its `client_id` is there already.
+    """
+    row = {"sender": sender, "role": role, "text": storable(text), "at": at, **values}
+    done = connection.execute(insert(messages).values(row).returning(messages))
+    return message_of(done.one())
+
+
+def storable(text: str) -> str:
+    """Without what a database refuses: NUL in PostgreSQL, lone surrogates in both."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+
+
+def transcript(
+    connection: Connection,
+    sender: str,
+    *,
+    after: int = 0,
+    before: int | None = None,
+    roles: Collection[Role] | None = None,
+    limit: int = LONGEST_TRANSCRIPT,
+) -> tuple[Message, ...]:
+    """Messages with ids between `after` and `before`, both excluded, in order; of more than `limit`
+    the first where `after` is given, else the last."""
+    query = select(messages).where(messages.c.sender == sender, messages.c.id > after)
+    if before is not None:
+        query = query.where(messages.c.id < before)
+    if roles is not None:
+        query = query.where(messages.c.role.in_(roles))
+    forwards = after > 0
+    order = messages.c.id if forwards else messages.c.id.desc()
+    rows = connection.execute(query.order_by(order).limit(limit)).all()
+    return tuple(message_of(row) for row in (rows if forwards else reversed(rows)))
+
+
+def find_message(connection: Connection, sender: str, role: Role, client_id: str) -> Message | None:
+    """The message that the client has given this id."""
+    query = select(messages).where(
+        messages.c.sender == sender, messages.c.role == role, messages.c.client_id == client_id
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else message_of(row)
+
+
+def said_by_people(connection: Connection, sender: str, asked: int) -> tuple[Message, ...]:
+    """What people said between the customer's message before number `asked` and that one."""
+    before = transcript(connection, sender, before=asked, roles=CUSTOMERS, limit=1)
+    if not before:
+        return ()
+    return transcript(connection, sender, after=before[0].id, before=asked, roles=FROM_PEOPLE)
+
+
+def last_ranking(connection: Connection, sender: str, before: int) -> tuple[tuple[str, float], ...]:
+    """Of the last message before that number that a bot has ranked; a choice is not ranked."""
+    said = transcript(connection, sender, before=before, limit=20)
+    return next((each.ranking for each in reversed(said) if each.ranking), ())
+
+
+def message_of(row: Row[Any]) -> Message:
+    return Message(
+        row.id, row.role, row.text, row.at, row.agent, row.decision, row.intent, row.probability,
+        row.details or {},
+    )  # fmt: skip
