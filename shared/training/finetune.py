@@ -43,9 +43,9 @@ from shared.training.methods import (
     METHODS,
     apply_method,
     choose_method,
-    for_few_labels,
     has_few_labels,
     parameter_groups,
+    settled,
 )
 from shared.training.objectives import HeadsObjective, head_scales, label_weights, measure
 from shared.training.options import Evaluation, FineTuned, Method, TrainOptions
@@ -105,7 +105,7 @@ def finetune_classifier(
     choice = choose_method(
         options.method, smallest_label=smallest_label(tasks), minutes=options.minutes
     )
-    options = for_few_labels(options, few=few_labels(tasks), pairable=pairable(tasks))
+    options = settled(options, few=few_labels(tasks), pairable=pairable(tasks))
     say(f"Method: {choice.method.value}, {choice.reason}")
     if few_labels(tasks) and processes.world_size() > 1 and not METHODS[choice.method].cached:
         say("Few rows a label: one process would pull rows of a label together, several do not")

@@ -43,7 +43,7 @@ EPOCHS_SHARE = 0.5  # of the first run's: an epoch has several times as many ste
 class FurtherRuns:
     """Runs after `run`, with the same options and what is left of its budget of minutes.
 
-    options: with every loss decided (`for_few_labels`), however many rows there are now:
+    options: with every loss decided (`settled`), however many rows there are now:
     calibration and weights are to fit all runs. probes: texts on which an encoder as it is served
     must agree with itself in fp32. The journal and the trackers keep the curves of `run`.
     """

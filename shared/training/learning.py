@@ -28,7 +28,7 @@ from shared.training.finetune import few_labels, finetune_classifier, pairable
 from shared.training.further_rows import EPOCHS_SHARE, FurtherRuns, refitted, sure_labels
 from shared.training.fusion import FusedFit, fit_fused, row_losses
 from shared.training.label_names import name_rows
-from shared.training.methods import Choice, choose_method, for_few_labels, has_few_labels
+from shared.training.methods import Choice, choose_method, has_few_labels, settled
 from shared.training.options import FineTuned, Method, TrainOptions
 from shared.training.pseudo_labels import Pool
 
@@ -175,7 +175,7 @@ def _with_finetuning(
     tasks = tasks_of(heads, fraction=DEVELOPMENT_SHARE, seed=options.seed)
     few = few_labels(tasks)
     # Decided before any row is added: names and pseudo-labels make no label a known one.
-    options = for_few_labels(options, few=few, pairable=pairable(tasks))
+    options = settled(options, few=few, pairable=pairable(tasks))
     tasks = [
         replace(task, train=task.train.beside(head.named))
         for head, task in zip(heads, tasks, strict=True)

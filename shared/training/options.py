@@ -65,7 +65,7 @@ class TrainOptions:
     more: by n / (labels * count), its square root, or not. metric: what early stopping watches,
     the mean over the heads. contrastive: weight of the supervised contrastive loss beside that of
     the heads, in batches of rows paired by label; keep: the weights of the best evaluation, or of
-    the last one, and then all epochs are run; None of either: as methods.for_few_labels says.
+    the last one, and then all epochs are run; None of either: as methods.settled says.
     patience: evaluations without a gain before the run stops.
     max_length: word pieces a text is cut to. freeze_embeddings: the token table does not learn
     (1.2 times as fast at the same accuracy). freeze_layers: so many of the lowest layers, and the
@@ -104,8 +104,8 @@ class TrainOptions:
     freeze_embeddings: bool = True
     freeze_layers: int = 0
     layer_cache_mb: float = 1024.0
-    adapter_rank: int = 8
-    adapter_alpha: int = 16
+    adapter_rank: int = 16
+    adapter_alpha: int = 32
     seed: int = 13
     threads: int | None = None
     bf16: bool | None = None

@@ -17,7 +17,7 @@ from shared.training import processes
 from shared.training.batches import HeadTask, columns_of
 from shared.training.examples import Examples
 from shared.training.finetune import finetune_classifier, new_model, prepare
-from shared.training.methods import FEW_ROWS, for_few_labels, has_few_labels
+from shared.training.methods import FEW_ROWS, has_few_labels, settled
 from shared.training.objectives import HeadsObjective
 from shared.training.options import FineTuned, Method, TrainOptions
 from shared.training.supervised_contrastive import (
@@ -240,13 +240,15 @@ def test_values_outside_their_range_are_named(values: dict[str, object], message
 
 def test_few_rows_a_label_are_learned_by_contrast_and_to_the_end() -> None:
     given = TrainOptions()
-    few = for_few_labels(given, few=True, pairable=True)
+    few = settled(given, few=True, pairable=True)
     assert (few.contrastive, few.keep) == (1.0, "last")
-    alone = for_few_labels(given, few=True, pairable=False)
+    alone = settled(given, few=True, pairable=False)
     assert (alone.contrastive, alone.keep) == (0.0, "last")
-    many = for_few_labels(given, few=False, pairable=True)
+    many = settled(given, few=False, pairable=True)
     assert (many.contrastive, many.keep) == (0.0, "best")
+    adapter = settled(replace(given, method="lora"), few=False, pairable=True)
+    assert (adapter.contrastive, adapter.keep) == (0.0, "last")
     asked = replace(given, contrastive=0.0, keep="best")
-    assert for_few_labels(asked, few=True, pairable=True) == asked
+    assert settled(asked, few=True, pairable=True) == asked
     assert has_few_labels(770, 77)
     assert not has_few_labels(77 * FEW_ROWS + 1, 77)
