@@ -118,8 +118,9 @@ def _positions(config: Any) -> int:
 
 
 # Learning rates: of full the better of 1e-4 and 2e-4 on BANKING77 with 10 rows a label. LoRA's
-# recipe is the best of five on all its rows (1,540 questions, one seed; docs/fine_tuning.md). The rates of
-# AdaLoRA, IA3 and prompts, and all of PAIR_METHODS, are the field's customs and were not measured.
+# recipe is the best of four on all its rows (1,540 questions, one seed; docs/fine_tuning.md). The
+# rates of AdaLoRA, IA3 and prompts, and all of PAIR_METHODS, are the field's customs and were not
+# measured here.
 METHODS: Mapping[Method, MethodRecipe] = {
     Method.FROZEN: MethodRecipe(1, 64, 1e-2, 1e-2, cached=True),
     Method.FULL: MethodRecipe(6, 32, 2e-4, 1e-3),
@@ -207,8 +208,8 @@ def has_few_labels(rows: int, labels: int) -> bool:
 def settled(options: TrainOptions, *, few: bool, pairable: bool) -> TrainOptions:
     """The options with `contrastive` and `keep` decided where they say None.
 
-    An adapter's few weights are learned to the end as well: its loss on unseen rows still falls when
-    its accuracy there does not rise any more, and which evaluation is the best is noise.
+    An adapter's few weights are learned to the end as well: its loss on unseen rows still falls
+    when its accuracy there does not rise any more, and which evaluation is best is noise.
     pairable: whether the contrastive loss can be computed: some head has one label a row, and one
     process sees the whole batch. Raises SettingsError where it is asked for and cannot be.
     """
