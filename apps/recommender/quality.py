@@ -112,16 +112,32 @@ def slices_of(lists: Rows, targets: Targets, split: Split, seed: int) -> tuple[S
     return tuple(found)
 
 
+def new_item_recall(lists: Rows, targets: Targets, split: Split, seed: int) -> Slice | None:
+    """Recall of the targets that nobody has taken before, at each depth that the lists have: the
+    first DEPTH, and all. None where there is no such target."""
+    owner, item = targets.wanted.nonzero()
+    new = split.known.counts[item] == 0
+    if not new.any():
+        return None
+    listed = lists[owner[new]] == item[new, None]
+    measures = [
+        _measure(f"recall@{depth}", listed[:, :depth].any(1).astype(np.float64), seed)
+        for depth in sorted({DEPTH, lists.shape[1]})
+    ]
+    return Slice(ITEM_SLICES[0][0], int(new.sum()), tuple(measures))
+
+
 def baselines(rivals: Mapping[str, Judged], seed: int) -> tuple[Baseline, ...]:
     """Best first."""
     ordered = sorted(rivals.items(), key=lambda pair: -pair[1].ndcg.mean())
     return tuple(Baseline(name, judged.measures(seed)) for name, judged in ordered)
 
 
-def compared(ours: Judged, rivals: Mapping[str, Judged], seed: int) -> str:
-    """One line on the paired difference to the best rival, over the same users."""
+def compared(ours: Judged, rivals: Mapping[str, Judged], seed: int, kind: str = "rival") -> str:
+    """One line on the paired difference to the best rival, over the same users. kind: what a
+    person is told that these are."""
     if not rivals:
-        return "no rival was run"
+        return f"no {kind} was run"
     name = max(rivals, key=lambda rival: rivals[rival].ndcg.mean())
     paired = paired_bootstrap(
         mean_of(ours.ndcg), mean_of(rivals[name].ndcg), len(ours.ndcg), seed=seed
@@ -129,7 +145,7 @@ def compared(ours: Judged, rivals: Mapping[str, Judged], seed: int) -> str:
     gain, low, high = paired.value, paired.low, paired.high
     verdict = "better" if low > 0 else "worse" if high < 0 else "not told apart"
     return (
-        f"NDCG@{DEPTH} against the best rival, {name}: {gain:+.4f} "
+        f"NDCG@{DEPTH} against the best {kind}, {name}: {gain:+.4f} "
         f"(95 % interval {low:+.4f} to {high:+.4f}): {verdict}"
     )
 
