@@ -17,10 +17,11 @@ from apps.chatbot.recipe import ChatbotRecipe
 from apps.news_monitor.recipe import NewsRecipe
 from pipelines.benchmark_answers import FAQS, benchmark_answers
 from pipelines.benchmark_core import benchmark_core
-from pipelines.benchmark_recommender import benchmark_recommender
+from pipelines.benchmark_recommender import SPLITS, benchmark_recommender
 from pipelines.benchmark_surges import measure_surges
 from pipelines.public_sets import all_there, nothing_in
 from pipelines.train import Recipe
+from shared.errors import DataError
 from shared.evaluation.report import Measure, Report
 from shared.inference.model_encoders import open_base_encoder
 from shared.inference.products import INNER, OUTER, ROWS, time_products
@@ -83,11 +84,12 @@ def run_benchmark(
     seeds: Sequence[int],
     home: Home,
     say: Say,
+    only: Sequence[str] = (),
 ) -> list[dict[str, object]]:
     """Measure and print; returns the rows.
 
     datasets: folder of public sets as `triptych data fetch` lays them out. items, events: any
-    shop's tables, for `recommender`.
+    shop's tables, for `recommender`. only: of its splits, all by default.
 
     Raises DataError when there is nothing to measure on.
     """
@@ -96,7 +98,7 @@ def run_benchmark(
     if what == "core":
         rows += list(_core(folder, seeds, home, say))
     if what == "recommender":
-        rows += list(_shops(folder, items, events, seeds, home, say))
+        rows += list(_shops(folder, items, events, seeds, only or SPLITS, home, say))
     for trial in _trials(what, folder):
         missing = [path for path in trial.needs if not path.exists()]
         if missing:
@@ -182,9 +184,18 @@ def _clinc(table: Path, options: Mapping[str, object]) -> Trial:
 
 
 def _shops(
-    sets: Path, items: Path | None, events: Path | None, seeds: Sequence[int], home: Home, say: Say
+    sets: Path,
+    items: Path | None,
+    events: Path | None,
+    seeds: Sequence[int],
+    splits: Sequence[str],
+    home: Home,
+    say: Say,
 ) -> Iterator[Row]:
-    """Each shop beside all rivals, its slices too."""
+    """Each shop beside all rivals and its own sources, its slices too."""
+    unknown = sorted(set(splits) - set(SPLITS))
+    if unknown:
+        raise DataError(f"--only {unknown[0]}: expected one of {', '.join(SPLITS)}")
     shops = sets / "recommender"
     beauty, films = shops / "amazon_beauty", shops / "ml100k_plots"
     known = {
@@ -201,15 +212,20 @@ def _shops(
             say(f"skipped {name}: {catalogue} or {log.name} is not there")
             continue
         runs = [
-            benchmark_recommender(catalogue, log, home=home, seed=seed, say=say) for seed in seeds
+            benchmark_recommender(
+                catalogue, log, home=home, seed=seed, splits=tuple(splits), say=say
+            )
+            for seed in seeds
         ]
-        for note in runs[0].notes:
-            say(f"{name}: {note}")
+        for run in runs:
+            for note in run.notes:
+                say(note)
+        found = [row for run in runs for row in run.rows]
         for row in runs[0].rows:
-            key = (row.system, row.part, row.measure)
-            same = [r for run in runs for r in run.rows if (r.system, r.part, r.measure) == key]
+            same = [r for r in found if r.told == row.told]
             system = row.system if row.part == "all" else f"{row.system}, {row.part}"
-            yield _mean_row(name, system, row.measure, same, row.seconds)
+            data = row.data.replace(catalogue.name, name, 1)
+            yield _mean_row(data, system, row.measure, same, row.seconds)
 
 
 def _mean_row(

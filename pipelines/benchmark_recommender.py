@@ -1,29 +1,57 @@
 """`triptych benchmark recommender`: the recommender beside every rival, for the same users.
 
-One training on the known part of the log; the users judged by chose nothing. The whole catalogue
-is ranked for each, what they have had left out; intervals are bootstraps over users.
+Each split is a training of its own on what it lets be known; the users judged by chose nothing.
+The whole catalogue is ranked for each, what they have had left out; intervals are bootstraps
+over users.
 """
 
+import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from apps.recommender.recipe import RecommenderRecipe
-from apps.recommender.rivals import RIVALS
-from apps.recommender.settings import RecommenderSettings
-from shared.evaluation.report import Measure, Report
+import numpy as np
+
+from apps.recommender.fitting import Parts, fit_held_out, part
+from apps.recommender.interactions import Interactions
+from apps.recommender.judging import held_out_lists, judging_targets
+from apps.recommender.quality import Judged, compared, judge, new_item_recall, slices_of
+from apps.recommender.recipe import FROZEN, RecommenderRecipe, Texts, embed
+from apps.recommender.rivals import RIVALS, rival_field, rival_lists
+from apps.recommender.settings import RecommenderSettings, read_settings
+from apps.recommender.sources import source_lists
+from apps.recommender.splits import without_items
+from shared.errors import DataError
+from shared.evaluation.report import Measure, Slice
 from shared.settings import Home
 from shared.training.options import TrainOptions
 
 SYSTEM = "triptych"
+SOURCE = "source"
+# What is held out: the last item of each user; all after one moment; the last items again, with
+# all that is known of some items hidden from the training.
+SPLITS = ("last", "time", "hidden")
+SAID = {
+    "last": "last item out",
+    "time": "cut in time",
+    "hidden": "some items hidden",
+}
+HIDDEN_ITEMS = 0.15
+# Fewer users with a past and a future than this say nothing on either side.
+LEAST_USERS = 20
+NEW = "new items"
+# Of new items recall is also told at this depth: few lists hold one among the first ten.
+LONG = 20
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class ShopRow:
     """One system on one shop. value, low, high: the figure with its 95 % interval.
 
-    part: "all", or the slice of users or items it was measured on; n: how many.
+    data: the shop and what was held out. part: "all", or the slice of users or items it was
+    measured on; n: how many.
     """
 
     data: str
@@ -36,10 +64,16 @@ class ShopRow:
     n: int
     seconds: float | None = None
 
+    @property
+    def told(self) -> tuple[str, str, str, str]:
+        """The same for the same figure of another seed."""
+        return self.data, self.system, self.part, self.measure
+
 
 @dataclass(frozen=True)
 class ShopBenchmark:
-    """rows: every figure. notes: how it compares with the best rival, and what was chosen."""
+    """rows: every figure. notes: how it compares with the best rival and the best of its own
+    sources, and what was left out."""
 
     rows: tuple[ShopRow, ...]
     notes: tuple[str, ...]
@@ -57,41 +91,132 @@ def benchmark_recommender(
     base: str = "minilm",
     rivals: tuple[str, ...] = tuple(RIVALS),
     settings: RecommenderSettings | None = None,
-    say: Callable[[str], None],
+    splits: tuple[str, ...] = SPLITS,
+    say: Say,
 ) -> ShopBenchmark:
-    """Train and judge on any shop's tables, beside `rivals` (names of RIVALS).
+    """Train and judge on any shop's tables, beside `rivals` (names of RIVALS), once for each of
+    `splits` (of SPLITS).
 
     EASE is left out above 13,000 items, iALS where the library `implicit` is not installed, and
-    windows of popularity where the log has no clock.
+    windows of popularity and the cut in time where the log has no clock.
 
     Raises: DataError when the tables cannot be read or learnt from.
     """
     recipe = RecommenderRecipe(items, events, mapping or {}, settings, rivals)
     options = TrainOptions(seed=seed, threads=threads, method=method, base=base)
-    with tempfile.TemporaryDirectory() as folder:
-        report = recipe.fit(Path(folder) / "model", options=options, home=home, say=say)
-    return ShopBenchmark(tuple(_rows(items.name, report)), report.notes)
+    chosen = read_settings(os.environ) if settings is None else settings
+    catalog, log = recipe.read(chosen, seed, say)
+    rows: list[ShopRow] = []
+    notes: list[str] = []
+    texts: Texts | None = None
+    for split in splits:
+        data = f"{items.name}, {SAID[split]}"
+        parts = parts_of(split, log, chosen, seed)
+        if parts is None:
+            notes.append(
+                f"{data}: not measured, the log has no clock or hardly a user on both sides"
+            )
+            continue
+        say(f"{data}: {parts.line}")
+        if texts is None or method not in FROZEN:
+            with tempfile.TemporaryDirectory() as folder:
+                texts = embed(catalog, parts, chosen, options, Path(folder), home, say)
+        found = _measured(data, parts, texts, chosen, options, rivals, say)
+        rows += found.rows
+        notes += found.notes
+    if not rows:
+        raise DataError(f"{events}: nothing could be held out; {'; '.join(notes)}")
+    return ShopBenchmark(tuple(rows), tuple(notes))
 
 
-def _rows(data: str, report: Report) -> list[ShopRow]:
-    seconds = sum(report.seconds.values())
-    rows = [row for m in report.measures for row in _row(data, SYSTEM, "all", m, seconds)]
-    for rival in report.baselines:
-        rows += [row for m in rival.measures for row in _row(data, rival.name, "all", m, None)]
-    for part in report.slices:
-        rows += [row for m in part.measures for row in _row(data, SYSTEM, part.name, m, None)]
-    return rows
+def parts_of(
+    split: str, log: Interactions, settings: RecommenderSettings, seed: int
+) -> Parts | None:
+    """What is known and who chooses; None where the log does not allow that split.
+
+    Of users with a hidden target none chooses: to the training these items are not there yet.
+    """
+    if split == "time":
+        if not log.has_clock:
+            return None
+        parts = part(log, settings.model_copy(update={"held_out": "time"}), seed)
+        has_past = np.diff(parts.split.known.starts) > 0
+        both = np.unique(parts.split.user[has_past[parts.split.user]])
+        return parts if len(both) >= LEAST_USERS else None
+    parts = part(log, settings.model_copy(update={"held_out": "last"}), seed)
+    if split == "last":
+        return parts
+    rng = np.random.default_rng(seed)
+    hidden = np.zeros(log.n_items, bool)
+    hidden[rng.permutation(log.n_items)[: round(HIDDEN_ITEMS * log.n_items)]] = True
+    wants_hidden = np.zeros(log.n_users, bool)
+    wants_hidden[parts.split.user[hidden[parts.split.item]]] = True
+    return Parts(without_items(parts.split, hidden), parts.choosing & ~wants_hidden)
 
 
-def _row(
-    data: str, system: str, part: str, measure: Measure, seconds: float | None
+def _measured(
+    data: str,
+    parts: Parts,
+    texts: Texts,
+    settings: RecommenderSettings,
+    options: TrainOptions,
+    rivals: tuple[str, ...],
+    say: Say,
+) -> ShopBenchmark:
+    """One split: the whole, its sources and its rivals for the users who judge."""
+    held = fit_held_out(
+        texts.given, parts, settings, seed=options.seed, threads=options.threads, say=say
+    )
+    targets, seed = judging_targets(held), options.seed
+    whole = held_out_lists(held, texts.given, targets.users, options.threads, LONG)
+    field = rival_field(
+        parts.split.known, targets.users, raw=texts.raw, texts=texts.given.catalog.texts,
+        settings=settings, seed=seed,
+    )  # fmt: skip
+    sources = {
+        f"{SOURCE} {name}": lists
+        for name, lists in source_lists(held.channels, targets.users, LONG).items()
+    }
+    others = rival_lists(field, rivals, LONG)
+    ours = judge(whole, targets)
+    old = slices_of(whole, targets, parts.split, seed)
+    slices = tuple(each for each in old if each.name != NEW)
+    rows = _rows(data, SYSTEM, ours, slices, seed)
+    judged: dict[str, Judged] = {}
+    for name, lists in (sources | others).items():
+        judged[name] = judge(lists, targets)
+        rows += _rows(data, name, judged[name], (), seed)
+    # What everyone is compared by on items that nobody has taken.
+    for name, lists in ({SYSTEM: whole} | sources | others).items():
+        new = new_item_recall(lists, targets, parts.split, seed)
+        rows += [] if new is None else _slice(data, name, new)
+    spent = sum(held.seconds.values())
+    rows = [replace(row, seconds=spent) if row.system == SYSTEM else row for row in rows]
+    notes = [
+        compared(ours, {name: judged[name] for name in others}, seed),
+        compared(ours, {name: judged[name] for name in sources}, seed, kind="single source"),
+        f"ranking by {held.ranking.kind}, sequence model after {held.fit.epochs} epochs",
+    ]
+    return ShopBenchmark(tuple(rows), tuple(f"{data}: {note}" for note in notes))
+
+
+def _rows(
+    data: str, system: str, judged: Judged, slices: tuple[Slice, ...], seed: int
 ) -> list[ShopRow]:
+    rows = [row for m in judged.measures(seed) for row in _row(data, system, "all", m)]
+    return rows + [row for each in slices for row in _slice(data, system, each)]
+
+
+def _slice(data: str, system: str, part: Slice) -> list[ShopRow]:
+    return [row for measure in part.measures for row in _row(data, system, part.name, measure)]
+
+
+def _row(data: str, system: str, part: str, measure: Measure) -> list[ShopRow]:
     """No row for what was not measured."""
     if measure.value is None:
         return []
     return [
         ShopRow(
-            data, system, part, measure.name, measure.value, measure.low, measure.high, measure.n,
-            seconds,
+            data, system, part, measure.name, measure.value, measure.low, measure.high, measure.n
         )
-    ]  # fmt: skip
+    ]

@@ -24,7 +24,9 @@ from apps.recommender.retrieval import (
 Matrix = NDArray[np.float32]
 # The flag of an item that nobody has taken yet.
 COLD = "cold"
-FUSED = (*CHANNELS, *(f"{name}, {COLD}" for name in CHANNELS), COLD)
+# How often an item was taken in the longest and in the shortest window of popularity.
+RECENT = ("recent", "latest")
+FUSED = (*CHANNELS, *(f"{name}, {COLD}" for name in CHANNELS), COLD, *RECENT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +48,16 @@ class Features:
     @property
     def fused(self) -> Matrix:
         """(m, len(FUSED)) what the linear fusion weighs: the channels' standardised scores, once
-        for items that were taken before and once for those that were not, and that flag.
+        for items that were taken before and once for those that were not, that flag, and how
+        popular the item is of late, 0 where the log has no clock.
         """
         scores = self.values[:, [self.names.index(f"z_{name}") for name in CHANNELS]]
         cold = self.column(COLD)[:, None]
-        return np.hstack([scores * (1 - cold), scores * cold, cold])
+        late = [
+            self.column(f"z_{name}") if f"z_{name}" in self.names else np.zeros(len(cold))
+            for name in RECENT
+        ]
+        return np.hstack([scores * (1 - cold), scores * cold, cold, np.column_stack(late)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +132,7 @@ def describe(
     columns[COLD] = cold.astype(np.float32)
     if channels.log.has_clock:
         columns |= _in_time(found, asked, channels, facts, cold)
+        columns |= _of_late(found, asked, channels, cold)
     columns |= _kinship(found, asked, facts)
     values = np.column_stack([column.astype(np.float32) for column in columns.values()])
     return Features(tuple(columns), values, np.column_stack(spreads))
@@ -193,6 +201,21 @@ def _in_time(
         )
         known = np.fmax(known, np.maximum(listed, 0))
     columns["age_days"] = np.log1p(known)
+    return columns
+
+
+def _of_late(
+    found: Candidates, asked: Asked, channels: Channels, cold: NDArray[np.bool_]
+) -> dict[str, NDArray[np.float32]]:
+    """The logarithms of the counts in the longest and the shortest window, standardised."""
+    days = channels.settings.ranking.windows_days
+    if not days:
+        return {}
+    until, columns = asked.now[found.user], {}
+    for name, window in zip(RECENT, (max(days), min(days)), strict=True):
+        counts = np.log1p(channels.clock.count(found.item, until, window)).astype(np.float32)
+        counts = _unknown_as_average(counts, cold, found.user, len(asked))
+        columns[f"z_{name}"], _ = standardised(counts, found.user, len(asked))
     return columns
 
 

@@ -69,12 +69,14 @@ class Parts:
     def line(self) -> str:
         """For a person."""
         targets = len(self.split)
+        users = np.unique(self.split.user)
         what = (
-            f"the last item of {targets:,} users"
+            f"the last item of {len(users):,} users"
             if self.split.name == "last"
             else f"{targets:,} pairs after one moment in time"
         )
-        users = np.unique(self.split.user)
+        if self.split.name == "last" and targets > len(users):
+            what += f" and {targets - len(users):,} before it of those who choose"
         choose = int(self.choosing[users].sum())
         return f"held out: {what}; {choose:,} users choose, {len(users) - choose:,} judge"
 
@@ -100,7 +102,8 @@ def given(
 
 def part(log: Interactions, settings: RecommenderSettings, seed: int) -> Parts:
     """Raises: DataError, see choose_split."""
-    return Parts(choose_split(log, settings), part_of_users(log.n_users, CHOOSING, seed))
+    choosing = part_of_users(log.n_users, CHOOSING, seed)
+    return Parts(choose_split(log, settings, choosing), choosing)
 
 
 def fit_held_out(

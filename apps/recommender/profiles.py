@@ -44,13 +44,34 @@ class Histories:
 
 def histories(log: Interactions, users: NDArray[np.int64], length: int) -> Histories:
     """The last `length` items of each of `users` (indices into log.users)."""
+    return _ending(log, log.starts[users], log.starts[users + 1], length)
+
+
+def stretches(log: Interactions, users: NDArray[np.int64], length: int) -> Histories:
+    """All items of each of `users`, in stretches of at most `length` (2 or more), newest first.
+
+    A stretch begins with the item that the one before it ends with, so that each item but a
+    user's first follows another in exactly one: [1 2 3 4 5] in threes is [3 4 5], [1 2 3].
+    """
     begin, end = log.starts[users], log.starts[users + 1]
+    count = np.maximum(1, -(-(end - begin - 1) // (length - 1)))
+    first = np.cumsum(count) - count
+    back = np.arange(count.sum()) - np.repeat(first, count)
+    return _ending(
+        log, np.repeat(begin, count), np.repeat(end, count) - back * (length - 1), length
+    )
+
+
+def _ending(
+    log: Interactions, begin: NDArray[np.int64], end: NDArray[np.int64], length: int
+) -> Histories:
+    """The last `length` of each log[begin:end], which are rows of one user."""
     width = max(1, min(length, int((end - begin).max(initial=1))))
     rows = end[:, None] - width + np.arange(width)  # (users, width)
     present = rows >= begin[:, None]
     rows = np.clip(rows, 0, max(0, len(log) - 1))
     if not len(log):
-        empty = np.zeros((len(users), 1), np.int64)
+        empty = np.zeros((len(begin), 1), np.int64)
         return Histories(empty, empty.astype(np.float32), empty)
     return Histories(
         np.where(present, log.item[rows], 0).astype(np.int64),

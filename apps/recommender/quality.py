@@ -112,6 +112,21 @@ def slices_of(lists: Rows, targets: Targets, split: Split, seed: int) -> tuple[S
     return tuple(found)
 
 
+def new_item_recall(lists: Rows, targets: Targets, split: Split, seed: int) -> Slice | None:
+    """Recall of the targets that nobody has taken before, at each depth that the lists have: the
+    first DEPTH, and all. None where there is no such target."""
+    owner, item = targets.wanted.nonzero()
+    new = split.known.counts[item] == 0
+    if not new.any():
+        return None
+    listed = lists[owner[new]] == item[new, None]
+    measures = [
+        _measure(f"recall@{depth}", listed[:, :depth].any(1).astype(np.float64), seed)
+        for depth in sorted({DEPTH, lists.shape[1]})
+    ]
+    return Slice(ITEM_SLICES[0][0], int(new.sum()), tuple(measures))
+
+
 def baselines(rivals: Mapping[str, Judged], seed: int) -> tuple[Baseline, ...]:
     """Best first."""
     ordered = sorted(rivals.items(), key=lambda pair: -pair[1].ndcg.mean())
@@ -131,10 +146,10 @@ class Against:
     def verdict(self) -> str:
         return "better" if self.low > 0 else "worse" if self.high < 0 else "not told apart"
 
-    @property
-    def line(self) -> str:
+    def line(self, kind: str = "rival") -> str:
+        """kind: what a person is told that the rivals are."""
         return (
-            f"NDCG@{DEPTH} against the best rival, {self.rival}: {self.gain:+.4f} "
+            f"NDCG@{DEPTH} against the best {kind}, {self.rival}: {self.gain:+.4f} "
             f"(95 % interval {self.low:+.4f} to {self.high:+.4f}): {self.verdict}"
         )
 
@@ -150,10 +165,11 @@ def against_best(ours: Judged, rivals: Mapping[str, Judged], seed: int) -> Again
     return Against(name, paired.value, paired.low, paired.high)
 
 
-def compared(ours: Judged, rivals: Mapping[str, Judged], seed: int) -> str:
-    """One line on the paired difference to the best rival, over the same users."""
+def compared(ours: Judged, rivals: Mapping[str, Judged], seed: int, kind: str = "rival") -> str:
+    """One line on the paired difference to the best rival, over the same users. kind: what a
+    person is told that these are."""
     found = against_best(ours, rivals, seed)
-    return "no rival was run" if found is None else found.line
+    return f"no {kind} was run" if found is None else found.line(kind)
 
 
 def _between(values: Rows, least: int, most: int | None) -> NDArray[np.bool_]:

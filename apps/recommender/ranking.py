@@ -64,22 +64,27 @@ class Ranking:
 
     def score(self, features: Features, threads: int | None = None) -> Scores:
         """(m,) higher is better; comparable within a user only."""
-        if self.trees is not None and features.names != self.names:
-            raise ModelError(
-                f"the ranking was trained on {len(self.names)} features, got "
-                f"{len(features.names)}: {', '.join(sorted(set(self.names) ^ set(features.names)))}"
-            )
         fused = self.fused(features)
         if self.trees is None:
             return fused
+        missing = set(self.names) - set(features.names)
+        if missing:
+            raise ModelError(
+                f"the ranking was trained on {len(self.names)} features, got "
+                f"{len(features.names)}: {', '.join(sorted(missing))} missing"
+            )
+        # What is told beyond that came after the ranking was trained.
+        known = features.values
+        if features.names != self.names:
+            known = known[:, [features.names.index(name) for name in self.names]]
         told: Scores = np.asarray(
-            self.trees.predict(_with_fused(features, fused), num_threads=threads or 0), np.float32
+            self.trees.predict(_with_fused(known, fused), num_threads=threads or 0), np.float32
         )
         return told
 
     def channel_weights(self, cold: NDArray[np.bool_]) -> NDArray[np.float64]:
         """(…, channels): what the fusion gives each channel's score of an item, cold or not."""
-        warm, new = self.weights[: len(CHANNELS)], self.weights[len(CHANNELS) : -1]
+        warm, new = self.weights[: len(CHANNELS)], self.weights[len(CHANNELS) : 2 * len(CHANNELS)]
         weights: NDArray[np.float64] = np.where(cold[..., None], new, warm)
         return weights
 
@@ -117,7 +122,7 @@ def fit_ranking(
     trees = None
     if len(users) >= LEAST_LISTS:
         grown = _grow(teaching, weights, settings, seed, threads, judged)
-        told = grown.predict(_with_fused(judged.features, judged.features.fused @ weights))
+        told = grown.predict(_with_fused(judged.features.values, judged.features.fused @ weights))
         quality["trees"] = _ndcg(judged, np.asarray(told, np.float32))
         if quality["trees"] > quality["fusion"]:
             weights = fit_fusion(usable)
@@ -159,8 +164,8 @@ def gains(worth: NDArray[np.float32]) -> Rows:
 
 
 def _even() -> NDArray[np.float64]:
-    """The same for every channel, nothing for the flag."""
-    return np.array([float(name != COLD) for name in FUSED])
+    """The same for every channel, nothing for the rest."""
+    return np.array([float(name.split(",")[0] in CHANNELS) for name in FUSED])
 
 
 def _with_hit(lists: TaughtLists) -> NDArray[np.bool_]:
@@ -171,8 +176,8 @@ def _with_hit(lists: TaughtLists) -> NDArray[np.bool_]:
     return kept
 
 
-def _with_fused(features: Features, fused: NDArray[np.floating]) -> Matrix:
-    return np.column_stack([features.values, fused.astype(np.float32)])
+def _with_fused(values: Matrix, fused: NDArray[np.floating]) -> Matrix:
+    return np.column_stack([values, fused.astype(np.float32)])
 
 
 def _grow(
@@ -221,7 +226,7 @@ def _grow(
 def _dataset(
     lists: TaughtLists, weights: NDArray[np.float64], reference: lgb.Dataset | None = None
 ) -> lgb.Dataset:
-    values = _with_fused(lists.features, lists.features.fused @ weights)
+    values = _with_fused(lists.features.values, lists.features.fused @ weights)
     sizes = np.diff(np.append(lists.starts, len(lists.user)))
     return lgb.Dataset(
         values,
@@ -274,5 +279,6 @@ def load_ranking(folder: Path) -> Ranking:
             trees = lgb.Booster(model_str=text.read_text())
         except lgb.basic.LightGBMError as error:
             raise ModelError(f"{text}: is no LightGBM model: {error}") from None
-    weights = np.array([said["weights"][name] for name in FUSED])
+    # A ranking saved before a term was known gives it none.
+    weights = np.array([said["weights"].get(name, 0.0) for name in FUSED])
     return Ranking(tuple(said["features"]), weights, trees, said["judged"])

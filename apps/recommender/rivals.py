@@ -19,6 +19,7 @@ from apps.recommender.neighbours import co_occurrence
 from apps.recommender.popularity import popularity
 from apps.recommender.profiles import histories, profile_matrix, recency_weights
 from apps.recommender.retrieval import Rows, Scores
+from apps.recommender.sasrec import train_sasrec
 from apps.recommender.settings import RecommenderSettings
 from apps.recommender.vectors import unit_rows
 
@@ -144,6 +145,12 @@ def _implicit_als(given: Field) -> Score | None:
     return lambda part: users[part] @ items.T
 
 
+def _sasrec(given: Field) -> Score:
+    """See sasrec.py."""
+    score = train_sasrec(given.log, given.seed)
+    return lambda part: score(given.users[part])
+
+
 def _tfidf(given: Field) -> Score | None:
     """Mean of the TF-IDF vectors of the history's texts, words and pairs of words."""
     vectoriser = TfidfVectorizer(
@@ -176,6 +183,7 @@ RIVALS: dict[str, Callable[[Field], Score | None]] = {
     "encoder mean": _encoder_mean,
     "EASE": _ease,
     "iALS": _implicit_als,
+    "SASRec": _sasrec,
 }
 # Seconds on any catalogue: what every training is compared with.
 QUICK = (

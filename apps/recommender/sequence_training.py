@@ -10,22 +10,28 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from apps.recommender.interactions import Interactions
-from apps.recommender.profiles import Histories, histories
+from apps.recommender.profiles import Histories, histories, stretches
+from apps.recommender.quality import DEPTH, Targets, judge, targets_of
 from apps.recommender.sequence_model import SequenceModel, item_vectors, user_vectors
 from apps.recommender.settings import SequenceSettings
 from apps.recommender.splits import Split
 
 # Users that early stopping ranks for: their NDCG's standard error is then about .004.
 WATCHED_USERS = 3000
+USERS_AT_ONCE = 1000
 WARM_UP_STEPS = 50
 # Sorted by length within so many batches, so that a batch is hardly wider than its histories.
 BUCKET = 20
+# Places of a batch at most: of long histories fewer go into one, or a log of few users with long
+# ones would be over in a handful of steps.
+MOST_PLACES = 2048
 ADAPT_SHARE = 0.1
 MOST_EPOCHS = 40
 
@@ -64,13 +70,13 @@ def train_sequence(
     """
     started = time.monotonic()
     active = _learnable(known)
-    past = histories(known, active, settings.length + 1)
+    past = stretches(known, active, settings.length + 1)
     # What nobody has taken yet was refused by nobody: it is no negative.
     drawable = np.flatnonzero(known.counts)
     patience = max(settings.patience, epochs // 3)
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    steps = max(1, math.ceil(len(active) / settings.batch_size)) * max(1, epochs)
+    steps = _steps(past, settings) * max(1, epochs)
     optimiser = _optimiser(model, settings)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _rate(steps))
     quality = [watch(model)] if watch else []
@@ -82,7 +88,7 @@ def train_sequence(
             break
         model.train()
         losses = []
-        for batch in _batches(past, settings.batch_size, rng):
+        for batch in batches(past, settings.batch_size, rng):
             loss = _loss(model, past, batch, drawable, settings, rng)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -115,9 +121,9 @@ def train_sequence(
 
 def planned_epochs(known: Interactions, settings: SequenceSettings) -> int:
     """As set, or more where the log is so small that these would be too few steps."""
-    per_epoch = max(1, math.ceil(len(_learnable(known)) / settings.batch_size))
     if not settings.epochs:
         return 0
+    per_epoch = _steps(stretches(known, _learnable(known), settings.length + 1), settings)
     return max(settings.epochs, min(MOST_EPOCHS, math.ceil(settings.least_steps / per_epoch)))
 
 
@@ -126,30 +132,51 @@ def _learnable(known: Interactions) -> NDArray[np.int64]:
     return np.flatnonzero(np.diff(known.starts) >= 2)
 
 
-def ranking_watch(split: Split, length: int, seed: int) -> Callable[[SequenceModel], float]:
-    """NDCG@10 of each user's first target in the full catalogue, what is known masked."""
+@dataclass(frozen=True, eq=False)
+class Watched:
+    """Users whose lists say when to stop. seen: (users, items) sparse, what is not listed."""
+
+    targets: Targets
+    past: Histories
+    seen: sp.csr_matrix
+
+    def ndcg(self, score: Callable[[slice], NDArray[np.float32]]) -> float:
+        """Mean NDCG@10 of lists from the full catalogue. score: some of the users against all
+        items, (users, items)."""
+        users, items = self.seen.shape
+        depth = min(DEPTH, items)
+        lists = np.empty((users, depth), np.int64)
+        for at in range(0, users, USERS_AT_ONCE):
+            part = slice(at, min(at + USERS_AT_ONCE, users))
+            scores = score(part)
+            block = self.seen[part].tocoo()
+            scores[block.row, block.col] = -np.inf
+            best = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
+            order = np.argsort(-np.take_along_axis(scores, best, 1), axis=1, kind="stable")
+            lists[part] = np.take_along_axis(best, order, 1)
+        return float(judge(lists, self.targets).ndcg.mean()) if users else 0.0
+
+
+def watched_users(split: Split, length: int, seed: int) -> Watched:
+    """At most WATCHED_USERS of those with a history and targets."""
     has_past = np.diff(split.known.starts) > 0
-    rows = np.flatnonzero(has_past[split.user])
-    _, first = np.unique(split.user[rows], return_index=True)
-    rows = rows[first]
+    users = np.unique(split.user[has_past[split.user]])
     rng = np.random.default_rng(seed)
-    rows = np.sort(rng.permutation(rows)[:WATCHED_USERS])
-    users, targets = split.user[rows], split.item[rows]
+    users = np.sort(rng.permutation(users)[:WATCHED_USERS])
+    chosen = np.zeros(split.known.n_users, bool)
+    chosen[users] = True
     past = histories(split.known, users, length)
-    seen = split.known.matrix[users]
+    return Watched(targets_of(split, chosen), past, split.known.matrix[users])
+
+
+def ranking_watch(split: Split, length: int, seed: int) -> Callable[[SequenceModel], float]:
+    """NDCG@10 of the users' lists, what is known masked."""
+    watched = watched_users(split, length, seed)
 
     def watch(model: SequenceModel) -> float:
         items = item_vectors(model)
-        found = user_vectors(model, items, past)
-        gains = []
-        for at in range(0, len(users), 1000):
-            scores = found[at : at + 1000] @ items.T
-            goal = np.take_along_axis(scores, targets[at : at + 1000, None], 1)
-            block = seen[at : at + 1000].tocoo()
-            scores[block.row, block.col] = -np.inf
-            better = (scores > goal).sum(1)
-            gains.append(np.where(better < 10, 1 / np.log2(better + 2), 0.0))
-        return float(np.concatenate(gains).mean()) if gains else 0.0
+        users = user_vectors(model, items, watched.past)
+        return watched.ndcg(lambda part: users[part] @ items.T)
 
     return watch
 
@@ -178,17 +205,27 @@ def _rate(steps: int) -> Callable[[int], float]:
     return lambda step: min(1.0, (step + 1) / WARM_UP_STEPS) * max(0.1, 1.0 - step / steps)
 
 
-def _batches(past: Histories, size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """Rows of `past` in random order, of like length within a batch."""
+def batches(past: Histories, size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Rows of `past` in random order, of like length within a batch: at most `size` of them, and
+    at most MOST_PLACES places."""
     order = rng.permutation(len(past))
     buckets = [order[at : at + size * BUCKET] for at in range(0, len(order), size * BUCKET)]
     lengths = past.lengths
-    batches = []
+    cut = []
     for bucket in buckets:
-        by_length = bucket[np.argsort(lengths[bucket], kind="stable")]
-        batches += [by_length[at : at + size] for at in range(0, len(by_length), size)]
-    for chosen in rng.permutation(len(batches)):
-        yield batches[chosen]
+        # Longest first: the first of a batch says how many go into it.
+        left = bucket[np.argsort(-lengths[bucket], kind="stable")]
+        while len(left):
+            taken = max(1, min(size, MOST_PLACES // int(lengths[left[0]])))
+            cut.append(left[:taken])
+            left = left[taken:]
+    for chosen in rng.permutation(len(cut)):
+        yield cut[chosen]
+
+
+def _steps(past: Histories, settings: SequenceSettings) -> int:
+    """Of an epoch, at least 1; one more or less as the lengths fall together."""
+    return max(1, sum(1 for _ in batches(past, settings.batch_size, np.random.default_rng(0))))
 
 
 def _loss(

@@ -83,7 +83,7 @@ class SequenceSettings(Section):
     hidden: int = Field(default=96, ge=8)
     length: int = Field(default=50, ge=2)
     epochs: int = Field(default=5, ge=0)
-    least_steps: int = Field(default=400, ge=0)
+    least_steps: int = Field(default=700, ge=0)
     patience: int = Field(default=2, ge=1)
     batch_size: int = Field(default=256, ge=1)
     negatives: int = Field(default=768, ge=1)

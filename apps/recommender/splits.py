@@ -1,6 +1,6 @@
 """Held-out parts without leakage: the last item of each user, or everything after a moment."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,9 @@ from apps.recommender.interactions import Interactions
 from apps.recommender.settings import RecommenderSettings
 from shared.errors import DataError
 
+# Of users who choose one more item for so many that they have had, up to a limit: where histories
+# are long there are few users, and the last item of each alone says little.
+ONE_IN, MOST_OF_A_USER = 20, 5
 # A cut in time needs this many users with a past and a future, absolutely and as a share.
 LEAST_USERS = 100
 LEAST_SHARE = 0.15
@@ -33,26 +36,29 @@ class Split:
     def of_users(self, chosen: NDArray[np.bool_]) -> "Split":
         """The targets of the marked users (n_users,); what is known stays."""
         rows = chosen[self.user]
-        return Split(
-            self.name,
-            self.known,
-            self.user[rows],
-            self.item[rows],
-            self.when[rows],
-            self.worth[rows],
+        return replace(
+            self,
+            user=self.user[rows],
+            item=self.item[rows],
+            when=self.when[rows],
+            worth=self.worth[rows],
         )
 
 
-def leave_last_out(log: Interactions) -> Split:
+def leave_last_out(log: Interactions, more: NDArray[np.bool_] | None = None) -> Split:
     """The last item of every user who has two or more.
 
     It flatters every model that may look at other users' later events; for a log with a clock
     `time_split` is what happens in a shop.
+    more: (n_users,) of whom more than one is held out, see ONE_IN.
     """
-    last = np.zeros(len(log), bool)
-    many = np.diff(log.starts) >= 2
-    last[log.starts[1:][many] - 1] = True
-    return _split("last", log, last)
+    length = np.diff(log.starts)
+    held = (length >= 2).astype(np.int64)
+    if more is not None:
+        several = np.minimum(1 + length // ONE_IN, MOST_OF_A_USER)
+        held = np.where(more & (length >= 2), several, held)
+    left = log.starts[log.user + 1] - np.arange(len(log))  # 1 for the last one
+    return _split("last", log, left <= held[log.user])
 
 
 def time_split(log: Interactions, share: float) -> Split:
@@ -65,9 +71,11 @@ def time_split(log: Interactions, share: float) -> Split:
     return _split("time", log, log.time > cut)
 
 
-def choose_split(log: Interactions, settings: RecommenderSettings) -> Split:
+def choose_split(
+    log: Interactions, settings: RecommenderSettings, more: NDArray[np.bool_] | None = None
+) -> Split:
     """As the settings say; `auto` cuts in time where the log has a clock and enough users act
-    on both sides of the cut.
+    on both sides of the cut. more: see leave_last_out.
 
     Raises: DataError when no user has two items.
     """
@@ -82,13 +90,20 @@ def choose_split(log: Interactions, settings: RecommenderSettings) -> Split:
         enough = both >= max(LEAST_USERS, LEAST_SHARE * log.n_users)
         if settings.held_out == "time" or enough:
             return split
-    split = leave_last_out(log)
+    split = leave_last_out(log, more)
     if not len(split):
         raise DataError(
             f"none of the {log.n_users:,} users has two items in the log: "
             "there is nothing to learn an order from and nothing to hold out"
         )
     return split
+
+
+def without_items(split: Split, hidden: NDArray[np.bool_]) -> Split:
+    """The marked items (n_items,) taken out of what is known; as targets they stay. They are then
+    items of their first day, of which the catalogue tells all and the log nothing."""
+    known = split.known.keep(~hidden[split.known.item])
+    return replace(split, known=known)
 
 
 def part_of_users(n_users: int, share: float, seed: int) -> NDArray[np.bool_]:

@@ -43,14 +43,14 @@ class Bench(StrEnum):
     PAGES = "pages"
 
 
-WITH_SETS = (Bench.METHODS, Bench.FEW)
+WITH_SETS = (Bench.METHODS, Bench.FEW, Bench.RECOMMENDER)
 
 
 @dataclass(frozen=True)
 class Asked:
     """The call. datasets: folder of public sets, None for the home's. seeds: of the runs whose
-    means are told; the first is the seed of what runs once. only: of METHODS and FEW, the sets.
-    rows: of PAGES, the items."""
+    means are told; the first is the seed of what runs once. only: of METHODS and FEW the sets, of
+    RECOMMENDER the splits. rows: of PAGES, the items."""
 
     what: Bench
     datasets: Path | None
@@ -93,7 +93,8 @@ def benchmark(
         typer.Option(
             "--only",
             metavar="SET",
-            help="Sets: few, news, pairs, banking; for `few` banking, clinc.",
+            help="Sets: few, news, pairs, banking; for `few` banking, clinc; for `recommender` "
+            "what is held out: last, time, hidden.",
         ),
     ] = None,
     rows: Annotated[int, typer.Option("--rows", min=1000, help="Items, for `pages`.")] = 1_000_000,
@@ -106,7 +107,7 @@ def benchmark(
     """Measure against named rivals in the same run."""
     if only and what not in WITH_SETS:
         raise typer.BadParameter(
-            f"goes with {' and '.join(WITH_SETS)}; {what} has no sets to choose from",
+            f"goes with {', '.join(WITH_SETS)}; {what} has no sets to choose from",
             param_hint="--only",
         )
     use_threads(threads)
@@ -148,6 +149,7 @@ def _applications(asked: Asked) -> object:
         seeds=asked.seeds,
         home=asked.home,
         say=asked.say,
+        only=asked.only,
     )
 
 

@@ -9,9 +9,14 @@ import scipy.sparse as sp
 from apps.recommender.interactions import DAY, Interactions
 from apps.recommender.neighbours import co_occurrence, keep_largest, row_largest, worded_alike
 from apps.recommender.popularity import item_clock, popularity, windowed_order
-from apps.recommender.profiles import histories, profile_matrix, recency_weights
+from apps.recommender.profiles import (
+    histories,
+    profile_matrix,
+    recency_weights,
+    stretches,
+)
 from apps.recommender.settings import ProfileSettings, RecommenderSettings
-from apps.recommender.splits import choose_split, leave_last_out, time_split
+from apps.recommender.splits import choose_split, leave_last_out, time_split, without_items
 from apps.recommender.vectors import fit_whitening
 from shared.errors import DataError
 
@@ -23,6 +28,24 @@ def test_the_last_item_of_each_user_with_two_is_held_out(log_of: Build) -> None:
     assert split.user.tolist() == [0, 2]
     assert split.item.tolist() == [2, 0]
     assert split.known.item.tolist() == [0, 1, 3, 1]
+
+
+def test_of_users_who_choose_one_more_is_held_out_for_twenty_items(log_of: Build) -> None:
+    log = log_of({"ann": list(range(45)), "bob": [0, 1, 2], "eve": list(range(40)), "kim": [3]}, 45)
+    split = leave_last_out(log, np.array([True, True, False, True]))
+    assert split.user.tolist() == [0, 0, 0, 1, 2]
+    assert split.item.tolist() == [42, 43, 44, 2, 39]
+    long = leave_last_out(log_of({"ann": list(range(300))}, 300), np.array([True]))
+    assert split.known.n_users == 4
+    assert long.item.tolist() == [295, 296, 297, 298, 299]
+
+
+def test_hidden_items_are_targets_but_not_known(log_of: Build) -> None:
+    split = leave_last_out(log_of({"ann": [0, 1, 2], "bob": [2, 1], "eve": [1, 2, 0]}, 3))
+    hidden = without_items(split, np.array([False, False, True]))
+    assert hidden.item.tolist() == [2, 1, 0]
+    assert hidden.known.item.tolist() == [0, 1, 1]
+    assert np.diff(hidden.known.starts).tolist() == [2, 0, 1]
 
 
 def test_a_cut_in_time_is_one_moment_for_all(log_of: Build) -> None:
@@ -69,6 +92,16 @@ def test_a_history_is_cut_to_the_newest_items(log_of: Build) -> None:
     past = histories(log_of({"ann": [0, 1, 2, 3], "bob": [2]}, 4), np.array([1, 0]), 2)
     assert past.items.tolist() == [[0, 2], [2, 3]]
     assert past.present.tolist() == [[False, True], [True, True]]
+
+
+def test_stretches_hold_each_next_item_once(log_of: Build) -> None:
+    log = log_of({"ann": [1, 2, 3, 4, 5], "bob": [7], "eve": [6, 8, 9]}, 10)
+    cut = stretches(log, np.arange(3), 3)
+    assert cut.items.tolist() == [[3, 4, 5], [1, 2, 3], [0, 0, 7], [6, 8, 9]]
+    assert cut.lengths.tolist() == [3, 3, 1, 3]
+    short = stretches(log, np.array([0]), 4)
+    assert short.items.tolist() == [[2, 3, 4, 5], [0, 0, 1, 2]]
+    assert short.present.tolist() == [[True] * 4, [False, False, True, True]]
 
 
 def test_co_occurrence_is_the_shrunk_cosine_of_brute_force() -> None:

@@ -1,11 +1,12 @@
 """The final ranking learns what was planted; reasons are what removal really costs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from apps.recommender.features import Features, ranks, standardised
+from apps.recommender.features import COLD, FUSED, Features, ranks, standardised
 from apps.recommender.ranking import (
     TaughtLists,
     fit_fusion,
@@ -42,7 +43,7 @@ def test_the_fusion_finds_the_channel_that_tells() -> None:
     weights = fit_fusion(lists_of("together"))
     assert weights[: len(CHANNELS)].argmax() == CHANNELS.index("together")
     assert weights[1] > 5 * np.delete(weights[: len(CHANNELS)], 1).max()
-    assert (weights[:-1] >= 0).all()
+    assert (np.delete(weights, FUSED.index(COLD)) >= 0).all()
 
 
 def test_lambdamart_learns_a_preference_no_weighted_sum_can_say() -> None:
@@ -68,6 +69,37 @@ def test_a_saved_ranking_scores_the_same(rule: str, tmp_path: Path) -> None:
     again = load_ranking(tmp_path)
     assert again.kind == ranking.kind
     assert again.score(lists.features, 1) == pytest.approx(ranking.score(lists.features, 1))
+
+
+def test_trees_take_their_own_features_from_what_is_told() -> None:
+    """A model of an older version is told more than it knows."""
+    lists = lists_of("near the price")
+    ranking = fit_ranking(lists, settings=SETTINGS, seed=1, threads=1)
+    known = lists.features
+    more = Features(
+        ("z_recent", *known.names, "z_latest"),
+        np.pad(known.values, ((0, 0), (1, 1))),
+        known.spreads,
+    )
+    assert ranking.score(more, 1) == pytest.approx(ranking.score(known, 1))
+    less = Features(known.names[:-1], known.values[:, :-1], known.spreads)
+    with pytest.raises(ModelError) as caught:
+        ranking.score(less, 1)
+    assert str(caught.value) == (
+        f"the ranking was trained on {len(NAMES)} features, got {len(NAMES) - 1}: "
+        "price_distance missing"
+    )
+
+
+def test_the_fusion_weighs_what_is_taken_of_late() -> None:
+    lists = lists_of("together")
+    known = lists.features
+    late = known.values[:, [NAMES.index("z_together")]]
+    values = np.hstack([known.values, late, 0 * late])
+    values[:, NAMES.index("z_together")] = 0.0
+    names = (*NAMES, "z_recent", "z_latest")
+    weights = fit_fusion(replace(lists, features=Features(names, values, known.spreads)))
+    assert FUSED[weights.argmax()] == "recent"
 
 
 def test_trees_that_were_cut_short_are_refused(tmp_path: Path) -> None:

@@ -7,10 +7,17 @@ import numpy as np
 import pytest
 
 from apps.recommender.interactions import Interactions
+from apps.recommender.listing import ask
+from apps.recommender.recommender import Recommender
+from apps.recommender.retrieval import CHANNELS
 from apps.recommender.rivals import EASE_L2, RIVALS, Field, rank_all, rival_field, rival_lists
+from apps.recommender.sasrec import train_sasrec
 from apps.recommender.settings import RecommenderSettings
+from apps.recommender.sources import source_lists
 from apps.recommender.vectors import unit_rows
+from pipelines.benchmark import run_benchmark
 from pipelines.benchmark_recommender import benchmark_recommender
+from shared.errors import DataError
 from shared.settings import Home
 
 TEXTS = ("green tea", "tea pot", "red shoe", "shoe lace", "green cup")
@@ -79,12 +86,41 @@ def test_ials_finds_who_shops_together(given: Field) -> None:
     assert lists[4, 0] == 1  # lee has 0; ann and bob have 0 and 1
 
 
+def test_sasrec_learns_who_comes_after_whom(log_of: Callable[..., Interactions]) -> None:
+    """Everybody walks a circle of eight, of which five places are behind them: three are left."""
+    rng = np.random.default_rng(0)
+    walks = [[(start + i) % 8 for i in range(5)] for start in rng.integers(8, size=60)]
+    log = log_of({f"u{n}": walk for n, walk in enumerate(walks)}, 8)
+    scores = train_sasrec(log, seed=1)(np.arange(60))
+    scores[log.matrix.toarray() > 0] = -np.inf
+    after = np.array([(walk[-1] + 1) % 8 for walk in walks])
+    assert (scores.argmax(1) == after).mean() > 0.9
+
+
 def test_even_scores_are_not_ranked_by_the_order_of_the_file(given: Field) -> None:
     nothing = rank_all(lambda part: np.zeros((part.stop - part.start, 5)), given, 3)
     assert nothing[3].tolist() != [0, 1, 3]
 
 
-def test_the_benchmark_puts_every_rival_beside_the_recommender(
+def test_a_source_alone_lists_the_best_of_what_the_user_has_not_had(shop: Recommender) -> None:
+    """By brute force over all pairs, where scores differ."""
+    channels, users = shop.bundle.channels, np.arange(40)
+    scorers = channels.scorers(ask(channels, users))
+    found = source_lists(channels, users, k=5)
+    assert set(found) == set(CHANNELS)
+    count = channels.log.n_items
+    for name in ("together", "meaning"):
+        pairs = scorers[name].pairs(np.repeat(users, count), np.tile(np.arange(count), len(users)))
+        scores = pairs.reshape(len(users), count)
+        scores[channels.log.matrix[users].toarray() > 0] = -np.inf
+        best = -np.sort(-scores, axis=1)[:, :5]
+        listed = np.take_along_axis(scores, np.maximum(found[name], 0), 1)
+        there = found[name] >= 0
+        assert listed[there] == pytest.approx(best[there], abs=1e-5)
+        assert (best[~there] <= 0).all()
+
+
+def test_the_benchmark_puts_every_rival_and_source_beside_the_recommender(
     shop_files: tuple[Path, Path],
     tiny_encoder: Path,
     tmp_path: Path,
@@ -96,11 +132,31 @@ def test_the_benchmark_puts_every_rival_beside_the_recommender(
         base=str(tiny_encoder),
         threads=1,
         settings=quick_settings,
+        rivals=("popular, all time", "item-kNN"),
         say=lambda _: None,
     )
-    systems = {row.system for row in found.rows}
-    assert systems == {"triptych", *RIVALS}
+    sources = {f"source {name}" for name in CHANNELS}
     whole = [row for row in found.rows if row.part == "all" and row.measure == "NDCG@10"]
-    assert {row.n for row in whole} == {80}
+    for data in ("items.csv, last item out", "items.csv, some items hidden"):
+        systems = {row.system for row in whole if row.data == data}
+        assert systems == {"triptych", "popular, all time", "item-kNN", *sources}
+    assert {row.n for row in whole if row.data == "items.csv, last item out"} == {80}
     assert all(row.low <= row.value <= row.high for row in whole if row.low and row.high)
-    assert found.notes[0].startswith("NDCG@10 against the best rival, ")
+    assert found.notes[0].startswith("items.csv, last item out: NDCG@10 against the best rival, ")
+    assert "against the best single source, " in found.notes[1]
+    # A customer takes all in a few hours: after no moment has anybody both a past and a future.
+    assert "items.csv, cut in time: not measured" in found.notes[3]
+    hidden = {r.system: r.value for r in found.rows if r.part == "new items" and "hidden" in r.data}
+    assert hidden["source together"] == 0.0  # who shops together tells nothing of what is new
+    assert hidden["triptych"] > 0.0
+
+
+def test_a_split_that_there_is_not_is_refused(
+    shop_files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(DataError) as caught:
+        run_benchmark(
+            "recommender", datasets=tmp_path, items=shop_files[0], events=shop_files[1],
+            seeds=(1,), home=Home(tmp_path), say=lambda _: None, only=("random",),
+        )  # fmt: skip
+    assert str(caught.value) == "--only random: expected one of last, time, hidden"

@@ -1,6 +1,7 @@
 """The residual sequence model: what it starts as, what it may see, that it learns."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from apps.recommender.interactions import Interactions
-from apps.recommender.profiles import histories, recency_weights
+from apps.recommender.profiles import histories, recency_weights, stretches
 from apps.recommender.sequence_model import (
     SequenceModel,
     item_shares,
@@ -18,7 +19,13 @@ from apps.recommender.sequence_model import (
     save_model,
     user_vectors,
 )
-from apps.recommender.sequence_training import planned_epochs, ranking_watch, train_sequence
+from apps.recommender.sequence_training import (
+    MOST_PLACES,
+    batches,
+    planned_epochs,
+    ranking_watch,
+    train_sequence,
+)
 from apps.recommender.settings import ProfileSettings, SequenceSettings
 from apps.recommender.splits import leave_last_out
 from apps.recommender.vectors import unit_rows
@@ -119,6 +126,29 @@ def test_training_stops_when_told_and_when_nothing_is_gained(log_of: Build) -> N
         model, log, settings=SETTINGS, epochs=9, seed=1, watch=lambda _: 0.5, say=lambda _: None
     )
     assert (flat.epochs, flat.stopped_because) == (0, "no gain in 3 epochs")
+
+
+def test_a_batch_of_long_histories_holds_fewer_of_them(log_of: Build) -> None:
+    """Without a limit on places a few users with long histories would be a single step."""
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(2, 60, size=300)
+    log = log_of({f"u{n}": [i % 12 for i in range(size)] for n, size in enumerate(sizes)}, 12)
+    past = stretches(log, np.arange(300), 51)
+    found = list(batches(past, 256, np.random.default_rng(1)))
+    assert sorted(np.concatenate(found)) == list(range(len(past)))
+    lengths = past.lengths
+    assert all(len(rows) * lengths[rows].max() <= MOST_PLACES for rows in found)
+    assert max(map(len, found)) > 2 * MOST_PLACES / 51  # short ones still go together
+
+
+def test_the_watch_counts_all_that_a_user_took(log_of: Build) -> None:
+    """The model ranks by its texts alone: items 1 and 2 are as far from 0 as they look."""
+    start = unit_rows(np.array([[1, 0], [1, 0.1], [1, 1], [1, 0.5], [-1, 0]], np.float32))
+    split = leave_last_out(log_of({"ann": [0, 2]}, 5))
+    both = replace(split, user=np.array([0, 0]), item=np.array([1, 2]))
+    # 1, 3, 2, 4 is the order: places 1 and 3 of two targets.
+    expected = (1 + 1 / np.log2(4)) / (1 + 1 / np.log2(3))
+    assert ranking_watch(both, 5, seed=1)(model_of(start)) == pytest.approx(expected)
 
 
 def test_a_small_log_gets_more_epochs(log_of: Build) -> None:
