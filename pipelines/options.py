@@ -4,17 +4,32 @@ import functools
 import inspect
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from shared.errors import DataError
+
 if TYPE_CHECKING:
     from shared.device import Device
     from shared.evaluation.report import Measure
     from shared.settings import Home
+
+
+def there(given: Path | Sequence[Path] | None) -> Path | Sequence[Path] | None:
+    """The value of an option that names files to read, refused at once where one is not there:
+    what a command imports before it would read them takes seconds.
+
+    Raises DataError.
+    """
+    for path in [given] if isinstance(given, Path) else given or ():
+        if not path.exists():
+            raise DataError(f"{path}: no such file")
+    return given
+
 
 HomeOption = Annotated[
     Path | None,
@@ -42,7 +57,10 @@ ModelOption = Annotated[
     ),
 ]
 InputOption = Annotated[
-    Path, typer.Option("--input", metavar="FILE", help="Table to read (.csv .tsv .jsonl .parquet).")
+    Path,
+    typer.Option(
+        "--input", metavar="FILE", callback=there, help="Table to read (.csv .tsv .jsonl .parquet)."
+    ),
 ]
 OutputOption = Annotated[
     Path,
@@ -50,7 +68,9 @@ OutputOption = Annotated[
 ]
 TextsOption = Annotated[
     list[Path],
-    typer.Option("--texts", metavar="FILE", help="Table with a text in each row; repeatable."),
+    typer.Option(
+        "--texts", metavar="FILE", callback=there, help="Table with a text in each row; repeatable."
+    ),
 ]
 EncoderOption = Annotated[
     Path, typer.Option("--output", metavar="DIR", help="Folder of the encoder to write.")

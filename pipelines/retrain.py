@@ -204,7 +204,9 @@ def simple_rivals(candidate: Recommender, later: Path) -> Check:
     found = against_simple(candidate, log, seed=SEED)
     if found is None:
         return Check("simplest rivals", "undecided", "no user it knows has acted since")
-    return Check("simplest rivals", "failed" if found.verdict == "worse" else "passed", found.line())
+    return Check(
+        "simplest rivals", "failed" if found.verdict == "worse" else "passed", found.line()
+    )
 
 
 def _difference(contest: Contest) -> str:

@@ -16,6 +16,7 @@ from pipelines.options import (
     open_home,
     print_json,
     speaker,
+    there,
     use_threads,
 )
 
@@ -83,10 +84,11 @@ def benchmark(
         ),
     ] = None,
     items: Annotated[
-        Path | None, typer.Option("--items", metavar="FILE", help="Any shop's items.")
+        Path | None,
+        typer.Option("--items", metavar="FILE", callback=there, help="Any shop's items."),
     ] = None,
     events: Annotated[
-        Path | None, typer.Option("--events", metavar="FILE", help="Its events.")
+        Path | None, typer.Option("--events", metavar="FILE", callback=there, help="Its events.")
     ] = None,
     only: Annotated[
         list[str] | None,

@@ -23,6 +23,7 @@ from pipelines.options import (
     print_json,
     speaker,
     spelled_out,
+    there,
     use_threads,
 )
 
@@ -72,6 +73,7 @@ def import_bot(
         typer.Option(
             "--dialogues",
             metavar="FILE",
+            callback=there,
             help="Past dialogues (.csv .tsv .jsonl .json .txt, each also .gz); repeatable.",
         ),
     ] = None,
@@ -85,7 +87,12 @@ def import_bot(
     ] = None,
     qna: Annotated[
         Path | None,
-        typer.Option("--qna", metavar="FILE", help="Questions and answers of QnA Maker (.tsv)."),
+        typer.Option(
+            "--qna",
+            metavar="FILE",
+            callback=there,
+            help="Questions and answers of QnA Maker (.tsv).",
+        ),
     ] = None,
     min_questions: Annotated[
         int,
@@ -179,16 +186,23 @@ def export_bot(
     ] = None,
     examples: Annotated[
         Path | None,
-        typer.Option("--examples", metavar="FILE", help="`text,label`, instead of a model."),
+        typer.Option(
+            "--examples", metavar="FILE", callback=there, help="`text,label`, instead of a model."
+        ),
     ] = None,
     answers: Annotated[
         Path | None,
-        typer.Option("--answers", metavar="FILE", help="Answers beside --examples."),
+        typer.Option(
+            "--answers", metavar="FILE", callback=there, help="Answers beside --examples."
+        ),
     ] = None,
     entities: Annotated[
         Path | None,
         typer.Option(
-            "--entities", metavar="FILE", help="entities.yml of an import, to be given back."
+            "--entities",
+            metavar="FILE",
+            callback=there,
+            help="entities.yml of an import, to be given back.",
         ),
     ] = None,
     format_name: Annotated[

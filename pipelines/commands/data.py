@@ -21,6 +21,7 @@ from pipelines.options import (
     open_home,
     print_json,
     speaker,
+    there,
     use_threads,
 )
 
@@ -81,7 +82,10 @@ def fetch(
 def curve(
     app_name: Annotated[Labelled, typer.Argument(metavar="APP", help="chatbot or news.")],
     examples: Annotated[
-        Path, typer.Option("--examples", metavar="FILE", help="`text,label`, as `train` takes it.")
+        Path,
+        typer.Option(
+            "--examples", metavar="FILE", callback=there, help="`text,label`, as `train` takes it."
+        ),
     ],
     repeats: Annotated[
         int, typer.Option("--repeats", min=2, help="Trainings of each size, with other rows.")
@@ -120,7 +124,10 @@ def curve(
 def labels(
     app_name: Annotated[Labelled, typer.Argument(metavar="APP", help="chatbot or news.")],
     examples: Annotated[
-        Path, typer.Option("--examples", metavar="FILE", help="`text,label`, as `train` takes it.")
+        Path,
+        typer.Option(
+            "--examples", metavar="FILE", callback=there, help="`text,label`, as `train` takes it."
+        ),
     ],
     output: Annotated[
         Path | None,

@@ -28,6 +28,7 @@ from pipelines.options import (
     open_home,
     print_json,
     speaker,
+    there,
     use_threads,
 )
 
@@ -65,16 +66,27 @@ def tell(report: "DataReport", output: Path | None, as_json: bool) -> None:
 @app.command("recommender")
 def doctor_recommender(
     items: Annotated[
-        Path, typer.Option("--items", metavar="FILE", help="A catalogue, as `train` takes it.")
+        Path,
+        typer.Option(
+            "--items", metavar="FILE", callback=there, help="A catalogue, as `train` takes it."
+        ),
     ],
     events: Annotated[
         Path | None,
-        typer.Option("--events", metavar="FILE", help="A log of behaviour, as `train` takes it."),
+        typer.Option(
+            "--events",
+            metavar="FILE",
+            callback=there,
+            help="A log of behaviour, as `train` takes it.",
+        ),
     ] = None,
     held_out: Annotated[
         Path | None,
         typer.Option(
-            "--held-out", metavar="FILE", help="Later events to judge by: looked at for leaks."
+            "--held-out",
+            metavar="FILE",
+            callback=there,
+            help="Later events to judge by: looked at for leaks.",
         ),
     ] = None,
     output: ReportFolder = None,
@@ -110,20 +122,32 @@ def doctor_chatbot(
     examples: Annotated[
         list[Path],
         typer.Option(
-            "--examples", metavar="FILE", help="As `train chatbot` takes them; repeatable."
+            "--examples",
+            metavar="FILE",
+            callback=there,
+            help="As `train chatbot` takes them; repeatable.",
         ),
     ],
     answers: Annotated[
         Path | None,
-        typer.Option("--answers", metavar="FILE", help="`answer[,label]`, or YAML: what is said."),
+        typer.Option(
+            "--answers",
+            metavar="FILE",
+            callback=there,
+            help="`answer[,label]`, or YAML: what is said.",
+        ),
     ] = None,
     validation: Annotated[
         list[Path] | None,
-        typer.Option("--validation", metavar="FILE", help="Looked at for leaks; repeatable."),
+        typer.Option(
+            "--validation", metavar="FILE", callback=there, help="Looked at for leaks; repeatable."
+        ),
     ] = None,
     out_of_scope: Annotated[
         Path | None,
-        typer.Option("--out-of-scope", metavar="FILE", help="`text`: looked at for leaks."),
+        typer.Option(
+            "--out-of-scope", metavar="FILE", callback=there, help="`text`: looked at for leaks."
+        ),
     ] = None,
     fix: Annotated[
         list[str] | None,

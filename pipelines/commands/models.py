@@ -18,6 +18,7 @@ from pipelines.options import (
     open_home,
     print_json,
     speaker,
+    there,
     use_threads,
 )
 
@@ -33,6 +34,7 @@ MustPassOption = Annotated[
     typer.Option(
         "--must-pass",
         metavar="FILE",
+        callback=there,
         help="`text,label` (recommender: `user_id,item_id`): cases the candidate must get right; "
         "by default the file that [gate.must_pass] names for the model.",
     ),
@@ -115,6 +117,7 @@ def promote(
         typer.Option(
             "--input",
             metavar="FILE",
+            callback=there,
             help="Labelled rows neither version was trained on, as `evaluate` takes them; "
             "without it the held-out rows that both reports have.",
         ),

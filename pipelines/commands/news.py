@@ -24,6 +24,7 @@ from pipelines.options import (
     open_home,
     print_json,
     speaker,
+    there,
     use_threads,
 )
 
@@ -123,7 +124,10 @@ def find_companies(
     listed: Annotated[
         Path,
         typer.Option(
-            "--companies", metavar="FILE", help="`company[,ticker,aliases,near,not_near]`."
+            "--companies",
+            metavar="FILE",
+            callback=there,
+            help="`company[,ticker,aliases,near,not_near]`.",
         ),
     ],
     input_file: InputOption,
@@ -201,7 +205,12 @@ def moment_of(text: str | None) -> datetime | None:
 def replay(
     items: Annotated[
         Path,
-        typer.Option("--items", metavar="FILE", help="`published_at,title[,summary,source,url]`."),
+        typer.Option(
+            "--items",
+            metavar="FILE",
+            callback=there,
+            help="`published_at,title[,summary,source,url]`.",
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", metavar="DIR", help="Folder for alerts, mails and trend.")
@@ -221,7 +230,10 @@ def replay(
     listed: Annotated[
         Path | None,
         typer.Option(
-            "--companies", metavar="FILE", help="Companies to follow too; [news] companies else."
+            "--companies",
+            metavar="FILE",
+            callback=there,
+            help="Companies to follow too; [news] companies else.",
         ),
     ] = None,
     until: Annotated[

@@ -32,6 +32,7 @@ from pipelines.options import (
     print_json,
     speaker,
     spelled_out,
+    there,
     use_threads,
 )
 from shared.training.options import Method, TrainOptions
@@ -57,11 +58,21 @@ def import_(
     model: ModelOption = "recommender",
     items: Annotated[
         Path | None,
-        typer.Option("--items", metavar="FILE", help="New items, a table as `train` takes it."),
+        typer.Option(
+            "--items",
+            metavar="FILE",
+            callback=there,
+            help="New items, a table as `train` takes it.",
+        ),
     ] = None,
     events: Annotated[
         Path | None,
-        typer.Option("--events", metavar="FILE", help="New events, a table as `train` takes it."),
+        typer.Option(
+            "--events",
+            metavar="FILE",
+            callback=there,
+            help="New events, a table as `train` takes it.",
+        ),
     ] = None,
     item_column: ItemColumn = None,
     title_column: TitleColumn = None,
@@ -104,9 +115,12 @@ def import_(
 
 @app.command("retrain")
 def retrain_(
-    items: Annotated[Path, typer.Option("--items", metavar="FILE", help="The present catalogue.")],
+    items: Annotated[
+        Path, typer.Option("--items", metavar="FILE", callback=there, help="The present catalogue.")
+    ],
     events: Annotated[
-        Path, typer.Option("--events", metavar="FILE", help="The whole log, up to now.")
+        Path,
+        typer.Option("--events", metavar="FILE", callback=there, help="The whole log, up to now."),
     ],
     model: Annotated[
         str, typer.Option("--model", metavar="NAME", help="Whose live version is to be replaced.")
@@ -174,7 +188,12 @@ def recommend(
     model: ModelOption = "recommender",
     users: Annotated[
         Path | None,
-        typer.Option("--users", metavar="FILE", help="`user_id`: only these; all when absent."),
+        typer.Option(
+            "--users",
+            metavar="FILE",
+            callback=there,
+            help="`user_id`: only these; all when absent.",
+        ),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Items for each user.")] = 10,
     include_seen: Annotated[

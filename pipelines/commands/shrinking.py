@@ -23,6 +23,7 @@ from pipelines.options import (
     open_home,
     print_json,
     speaker,
+    there,
     use_threads,
 )
 from shared.training.options import ALLOWED_DROP, STUDENT_LAYERS, StudentKind, TrainOptions
@@ -44,7 +45,12 @@ def shrink(
     ] = None,
     examples: Annotated[
         Path | None,
-        typer.Option("--examples", metavar="FILE", help="Labelled texts to compare accuracy on."),
+        typer.Option(
+            "--examples",
+            metavar="FILE",
+            callback=there,
+            help="Labelled texts to compare accuracy on.",
+        ),
     ] = None,
     allowed_drop: Annotated[
         float,

@@ -34,6 +34,7 @@ from pipelines.options import (
     print_json,
     speaker,
     spelled_out,
+    there,
     use_threads,
 )
 from shared.training.options import Method, TrainOptions
@@ -50,22 +51,34 @@ NameOption = Annotated[str, typer.Option("--name", metavar="NAME", help="Name of
 ExamplesOption = Annotated[
     list[Path],
     typer.Option(
-        "--examples", metavar="FILE", help="`text,label`, or `question,answer`; repeatable."
+        "--examples",
+        metavar="FILE",
+        callback=there,
+        help="`text,label`, or `question,answer`; repeatable.",
     ),
 ]
 ValidationOption = Annotated[
     list[Path] | None,
     typer.Option(
-        "--validation", metavar="FILE", help="Same columns; cut off when absent; repeatable."
+        "--validation",
+        metavar="FILE",
+        callback=there,
+        help="Same columns; cut off when absent; repeatable.",
     ),
 ]
 SentimentOption = Annotated[
-    list[Path], typer.Option("--sentiment", metavar="FILE", help="`text,label`; may be repeated.")
+    list[Path],
+    typer.Option(
+        "--sentiment", metavar="FILE", callback=there, help="`text,label`; may be repeated."
+    ),
 ]
 TopicsOption = Annotated[
     list[Path] | None,
     typer.Option(
-        "--topics", metavar="FILE", help="`text,label`, several topics joined by |; repeatable."
+        "--topics",
+        metavar="FILE",
+        callback=there,
+        help="`text,label`, several topics joined by |; repeatable.",
     ),
 ]
 SentimentLabelOption = Annotated[
@@ -100,6 +113,7 @@ class Learning:
         typer.Option(
             "--recipe",
             metavar="FILE",
+            callback=there,
             help="Fine-tune as this file says: `triptych search` writes one.",
         ),
     ] = None
@@ -207,16 +221,23 @@ def train_chatbot(
     validation: ValidationOption = None,
     out_of_scope: Annotated[
         Path | None,
-        typer.Option("--out-of-scope", metavar="FILE", help="`text`: what must be refused."),
+        typer.Option(
+            "--out-of-scope", metavar="FILE", callback=there, help="`text`: what must be refused."
+        ),
     ] = None,
     answers: Annotated[
         Path | None,
-        typer.Option("--answers", metavar="FILE", help="`answer[,label]`: what may be said."),
+        typer.Option(
+            "--answers", metavar="FILE", callback=there, help="`answer[,label]`: what may be said."
+        ),
     ] = None,
     unlabelled: Annotated[
         Path | None,
         typer.Option(
-            "--unlabelled", metavar="FILE", help="`text`: learned from too, if that helps."
+            "--unlabelled",
+            metavar="FILE",
+            callback=there,
+            help="`text`: learned from too, if that helps.",
         ),
     ] = None,
     augment: AugmentOption = False,
@@ -291,11 +312,19 @@ def pair_of(entry: str) -> tuple[str, str]:
 @spelled_out
 def train_recommender(
     items: Annotated[
-        Path, typer.Option("--items", metavar="FILE", help="`item_id,title[,description,...]`.")
+        Path,
+        typer.Option(
+            "--items", metavar="FILE", callback=there, help="`item_id,title[,description,...]`."
+        ),
     ],
     events: Annotated[
         Path,
-        typer.Option("--events", metavar="FILE", help="`user_id,item_id,timestamp[,event,value]`."),
+        typer.Option(
+            "--events",
+            metavar="FILE",
+            callback=there,
+            help="`user_id,item_id,timestamp[,event,value]`.",
+        ),
     ],
     name: NameOption,
     learning: Learning = Learning(),

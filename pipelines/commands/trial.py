@@ -20,6 +20,7 @@ from pipelines.options import (
     mapping_of,
     open_home,
     print_json,
+    there,
     use_threads,
 )
 
@@ -49,7 +50,12 @@ def lists(
     ] = False,
     users: Annotated[
         Path | None,
-        typer.Option("--users", metavar="FILE", help="`user_id`: only these; all when absent."),
+        typer.Option(
+            "--users",
+            metavar="FILE",
+            callback=there,
+            help="`user_id`: only these; all when absent.",
+        ),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Items for each user.")] = 10,
     user_column: UserColumn = None,
@@ -85,10 +91,14 @@ def lists(
 @app.command("result")
 def result(
     lists: Annotated[
-        Path, typer.Option("--lists", metavar="FILE", help="What `trial lists` wrote.")
+        Path,
+        typer.Option("--lists", metavar="FILE", callback=there, help="What `trial lists` wrote."),
     ],
     events: Annotated[
-        Path, typer.Option("--events", metavar="FILE", help="A log that holds what came after.")
+        Path,
+        typer.Option(
+            "--events", metavar="FILE", callback=there, help="A log that holds what came after."
+        ),
     ],
     begins: Annotated[
         str | None,

@@ -20,6 +20,7 @@ from pipelines.options import (
     open_home,
     print_json,
     speaker,
+    there,
     use_threads,
 )
 
@@ -52,11 +53,21 @@ def audit(
     model: ModelOption,
     input_file: Annotated[
         Path | None,
-        typer.Option("--input", metavar="FILE", help="`text[,label]`; a recommender needs none."),
+        typer.Option(
+            "--input",
+            metavar="FILE",
+            callback=there,
+            help="`text[,label]`; a recommender needs none.",
+        ),
     ] = None,
     must_pass: Annotated[
         Path | None,
-        typer.Option("--must-pass", metavar="FILE", help="`text,label`: cases it has to know."),
+        typer.Option(
+            "--must-pass",
+            metavar="FILE",
+            callback=there,
+            help="`text,label`: cases it has to know.",
+        ),
     ] = None,
     rows: Annotated[int, typer.Option("--rows", min=1, help="Texts to perturb at most.")] = 500,
     output: Annotated[

@@ -1,5 +1,7 @@
 """Groups of options: stated once as a dataclass, spelled out on the command line."""
 
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from pipelines.cli import app
-from pipelines.options import spelled_out
+from pipelines.options import spelled_out, there
 
 
 @dataclass(frozen=True)
@@ -95,3 +97,23 @@ def test_the_training_commands_share_their_common_options() -> None:
     }  # fmt: skip
     for name in shared:
         assert all(options[name] == stated[0][name] for options in stated), name
+
+
+def test_a_file_that_is_not_there_is_named_before_anything_heavy_is_imported(
+    tmp_path: Path,
+) -> None:
+    here = tmp_path / "here.csv"
+    here.write_text("text\nhello\n")
+    assert there(here) == here
+    assert there([here]) == [here]
+    assert there(None) is None
+    gone = tmp_path / "gone.csv"
+    program = (
+        "import sys\nfrom pipelines import cli\n"
+        f"sys.argv = ['triptych', 'train', 'chatbot', '--name', 'x', '--examples', {str(gone)!r}]\n"
+        "try:\n    cli.main()\nfinally:\n    assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, f"triptych: {gone}: no such file\n")

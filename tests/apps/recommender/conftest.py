@@ -78,7 +78,7 @@ def shop_settings() -> RecommenderSettings:
     return RecommenderSettings(
         held_out="last",
         sequence=SequenceSettings(
-            dimensions=16, hidden=16, epochs=40, least_steps=0, batch_size=32, negatives=32,
+            dimensions=16, hidden=16, epochs=30, least_steps=0, batch_size=32, negatives=32,
             learning_rate=3e-3, dropout=0.0,
         ),
         ranking=RankingSettings(candidates=20, shrink=1.0, rounds=20),
