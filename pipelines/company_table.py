@@ -8,7 +8,7 @@ import pandas as pd
 
 from apps.news_monitor.companies import read_companies
 from apps.news_monitor.company_names import CompanyFinder
-from apps.news_monitor.company_sentiment import texts_about
+from apps.news_monitor.company_sentiment import said_of, texts_about
 from apps.news_monitor.labels import LabelTexts
 from pipelines.predict import texts_of
 from shared.tables import write_table
@@ -52,7 +52,7 @@ def find_in_table(
     companies = finder.companies
     texts = texts_of(input_file, mapping)
     rows: list[tuple[object, ...]] = []
-    asked: list[str] = []
+    asked: list[tuple[str, str]] = []
     for number, text in enumerate(texts, start=1):
         mentions = finder.find(text)
         about = texts_about(text, mentions)
@@ -64,12 +64,13 @@ def find_in_table(
             one = companies[mention.company]
             spelt = text[mention.start : mention.end]
             rows.append((number, text, one.name, one.ticker, spelt, mention.how))
-            asked.append(about.get(mention.company, text))
+            asked.append(about.get(mention.company, (text, text)))
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     if labeller is not None:
-        labels = labeller.label(asked)
-        frame[SENTIMENT[0]] = [label.sentiment for label in labels]
-        frame[SENTIMENT[1]] = [label.p_negative for label in labels]
+        wholes, clauses = (labeller.label([pair[i] for pair in asked]) for i in (0, 1))
+        said = [said_of(*pair) for pair in zip(wholes, clauses, strict=True)]
+        frame[SENTIMENT[0]] = [one.sentiment for one in said]
+        frame[SENTIMENT[1]] = [one.p_negative for one in said]
     write_table(frame, output)
     found = {row[2:4] for row in rows}
     return FoundCompanies(

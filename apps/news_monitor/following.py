@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, case, delete, func, insert, select, u
 from apps.news_monitor.bucket_counts import rebuild_buckets
 from apps.news_monitor.companies import CompanyList
 from apps.news_monitor.company_names import CompanyFinder
-from apps.news_monitor.company_sentiment import texts_about
+from apps.news_monitor.company_sentiment import said_of, texts_about
 from apps.news_monitor.ingest import insert_new
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.tables import (
@@ -51,7 +51,7 @@ class Following:
         """Rows of item_topic for the companies that these stories name."""
         numbers = list(self.topics.values())
         rows: list[dict[str, Any]] = []
-        asked: list[tuple[dict[str, Any], str]] = []
+        asked: list[tuple[dict[str, Any], tuple[str, str]]] = []
         for item_id, text in zip(item_ids, texts, strict=True):
             mentions = self.finder.find(text)
             about = texts_about(text, mentions) if self.asks else {}
@@ -70,13 +70,16 @@ class Following:
                 rows.append(row)
                 if place in about:
                     asked.append((row, about[place]))
-        for (row, _), label in zip(asked, labeller.label([text for _, text in asked]), strict=True):
+        wholes = labeller.label([whole for _, (whole, _) in asked])
+        clauses = labeller.label([clause for _, (_, clause) in asked])
+        for (row, _), whole, clause in zip(asked, wholes, clauses, strict=True):
+            said = said_of(whole, clause)
             row |= {
-                "label": label.sentiment,
-                "p_negative": label.p_negative,
-                "p_neutral": label.p_neutral,
-                "p_positive": label.p_positive,
-                "negative": label.negative,
+                "label": said.sentiment,
+                "p_negative": said.p_negative,
+                "p_neutral": said.p_neutral,
+                "p_positive": said.p_positive,
+                "negative": said.negative,
             }
         return rows
 

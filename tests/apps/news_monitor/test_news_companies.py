@@ -6,7 +6,8 @@ import pytest
 
 from apps.news_monitor.companies import Company, CompanyList, read_companies
 from apps.news_monitor.company_names import CompanyFinder
-from apps.news_monitor.company_sentiment import texts_about
+from apps.news_monitor.company_sentiment import said_of, texts_about
+from apps.news_monitor.labels import Labels
 from shared.errors import DataError
 
 LIST = """company,ticker,aliases,near,not_near
@@ -124,11 +125,27 @@ def test_mentions_are_where_they_say(finder: CompanyFinder) -> None:
 def test_where_several_are_named_the_others_are_masked(finder: CompanyFinder) -> None:
     text = "BofA gains as Apple slumps; BofA to buy back"
     assert texts_about(text, finder.find(text)) == {
-        0: "it gains as Apple slumps; it to buy back",
-        2: "BofA gains as it slumps; BofA to buy back",
+        0: ("it gains as Apple slumps; it to buy back", "Apple slumps"),
+        2: ("BofA gains as it slumps; BofA to buy back", "BofA gains"),
     }
     alone = "Apple slumps, Apple's shares too"
     assert texts_about(alone, finder.find(alone)) == {}
+
+
+def labels(p_negative: float, p_neutral: float, *, negative: bool) -> Labels:
+    return Labels("", p_negative, p_neutral, 1 - p_negative - p_neutral, negative, ())
+
+
+def test_two_readings_are_averaged() -> None:
+    said = said_of(labels(0.9, 0.1, negative=True), labels(0.4, 0.6, negative=False))
+    # sqrt(.9 * .4) = .6 and sqrt(.1 * .6) = .245, scaled to 1; the floor moves them little.
+    assert said.p_negative == pytest.approx(0.6 / 0.8449, abs=0.01)
+    assert said.p_negative + said.p_neutral + said.p_positive == pytest.approx(1.0)
+    assert (said.sentiment, said.negative) == ("negative", True)
+    mild = said_of(labels(0.6, 0.4, negative=True), labels(0.1, 0.9, negative=False))
+    assert (mild.sentiment, mild.negative) == ("neutral", False)
+    both = said_of(labels(0.45, 0.55, negative=True), labels(0.45, 0.55, negative=True))
+    assert (both.sentiment, both.negative) == ("neutral", True)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Companies in the database: counted, judged and alerted as topics are, in both kinds of it."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from apps.news_monitor.company_names import CompanyFinder
 from apps.news_monitor.company_watch import CompanyWatch
 from apps.news_monitor.following import Following, follow, read_again
 from apps.news_monitor.ingest import ingest
-from apps.news_monitor.labels import LabelTexts
+from apps.news_monitor.labels import Labels, LabelTexts
 from apps.news_monitor.predictions import ActiveModel, label_pending, register_model
 from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.stories import CopyIndex
@@ -54,23 +55,26 @@ def counted(engine: Engine) -> dict[str, tuple[int, int, float]]:
     with engine.begin() as connection:
         rows = connection.execute(query.join(topic, topic.c.id == bucket.c.topic_id)).all()
     titles = {one.title for one in LISTED.companies}
-    return {row[0]: (row[1], row[2], round(row[3], 6)) for row in rows if row[0] in titles}
+    return {row[0]: (row[1], row[2], round(row[3], 2)) for row in rows if row[0] in titles}
 
 
 class MaskReader:
-    """Negative if Oryx is left in the title beside a crash, else as the words say."""
+    """As the words say, but "it crash …" is no crash of a company that is named."""
 
     name, fingerprint, topics = "masks@1", "masks-1", ("Airlines", "Banks", "Oil")
 
     def __init__(self, words: LabelTexts) -> None:
         self._words = words
 
-    def label(self, texts):  # type: ignore[no-untyped-def]
+    def label(self, texts: Sequence[str]) -> list[Labels]:
         return self._words.label(
-            [t.replace("crash", "quiet") if t.startswith("it crash") else t for t in texts]
+            [
+                text.replace("crash", "quiet") if text.startswith("it crash") else text
+                for text in texts
+            ]
         )
 
-    def words_for_negative(self, texts):  # type: ignore[no-untyped-def]
+    def words_for_negative(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
         return self._words.words_for_negative(texts)
 
 
@@ -112,7 +116,8 @@ def test_the_past_is_read_again_with_another_list_and_goes_on_after_a_stop(
     assert read_again(engine, followed, labeller, model.id, limit=1, batch=1) == 3
     assert read_again(engine, followed, labeller, model.id, limit=9, batch=2) == 0
     whole = counted(engine)
-    assert whole == {"Oryx (ORX)": (2, 1, 1.0), "Tamarin Foods": (2, 2, 1.8)}
+    # "it crash as Tamarin shines" 0.9 and "Tamarin shines" 0.1 average to 0.5.
+    assert whole == {"Oryx (ORX)": (2, 1, 1.0), "Tamarin Foods": (2, 2, 1.4)}
     # Another list: what the old one found is gone at once, and found again by the new one.
     shorter = following(engine, model, CompanyList((Company("Oryx", "ORX"),)))
     assert counted(engine) == {}
@@ -152,8 +157,6 @@ def stream(sqlite: Engine, story: Story) -> Engine:
 
 
 def write(path: Path, text: str, stamp: int) -> None:
-    import os
-
     path.write_text(text)
     os.utime(path, (stamp, stamp))
 
