@@ -4,6 +4,7 @@ import os
 import uuid
 from datetime import UTC, datetime
 
+import altair as alt
 import pandas as pd
 import streamlit as st
 
@@ -12,7 +13,6 @@ from apps.chatbot.conversation import Conversations, Turn
 from apps.chatbot.explaining import Why, explain_message
 from apps.chatbot.feedback import Thumb, rate
 from apps.chatbot.messages import FROM_PEOPLE, Message
-from apps.chatbot.ranking_page import show_ranking
 from apps.chatbot.service import open_conversations
 from shared.errors import TriptychError
 from shared.evaluation.highlight import marked_html
@@ -48,7 +48,18 @@ def show_reason(turn: Turn) -> None:
         f"{reply.why[:1].upper()}{reply.why[1:]}. Intent `{reply.intent}`, calibrated probability "
         f"{reply.probability:.0%}, out-of-scope score {reply.oos_score:.2f}."
     )
-    show_ranking(reply.ranking[:5])
+    ranking = pd.DataFrame(reply.ranking[:5], columns=["intent", "probability"])
+    bars = (
+        alt.Chart(ranking)
+        .mark_bar()
+        .encode(
+            x=alt.X("probability", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%")),
+            y=alt.Y("intent", sort=None, title=None, axis=alt.Axis(labelLimit=260)),
+            tooltip=["intent", alt.Tooltip("probability", format=".1%")],
+        )
+        .properties(height=190)
+    )
+    st.altair_chart(bars, width="stretch")
     parts = ", ".join(f"{name} {p:.0%}" for name, p in reply.scorers.items())
     st.caption(f"Each scorer's own probability of this intent: {parts}.")
 

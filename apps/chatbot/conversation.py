@@ -6,7 +6,6 @@ sender, and a killed one loses nothing but the message it had not answered. Whil
 charge messages are kept and read, and not answered.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -15,7 +14,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from apps.chatbot.bot import Bot, Option, Reply
+from apps.chatbot.bot import Bot, Reply
 from apps.chatbot.decision import Decision
 from apps.chatbot.handover import Handovers
 from apps.chatbot.messages import (
@@ -23,18 +22,18 @@ from apps.chatbot.messages import (
     Message,
     add_message,
     find_message,
+    last_question,
     last_ranking,
     said_by_people,
     transcript,
 )
+from apps.chatbot.options import NONE_OF_THESE, buttons_of, chosen_of
 from apps.chatbot.phrases import phrases_for
 from apps.chatbot.slots import fill_asked_slot, find_slots
 from apps.chatbot.tables import conversations, handovers
 from shared.errors import ServiceError
 from shared.text import detect_language
 
-# Payload of a button, as Rasa's clients send it back: /label, or /none.
-NONE_OF_THESE = "none_of_these"
 ATTEMPTS = 20
 RANKED = 5  # intents kept with each message
 NO_ANSWER = "the intent is understood, and the bot has no answer to it"
@@ -175,7 +174,7 @@ class Conversations:
     def respond(self, state: State, text: str) -> tuple[Turn, State]:
         """One message in a given state, without the database."""
         language = detect_language(text)
-        if state.offered and (chosen := _chosen(text, state.offered, language)):
+        if state.offered and (chosen := chosen_of(text, state.offered, language)):
             return self._choose(chosen, state, language)
         if state.pending and (value := fill_asked_slot(state.pending[1], text)):
             label, slot = state.pending
@@ -226,7 +225,7 @@ class Conversations:
             return self._hand_over_unsettled(reply, state, f"{asked}; {reply.why}")
         none = phrases_for(reply.language).none_of_these
         offered = tuple((option.label, option.title) for option in reply.options)
-        buttons = (*_buttons(reply.options), (none, f"/{NONE_OF_THESE}"))
+        buttons = (*buttons_of(reply.options), (none, f"/{NONE_OF_THESE}"))
         after = replace(
             state,
             offered=(*offered, (NONE_OF_THESE, none)),
@@ -347,9 +346,14 @@ class Conversations:
             probability=turn.probability, model=self._model, details=details,
         )  # fmt: skip
         if turn.decision == "handover" and seen.handover is None:
+            matter, ranked = text, turn.ranking
+            if turn.reply is not None and turn.reply.decision == "handover":
+                # "A person, please" says nothing of the matter: what was asked before it does.
+                matter = last_question(connection, sender, asked) or text
+            if matter != text or not ranked:
+                ranked = last_ranking(connection, sender, asked.id) or ranked
             self.handovers.begin(
-                connection, sender, reason=turn.why, question=text,
-                ranking=ranking or list(last_ranking(connection, sender, answer.id)),
+                connection, sender, reason=turn.why, question=matter, ranking=ranked,
                 slots=dict(state.slots), language=detect_language(text), model=self._model,
             )  # fmt: skip
         return replace(turn, message_id=answer.id, missed=missed)
@@ -380,20 +384,3 @@ def _turn(reply: Reply) -> Turn:
         reply.message, reply.decision, reply.intent, reply.probability, reply=reply, why=reply.why,
         scorers=reply.scorers, ranking=reply.ranking[:RANKED],
     )  # fmt: skip
-
-
-def _buttons(options: tuple[Option, ...]) -> tuple[tuple[str, str], ...]:
-    return tuple((option.title, f"/{option.label}") for option in options)
-
-
-def _chosen(text: str, offered: tuple[tuple[str, str], ...], language: str) -> str | None:
-    """The offered label that the message names: by button, by number, by title."""
-    said = text.strip()
-    for label, title in offered:
-        if said == f"/{label}" or said.casefold() == title.casefold():
-            return label
-    if re.fullmatch(r"[1-9]\d?[.)]?", said) and int(said.rstrip(".)")) <= len(offered):
-        return offered[int(said.rstrip(".)")) - 1][0]
-    if said.casefold() == phrases_for(language).none_of_these.casefold():
-        return NONE_OF_THESE
-    return None

@@ -47,8 +47,9 @@ class HandoverConflictError(ServiceError):
 @dataclass(frozen=True)
 class Handover:
     """A chat that was handed over. reason: the rule that decided. question: the message that led to
-    it. ranking: the five best intents of it with their probabilities. deadline: by then somebody
-    must act, or it goes back to the bot. ended_by: None where its time ran out."""
+    it, or, where that only asks for a person, the one before. ranking: the five best intents of
+    question with their probabilities. deadline: by then somebody must act, or it goes back to the
+    bot. ended_by: None where its time ran out."""
 
     id: int
     sender: str
@@ -153,6 +154,7 @@ class Handovers:
         number. values: reason, question, ranking, slots, language, model."""
         now = self._clock()
         values |= {"reason": storable(values["reason"]), "question": storable(values["question"])}
+        values["ranking"] = [[label, round(p, 6)] for label, p in values["ranking"]]
         row = connection.execute(
             insert(handovers)
             .values(

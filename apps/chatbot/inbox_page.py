@@ -11,7 +11,6 @@ from apps.chatbot.answers import ANSWERS_FILE, AnswerBook
 from apps.chatbot.handover import ENDED, OPEN, Handover, Handovers
 from apps.chatbot.messages import Message
 from apps.chatbot.opening import open_handovers
-from apps.chatbot.ranking_page import show_ranking
 from apps.chatbot.suggestions import Suggestion, suggestions
 from shared.errors import TriptychError
 from shared.model_choice_page import page_registry
@@ -126,13 +125,12 @@ def show_reason(handover: Handover) -> None:
             f"Goes back to the bot at {handover.deadline:%Y-%m-%d %H:%M} UTC unless somebody acts."
         )
     with st.expander("What the bot knows: its best five intents, and slots"):
-        if handover.ranking:
-            show_ranking(handover.ranking)
-        else:
+        for label, probability in handover.ranking:
+            st.progress(min(probability, 1.0), text=f"`{label}` {probability:.0%}")
+        if not handover.ranking:
             st.caption("The bot has ranked no message of this chat.")
-        known = pd.DataFrame(handover.slots.items(), columns=["slot", "value"])
-        if not known.empty:
-            st.dataframe(known, hide_index=True)
+        for slot, value in handover.slots.items():
+            st.text(f"{slot}: {value}")
         st.caption(f"Model {handover.model}.")
 
 
@@ -250,7 +248,8 @@ def main() -> None:
     except TriptychError as error:
         st.error(str(error))
         return
-    show_told()
+    with st.container():  # there with and without a message, so that nothing below moves
+        show_told()
     if not agent:
         st.info("Write your name at the left: chats are taken and answered under it.")
         return

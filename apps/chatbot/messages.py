@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, insert, select, update
@@ -14,6 +14,8 @@ CUSTOMERS: tuple[Role, ...] = ("customer",)
 TO_CUSTOMERS: tuple[Role, ...] = ("bot", "agent", "notice")
 FROM_PEOPLE: tuple[Role, ...] = ("agent", "notice")
 LONGEST_TRANSCRIPT = 500
+# Messages of one customer that are so near to each other are taken to be about one matter.
+ONE_MATTER = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,14 @@ def said_by_people(connection: Connection, sender: str, asked: int) -> tuple[Mes
     if not before:
         return ()
     return transcript(connection, sender, after=before[0].id, before=asked, roles=FROM_PEOPLE)
+
+
+def last_question(connection: Connection, sender: str, asked: Message) -> str | None:
+    """What the customer wrote before `asked`, unless that was long ago or a button."""
+    before = transcript(connection, sender, before=asked.id, roles=CUSTOMERS, limit=1)
+    if not before or asked.at - before[0].at > ONE_MATTER or before[0].text.startswith("/"):
+        return None
+    return before[0].text
 
 
 def last_ranking(connection: Connection, sender: str, before: int) -> tuple[tuple[str, float], ...]:

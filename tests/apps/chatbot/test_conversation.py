@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from apps.chatbot.bot import Bot
-from apps.chatbot.conversation import NONE_OF_THESE, Conversations, Limits, State
+from apps.chatbot.conversation import Conversations, Limits, State
+from apps.chatbot.options import NONE_OF_THESE
 from apps.chatbot.phrases import phrases_for
 from apps.chatbot.tables import conversations, messages
 

@@ -108,7 +108,7 @@ def test_a_whole_chat_is_told_and_signed(
     first = bodies[0]
     assert first["sender"] == "ana"
     assert first["handover"]["reason"] == "the customer asks for a person"
-    assert first["handover"]["ranking"][0] == {"name": "human", "confidence": 0.9}
+    assert first["handover"]["ranking"][0] == {"name": "hours", "confidence": 0.9}
     assert [(each["from"], each["text"]) for each in first["transcript"]] == [
         ("customer", "hours"), ("bot", "We open at nine."), ("customer", "human please"),
         ("bot", EN.handover),

@@ -105,7 +105,7 @@ def test_the_queue_says_why_and_what_the_bot_knew(talk: Conversations) -> None:
     (found,) = talk.handovers.listed()
     assert found == Handover(
         id=number, sender="ana", state="waiting", reason="the customer asks for a person",
-        question="human please", ranking=(("human", 0.9), ("track", 0.06), ("hours", 0.04)),
+        question="hours for order KB-20418 ?", ranking=(("hours", 0.9), ("track", 0.06)),
         slots={"order_id": "KB-20418"}, language="en", model="demo@1", agent=None,
         queued_at=MONDAY, taken_at=None, deadline=MONDAY + timedelta(minutes=30), ended_at=None,
         ended_by=None,
@@ -114,6 +114,16 @@ def test_the_queue_says_why_and_what_the_bot_knew(talk: Conversations) -> None:
     assert [(each.role, each.decision) for each in said] == [
         ("customer", None), ("bot", "answer"), ("customer", None), ("bot", "handover"),
     ]  # fmt: skip
+
+
+def test_the_matter_is_not_looked_for_in_what_was_said_long_ago(
+    talk: Conversations, clock: Clock
+) -> None:
+    talk.handle("ana", "hours")
+    clock.pass_(61)
+    handed_over(talk)
+    (found,) = talk.handovers.listed()
+    assert (found.question, found.ranking[0]) == ("human please", ("human", 0.9))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,27 @@
+"""The options of a question back: as buttons, and as customers choose them."""
+
+import re
+
+from apps.chatbot.bot import Option
+from apps.chatbot.phrases import phrases_for
+
+# Payload of a button, as Rasa's clients send it back: /label, or /none.
+NONE_OF_THESE = "none_of_these"
+
+
+def buttons_of(options: tuple[Option, ...]) -> tuple[tuple[str, str], ...]:
+    """(title, payload) of each."""
+    return tuple((option.title, f"/{option.label}") for option in options)
+
+
+def chosen_of(text: str, offered: tuple[tuple[str, str], ...], language: str) -> str | None:
+    """The offered label that the message names: by button, by number, by title."""
+    said = text.strip()
+    for label, title in offered:
+        if said == f"/{label}" or said.casefold() == title.casefold():
+            return label
+    if re.fullmatch(r"[1-9]\d?[.)]?", said) and int(said.rstrip(".)")) <= len(offered):
+        return offered[int(said.rstrip(".)")) - 1][0]
+    if said.casefold() == phrases_for(language).none_of_these.casefold():
+        return NONE_OF_THESE
+    return None
