@@ -183,7 +183,7 @@ def show_silences(found: list[Silence], database: str) -> None:
     """Topics of which nobody is told now, each with a way back."""
     for one in found:
         said, end = st.columns([4, 1], vertical_alignment="center")
-        said.warning(f"{one.topic} is silenced until {one.ends_at:%Y-%m-%d %H:%M} UTC by {one.by}.")
+        said.text(f"{one.topic} is silenced until {one.ends_at:%Y-%m-%d %H:%M} UTC by {one.by}.")
         if end.button("End", key=f"end{one.id}"):
             act(database, partial(end_silence, silence_id=one.id))
 

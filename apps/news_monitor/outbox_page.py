@@ -52,7 +52,8 @@ def show_owed(title: str, rows: list[Owed], table: Table, database: str) -> None
         if row.state != "dead":
             continue
         said, again = st.columns([5, 1], vertical_alignment="center")
-        said.error(f"Given up: {row.what} to {row.to}. {row.last_error}")
+        # As plain text: what a server answers is not ours to be read as markup.
+        said.text(f"Given up: {row.what} to {row.to}. {row.last_error}")
         if again.button("Try again", key=f"{table.name}{row.id}"):
             act(database, partial(try_again, table=table, number=row.id))
 

@@ -195,7 +195,7 @@ def test_an_alert_is_answered_on_its_page(
     assert (found.acknowledged_by, found.not_useful) == ("the alerts page", ("the alerts page",))
     assert held.topic == "Airlines"
     assert "Not useful to the alerts page" in [text.value for text in page.text]
-    assert page.warning[0].value.startswith("Airlines is silenced until ")
+    assert page.text[0].value.startswith("Airlines is silenced until ")
     (button,) = [one for one in page.button if one.label == "End"]
     button.click().run()
     with engine.begin() as connection:
@@ -207,13 +207,14 @@ def test_the_outbox_page_shows_dead_letters_and_a_way_back(
 ) -> None:
     home, engine = live
     page = open_page("outbox_page", home, monkeypatch)
-    assert page.error[0].value == "Given up: alert 1 to desk@bank.example. 550 no such user"
+    said = "Given up: alert 1 to desk@bank.example. 550 no such user"
+    assert said in [text.value for text in page.text]
     for label in ("Try again", "Unsubscribe"):
         (button,) = [one for one in page.button if one.label == label]
         button.click().run()
         assert not page.exception
         with engine.begin() as connection:
             row = connection.execute(select(outbox)).one()
-        said = {"Try again": ("queued", 0), "Unsubscribe": ("dead", 0)}
-        assert (row.state, row.attempts) == said[label]
+        states = {"Try again": ("queued", 0), "Unsubscribe": ("dead", 0)}
+        assert (row.state, row.attempts) == states[label]
     assert "desk@bank.example: unsubscribed" in [text.value for text in page.text]

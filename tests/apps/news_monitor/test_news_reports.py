@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, insert, select, update
 
 import apps.news_monitor.reports as reports_module
 from apps.news_monitor.alerts import follow_alert
@@ -178,9 +178,10 @@ def test_an_alert_nobody_acknowledges_is_mailed_again_twice_at_most(
         (unseen, 2, 4),
         (unseen, 3, 8),
     ]
-    sent(sqlite, tmp_path, AT + 40 * HOUR)
-    (file,) = tmp_path.glob(f"alert-{unseen}.r2.*.eml")
-    reminder = email.message_from_bytes(file.read_bytes(), policy=default)
+    with sqlite.begin() as connection:  # one mail is enough to look at
+        others = update(outbox).where(outbox.c.id != again[0].id)
+        connection.execute(others.values(state="sent"))
+    (reminder,) = sent(sqlite, tmp_path, AT + 40 * HOUR)
     assert reminder["Subject"] == ("Reminder: [High] Airlines: 14 of 30 stories negative (usual 4)")
     assert "It still fires, and nobody has acknowledged it yet.\n" in text_of(reminder)
 
