@@ -86,11 +86,7 @@ def queries(connection: Connection) -> Sequence[Query]:
         ("overview", "the configuration", last_detector),
         ("overview", "sources and what they bring", source_frame),
         ("overview", "tiles", lambda c: topic_tiles(c, topics)),
-        (
-            "overview",
-            f"trends of {len(topics.topics)} topics, 90 days",
-            lambda c: [topic_trend(c, topics, one, 90) for one in topics.topics],
-        ),
+        ("overview", "one topic's trend, 90 days", lambda c: topic_trend(c, topics, name, 90)),
         ("alerts", "the newest 200 with evidence", alert_rows),
         ("alerts", "held back, 7 days", lambda c: held_back(c, week)),
         ("alerts", "attention, 28 days", lambda c: attention_since(c, month)),
@@ -130,8 +126,6 @@ def fill(url: str, rows: int, days: int) -> None:
             _judged(connection, min(days, 90))
             _alerts(connection)
             _logs(connection)
-        with engine.begin() as connection:
-            connection.execute(text("ANALYZE"))
     finally:
         engine.dispose()
 
