@@ -77,8 +77,10 @@ def read_episodes(path: Path) -> list[Episode]:
     found = []
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not the alerts of a replay ({error})") from None
+    except OSError as error:
+        raise DataError(f"{path}: not the alerts of a replay: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not the alerts of a replay: not UTF-8") from None
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)

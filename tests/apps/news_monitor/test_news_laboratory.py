@@ -57,6 +57,9 @@ def test_surges_are_matched_one_to_one_where_both_are_open() -> None:
 
 def test_a_file_that_holds_no_alerts_says_where(tmp_path: Path) -> None:
     path = tmp_path / "alerts.jsonl"
+    with pytest.raises(DataError) as caught:
+        read_episodes(path)
+    assert str(caught.value) == f"{path}: not the alerts of a replay: No such file or directory"
     path.write_text('{"topic": "Oil"}\n')
     with pytest.raises(DataError) as caught:
         read_episodes(path)
