@@ -74,7 +74,8 @@ class ParityReport:
     """What an export was measured to be.
 
     fingerprint: of the int8 runtime. texts: number of probes. int8, bf16: None where it could not
-    be run at all, with the reason in int8_failures or bf16_failures. texts_per_second: on the
+    be run at all, or bf16 is no faster than fp32, with the reason in int8_failures or
+    bf16_failures. texts_per_second: on the
     probes, for information; it decides nothing but whether bf16 is worth its loss.
     """
 

@@ -135,6 +135,9 @@ def test_the_packaged_encoder_passes_parity_in_int8(minilm_int8: Path) -> None:
     assert report.int8.cosine_mean > 0.99
     assert report.texts == len(PROBES)
     assert set(report.texts_per_second) == {"fp32", "bf16", "int8"}
+    slow = report.texts_per_second["bf16"] <= report.texts_per_second["fp32"]
+    assert (report.bf16 is None) == slow
+    assert ("no faster than fp32 on this machine" in report.bf16_failures) == slow
 
 
 def test_serving_in_int8_loads_neither_torch_nor_transformers(exported: Path) -> None:
@@ -205,7 +208,8 @@ def test_auto_takes_the_best_that_passed_and_says_why(
     exported: Path, tmp_path: Path, lines: pytest.LogCaptureFixture
 ) -> None:
     folder = Path(shutil.copytree(exported, tmp_path / "model"))
-    rewrite_gate(folder, bf16_failures=[])
+    close = {"cosine_min": 1.0, "cosine_mean": 1.0, "neighbour_agreement": 1.0}
+    rewrite_gate(folder, bf16=close, bf16_failures=[])
     assert isinstance(load_embedder(folder), OnnxEmbedder)
     assert lines.messages == []
 
