@@ -1,13 +1,16 @@
 """Fixtures for the whole suite: seeds, a random BERT of 100 kB, the packaged encoder."""
 
+import io
 import json
 import os
 import random
 import shutil
 import socket
 import subprocess
+import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +56,28 @@ def _seeded() -> None:
     random.seed(7)
     np.random.seed(7)
     return
+
+
+def triptych_in_process(*arguments: str | Path, home: Path) -> "subprocess.CompletedProcess[str]":
+    from pipelines.cli import main
+
+    out, err = io.StringIO(), io.StringIO()
+    code: object = 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["triptych", *map(str, arguments)])
+        patch.setenv("TRIPTYCH_HOME", str(home))
+        try:
+            main()
+        except SystemExit as left:
+            code = left.code
+    return subprocess.CompletedProcess(arguments, int(str(code)), out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def triptych_here() -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """`triptych ARGUMENTS` in this process, which has imported all that a process of its own
+    would spend seconds on; the journeys start real ones."""
+    return triptych_in_process
 
 
 @pytest.fixture(scope="session")

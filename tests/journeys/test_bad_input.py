@@ -24,12 +24,12 @@ def train(examples: Path) -> tuple[str | Path, ...]:
     ],
 )
 def test_a_table_that_cannot_be_trained_on(
-    triptych: Run, tmp_path: Path, content: str | None, parts: list[str]
+    triptych_here: Run, tmp_path: Path, content: str | None, parts: list[str]
 ) -> None:
     path = tmp_path / "questions.csv"
     if content is not None:
         path.write_text(content)
-    done = triptych(*train(path), home=tmp_path)
+    done = triptych_here(*train(path), home=tmp_path)
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("triptych: ")
@@ -39,13 +39,13 @@ def test_a_table_that_cannot_be_trained_on(
 
 
 def test_bad_rows_are_listed_with_their_line_and_the_rest_is_used(
-    triptych: Run, inputs: Path, tmp_path: Path
+    triptych_here: Run, inputs: Path, tmp_path: Path
 ) -> None:
     lines = (inputs / "questions.csv").read_text(encoding="utf-8").splitlines()
     kept = lines[:121]
     path = tmp_path / "questions.csv"
     path.write_text("\n".join([*kept, ",track", "no label here,"]) + "\n", encoding="utf-8")
-    done = triptych(*train(path), home=tmp_path)
+    done = triptych_here(*train(path), home=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "2 of 122 rows rejected" in done.stdout
     (rejects,) = tmp_path.rglob("*rejects*.csv")

@@ -1,9 +1,8 @@
 """A version trained on other rows says what it forgot of the live one; slips are mended."""
 
 import json
-import os
 import subprocess
-import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from shared.registry import MANIFEST, Registry
 from shared.settings import Home
 from shared.training.options import TrainOptions
 
-TRIPTYCH = Path(sys.executable).with_name("triptych")
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 INTENTS = {
     "cancel": ("cancel", "order"),
     "refund": ("money", "refund"),
@@ -176,14 +175,12 @@ def short_words(rows: int, seed: int) -> pd.DataFrame:
 
 
 def test_a_bot_mends_words_where_that_helped_and_says_before_and_after(
-    tiny_encoder: Path, tmp_path: Path
+    triptych_here: Run, tiny_encoder: Path, tmp_path: Path
 ) -> None:
     short_words(400, seed=1).to_csv(tmp_path / "q.csv", index=False)
-    done = subprocess.run(
-        [str(TRIPTYCH), "train", "chatbot", "--examples", str(tmp_path / "q.csv"), "--name", "bot",
-         "--augment", "--base", str(tiny_encoder), "--method", "frozen", "--threads", "1"],
-        env={**os.environ, "TRIPTYCH_HOME": str(tmp_path)}, capture_output=True, text=True,
-        check=False,
+    done = triptych_here(
+        "train", "chatbot", "--examples", tmp_path / "q.csv", "--name", "bot", "--augment",
+        "--base", tiny_encoder, "--method", "frozen", "--threads", "1", home=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     home = Home(tmp_path)

@@ -1,19 +1,18 @@
-"""`triptych data labels` on a table with planted errors, by the real command."""
+"""`triptych data labels` on a table with planted errors, by the command."""
 
 import csv
 import json
-import os
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-TRIPTYCH = Path(sys.executable).with_name("triptych")
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def test_suspects_are_listed_and_the_table_stays_as_it_was(
-    tiny_encoder: Path, tmp_path: Path
+    triptych_here: Run, tiny_encoder: Path, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(0)
     filler = "the a my is was please help how will red blue tea cup shoe bank news".split()
@@ -26,12 +25,10 @@ def test_suspects_are_listed_and_the_table_stays_as_it_was(
     table = tmp_path / "q.csv"
     table.write_text("frage,label\n" + "".join(f"{text},{label}\n" for text, label in rows))
     before = table.read_bytes()
-    done = subprocess.run(
-        [str(TRIPTYCH), "data", "labels", "chatbot", "--examples", str(table),
-         "--text-column", "frage", "--base", str(tiny_encoder), "--threads", "1",
-         "--output", str(tmp_path / "suspects.csv"), "--json"],
-        env={**os.environ, "TRIPTYCH_HOME": str(tmp_path / "home")},
-        capture_output=True, text=True, check=False,
+    done = triptych_here(
+        "data", "labels", "chatbot", "--examples", table, "--text-column", "frage",
+        "--base", tiny_encoder, "--threads", "1", "--output", tmp_path / "suspects.csv", "--json",
+        home=tmp_path / "home",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert table.read_bytes() == before

@@ -1,9 +1,8 @@
-"""`triptych data curve` on a table, by the real command."""
+"""`triptych data curve` on a table, by the command."""
 
 import json
-import os
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +11,21 @@ import pytest
 from pipelines.labelled_examples import read_labelled
 from shared.settings import Home
 
-TRIPTYCH = Path(sys.executable).with_name("triptych")
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def test_a_curve_is_drawn_and_put_in_words(tiny_encoder: Path, tmp_path: Path) -> None:
+def test_a_curve_is_drawn_and_put_in_words(
+    triptych_here: Run, tiny_encoder: Path, tmp_path: Path
+) -> None:
     rng = np.random.default_rng(0)
     filler = "the a my is was please help how will red blue tea cup shoe bank news".split()
     rows = [f"{' '.join(rng.permutation([*rng.choice(filler, 5, replace=False), word]))},{word}"
             for word in ("cancel", "pay", "arrive") for _ in range(60)]  # fmt: skip
     (tmp_path / "q.csv").write_text("\n".join(["frage,label", *rows]) + "\n")
-    done = subprocess.run(
-        [str(TRIPTYCH), "data", "curve", "chatbot", "--examples", str(tmp_path / "q.csv"),
-         "--text-column", "frage", "--base", str(tiny_encoder), "--repeats", "2",
-         "--threads", "1", "--json"],
-        env={**os.environ, "TRIPTYCH_HOME": str(tmp_path / "home")},
-        capture_output=True, text=True, check=False,
+    done = triptych_here(
+        "data", "curve", "chatbot", "--examples", tmp_path / "q.csv", "--text-column", "frage",
+        "--base", tiny_encoder, "--repeats", "2", "--threads", "1", "--json",
+        home=tmp_path / "home",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     curve = json.loads(done.stdout)

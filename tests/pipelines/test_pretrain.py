@@ -1,10 +1,9 @@
-"""`triptych pretrain` by the real command, and what its benchmark would measure."""
+"""`triptych pretrain` by the command, and what its benchmark would measure."""
 
 import json
-import os
 import random
 import subprocess
-import sys
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,7 +29,7 @@ from shared.training.options import PretrainingObjective, TrainOptions
 from shared.training.pretraining import MANIFEST, Pretrained
 from shared.training.pretraining_stage import Trained
 
-TRIPTYCH = Path(sys.executable).with_name("triptych")
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 WORDS = {"card": "lost order bank", "tea": "good cup red", "news": "shares profit fall"}
 FILLER = "the a my is was please help how will it when".split()
 
@@ -46,23 +45,17 @@ def lines(rows: int, seed: int) -> list[str]:
     return made
 
 
-def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(TRIPTYCH), "pretrain", *arguments, "--threads", "1"],
-        env={**os.environ, "TRIPTYCH_HOME": str(home)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-
-
-def test_the_command_reads_tables_and_writes_an_encoder(tiny_encoder: Path, tmp_path: Path) -> None:
+def test_the_command_reads_tables_and_writes_an_encoder(
+    triptych_here: Run, tiny_encoder: Path, tmp_path: Path
+) -> None:
     (tmp_path / "chats.csv").write_text("satz,label\n" + "\n".join(lines(90, 1)) + "\n")
     news = [json.dumps({"satz": line.split(",")[0], "n": 1}) for line in lines(60, 2)]
     (tmp_path / "news.jsonl").write_text("\n".join([*news, '{"n": 2}', "{torn", '{"satz": " "}']))
-    done = run(
-        tmp_path / "home", "--texts", str(tmp_path / "chats.csv"),
-        "--texts", str(tmp_path / "news.jsonl"), "--text-column", "satz",
-        "--base", str(tiny_encoder), "--output", str(tmp_path / "own"), "--objective", "mlm",
-        "--epochs", "1", "--json",
+    done = triptych_here(
+        "pretrain", "--texts", tmp_path / "chats.csv",
+        "--texts", tmp_path / "news.jsonl", "--text-column", "satz",
+        "--base", tiny_encoder, "--output", tmp_path / "own", "--objective", "mlm",
+        "--epochs", "1", "--json", "--threads", "1", home=tmp_path / "home",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
@@ -88,12 +81,12 @@ def test_the_command_reads_tables_and_writes_an_encoder(tiny_encoder: Path, tmp_
     ],
 )
 def test_tables_that_cannot_be_used_are_one_line(
-    tiny_encoder: Path, tmp_path: Path, content: str, complaint: str
+    triptych_here: Run, tiny_encoder: Path, tmp_path: Path, content: str, complaint: str
 ) -> None:
     (tmp_path / "t.csv").write_text(content)
-    done = run(
-        tmp_path / "home", "--texts", str(tmp_path / "t.csv"), "--base", str(tiny_encoder),
-        "--output", str(tmp_path / "own"),
+    done = triptych_here(
+        "pretrain", "--texts", tmp_path / "t.csv", "--base", tiny_encoder,
+        "--output", tmp_path / "own", "--threads", "1", home=tmp_path / "home",
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.startswith("triptych: ")

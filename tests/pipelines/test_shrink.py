@@ -1,10 +1,9 @@
-"""`triptych shrink` by the real command: a student written, used as a base, and one refused."""
+"""`triptych shrink` by the command: a student written, used as a base, and one refused."""
 
 import json
-import os
 import random
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from pipelines.shrink import lines_of
@@ -16,7 +15,7 @@ from shared.training.options import StudentKind
 from shared.training.student_figures import Accuracy, Speed
 from shared.training.students import MANIFEST, Plan, Student
 
-TRIPTYCH = Path(sys.executable).with_name("triptych")
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 WORDS = {"card": "lost order bank", "tea": "good cup red", "news": "shares profit fall"}
 FILLER = "the a my is was please help how will it when".split()
 
@@ -32,26 +31,19 @@ def lines(rows: int, seed: int) -> list[str]:
     return made
 
 
-def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(TRIPTYCH), *arguments, "--threads", "1"],
-        env={**os.environ, "TRIPTYCH_HOME": str(home)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-
-
 def test_the_command_writes_an_encoder_that_an_application_trains_on(
-    tiny_encoder: Path, tmp_path: Path
+    triptych_here: Run, tiny_encoder: Path, tmp_path: Path
 ) -> None:
     """A random teacher's neighbours are near ties, so the gate lets its student pass or not by
     chance: it is forced, and what it missed stands in the manifest."""
     (tmp_path / "chats.csv").write_text("satz,n\n" + "\n".join(lines(90, 1)) + "\n")
     (tmp_path / "labelled.csv").write_text("satz,label\n" + "\n".join(lines(60, 2)) + "\n")
     own, home = tmp_path / "own", tmp_path / "home"
-    done = run(
-        home, "shrink", "--texts", str(tmp_path / "chats.csv"), "--text-column", "satz",
-        "--base", str(tiny_encoder), "--to", "table", "--output", str(own),
-        "--examples", str(tmp_path / "labelled.csv"), "--allowed-drop", "0.5", "--force", "--json",
+    done = triptych_here(
+        "shrink", "--texts", tmp_path / "chats.csv", "--text-column", "satz",
+        "--base", tiny_encoder, "--to", "table", "--output", own,
+        "--examples", tmp_path / "labelled.csv", "--allowed-drop", "0.5", "--force", "--json",
+        "--threads", "1", home=home,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
@@ -59,9 +51,10 @@ def test_the_command_writes_an_encoder_that_an_application_trains_on(
     assert told["kind"] == "table"
     assert told["gate"]["metric_drop"] == 0.5
     assert told["accuracy"]["held_out"] == 15
-    trained = run(
-        home, "train", "chatbot", "--examples", str(tmp_path / "labelled.csv"),
-        "--text-column", "satz", "--base", str(own), "--name", "small", "--method", "auto",
+    trained = triptych_here(
+        "train", "chatbot", "--examples", tmp_path / "labelled.csv",
+        "--text-column", "satz", "--base", own, "--name", "small", "--method", "auto",
+        "--threads", "1", home=home,
     )  # fmt: skip
     assert trained.returncode == 0, trained.stderr
     assert "method frozen: a static encoder has no layers to train" in trained.stdout

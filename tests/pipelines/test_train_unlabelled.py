@@ -1,16 +1,14 @@
-"""`triptych train chatbot --unlabelled`: kept or not, the report says so, by the real command."""
+"""`triptych train chatbot --unlabelled`: kept or not, the report says so, by the command."""
 
 import json
-import os
 import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-TRIPTYCH = Path(sys.executable).with_name("triptych")
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 FILLER = "please can you tell me want know about the my how do when hello thanks so now".split()
 # Each intent has a hundred words of its own, of which a few rows show few.
 LETTERS = np.random.default_rng(9).choice(list("abcdefghijklmnopqrstuvwxyz"), (4, 100, 6))
@@ -29,34 +27,25 @@ def questions(rows: int, seed: int) -> list[tuple[str, str]]:
     return made
 
 
-def run(home: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [str(TRIPTYCH), *arguments, "--threads", "1"],
-        env={**os.environ, "TRIPTYCH_HOME": str(home)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def train(folder: Path, encoder: Path, unlabelled: Sequence[str]) -> dict[str, Any]:
+def train(triptych: Run, folder: Path, encoder: Path, unlabelled: Sequence[str]) -> dict[str, Any]:
     lines = [f"{text},{label}" for text, label in questions(100, 1)]
     (folder / "q.csv").write_text("\n".join(["frage,label", *lines]) + "\n")
     (folder / "log.csv").write_text("\n".join(["frage", *unlabelled]) + "\n")
-    out = run(
-        folder, "train", "chatbot", "--examples", str(folder / "q.csv"), "--name", "bot",
-        "--unlabelled", str(folder / "log.csv"), "--text-column", "frage", "--base", str(encoder),
-        "--method", "frozen", "--json",
+    done = triptych(
+        "train", "chatbot", "--examples", folder / "q.csv", "--name", "bot",
+        "--unlabelled", folder / "log.csv", "--text-column", "frage", "--base", encoder,
+        "--method", "frozen", "--threads", "1", "--json", home=folder,
     )  # fmt: skip
-    report: dict[str, Any] = json.loads(out)["report"]
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)["report"]
     return report
 
 
 def test_questions_that_help_are_kept_and_the_bot_answers(
-    tiny_encoder: Path, tmp_path: Path
+    triptych_here: Run, tiny_encoder: Path, tmp_path: Path
 ) -> None:
     more = questions(500, 2)
-    report = train(tmp_path, tiny_encoder, [text for text, _ in more])
+    report = train(triptych_here, tmp_path, tiny_encoder, [text for text, _ in more])
     notes = [note for note in report["notes"] if "self-training: " in note]
     assert len(notes) == 2  # on the rows that teach, then on all of them
     assert all(note.endswith("kept") for note in notes)
@@ -64,17 +53,22 @@ def test_questions_that_help_are_kept_and_the_bot_answers(
     assert "fusion without unlabelled texts" in json.dumps(report)
     asked = questions(60, 3)
     (tmp_path / "new.csv").write_text("\n".join(["text", *(text for text, _ in asked)]) + "\n")
-    run(tmp_path, "predict", "chatbot", "--model", "bot", "--input", str(tmp_path / "new.csv"),
-        "--output", str(tmp_path / "out.jsonl"))  # fmt: skip
+    done = triptych_here(
+        "predict", "chatbot", "--model", "bot", "--input", tmp_path / "new.csv",
+        "--output", tmp_path / "out.jsonl", "--threads", "1", home=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
     lines = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
     said = [json.loads(line)["intent"] for line in lines]
     assert np.mean([a == label for a, (_, label) in zip(said, asked, strict=True)]) > 0.85
 
 
-def test_questions_about_something_else_are_left_out(tiny_encoder: Path, tmp_path: Path) -> None:
+def test_questions_about_something_else_are_left_out(
+    triptych_here: Run, tiny_encoder: Path, tmp_path: Path
+) -> None:
     rng = np.random.default_rng(4)
     odd = [" ".join(rng.choice([f"odd{n}" for n in range(90)], 6)) for _ in range(60)]
-    report = train(tmp_path, tiny_encoder, odd)
+    report = train(triptych_here, tmp_path, tiny_encoder, odd)
     (note,) = (note for note in report["notes"] if "self-training: " in note)
     assert note.endswith(("left out", "no unlabelled text was sure enough to learn from"))
     assert "fusion without unlabelled texts" not in json.dumps(report)
