@@ -25,7 +25,8 @@ from shared.training.adapters import finetuned_embedder
 from shared.training.batches import HeadTask
 from shared.training.examples import Examples
 from shared.training.finetune import finetune_classifier
-from shared.training.fusion import FusedFit, fit_scorers
+from shared.training.fused_scorers import fit_scorers
+from shared.training.fusion import FusedFit
 from shared.training.methods import METHODS
 from shared.training.options import FineTuned, Method, TrainOptions
 from shared.training.pseudo_labels import Pool, Pseudo, surest

@@ -26,7 +26,8 @@ from shared.training.copies import copies_of
 from shared.training.examples import Examples, split
 from shared.training.finetune import few_labels, finetune_classifier, pairable
 from shared.training.further_rows import EPOCHS_SHARE, FurtherRuns, refitted, sure_labels
-from shared.training.fusion import FusedFit, fit_fused, row_losses
+from shared.training.fusion import FusedFit, fit_fused
+from shared.training.fusion_weights import row_losses
 from shared.training.label_names import name_rows
 from shared.training.methods import Choice, choose_method, has_few_labels, settled
 from shared.training.options import FineTuned, Method, TrainOptions

@@ -30,7 +30,8 @@ from shared.inference.conformal import conformal_members
 from shared.inference.remembered import RememberingEmbedder
 from shared.inference.runtime import Embedder
 from shared.training.examples import Examples, folds
-from shared.training.fusion import fit_fused, fit_fusion
+from shared.training.fusion import fit_fused
+from shared.training.fusion_weights import fit_fusion
 from shared.training.pseudo_labels import NOTHING, Pool, Pseudo, surest
 
 Floats = NDArray[np.float32]
