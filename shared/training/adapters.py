@@ -26,7 +26,7 @@ from shared.modeling.text_model import HEAD_WEIGHTS_FILE, HEADS_FILE, TextModel
 from shared.pretrained import PretrainedEncoder
 from shared.training.methods import merge_adapter
 from shared.training.options import TrainOptions
-from shared.training.runs import RESULT_FILE
+from shared.training.run_results import RESULT_FILE
 
 # Inside the folder of a run, until it is decided which of the two is kept.
 ADAPTER_FOLDER = "adapter"

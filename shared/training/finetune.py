@@ -50,16 +50,8 @@ from shared.training.methods import (
 from shared.training.objectives import HeadsObjective, head_scales, label_weights, measure
 from shared.training.options import Evaluation, FineTuned, Method, TrainOptions
 from shared.training.progress import Stopwatch
-from shared.training.runs import (
-    GivenGroups,
-    Outcome,
-    checkpoints_of,
-    conclude,
-    count_parameters,
-    fingerprint,
-    run,
-    training_arguments,
-)
+from shared.training.run_results import Outcome, checkpoints_of, conclude, count_parameters
+from shared.training.runs import GivenGroups, fingerprint, run, training_arguments
 from shared.training.supervised_contrastive import PairedBatches, pairing_keys
 
 __all__ = [

@@ -30,7 +30,7 @@ from shared.training.fusion import FusedFit
 from shared.training.methods import METHODS
 from shared.training.options import FineTuned, Method, TrainOptions
 from shared.training.pseudo_labels import Pool, Pseudo, surest
-from shared.training.runs import RESULT_FILE, checkpoints_of
+from shared.training.run_results import RESULT_FILE, checkpoints_of
 
 Say = Callable[[str], None]
 SURE = 0.9  # calibrated probability of a pseudo-label

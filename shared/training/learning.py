@@ -6,14 +6,12 @@ or, where these are few, does not raise it beyond noise.
 The report then says what the minutes bought, also when it is nothing.
 """
 
-import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shared.inference.classifier import FusedClassifier, Kind
 from shared.inference.runtime import Embedder
@@ -27,15 +25,14 @@ from shared.training.examples import Examples, split
 from shared.training.finetune import few_labels, finetune_classifier, pairable
 from shared.training.further_rows import EPOCHS_SHARE, FurtherRuns, refitted, sure_labels
 from shared.training.fusion import FusedFit, fit_fused
-from shared.training.fusion_weights import row_losses
 from shared.training.label_names import name_rows
 from shared.training.methods import Choice, choose_method, has_few_labels, settled
 from shared.training.options import FineTuned, Method, TrainOptions
 from shared.training.pseudo_labels import Pool
+from shared.training.worth import losses_on, worth_it
 
 # Rows that fine-tuning does not learn from: early stopping and the fusion's weights use them.
 DEVELOPMENT_SHARE = 0.12
-BEYOND_NOISE = 1.645  # standard errors: a one-sided test at 5 %
 # Texts on which the fine-tuned encoder as it is served must agree with itself in fp32.
 PROBES = 400
 
@@ -386,27 +383,3 @@ def _known(examples: Examples, names: Sequence[str]) -> Examples:
     """Rows whose labels the training part has too: a head cannot be measured on others."""
     rows = [i for i, labels in enumerate(examples.labels) if set(labels) <= set(names)]
     return examples.take(np.asarray(rows, dtype=np.int64))
-
-
-def losses_on(fit: FusedFit, trained: Examples, part: Examples) -> NDArray[np.float32]:
-    """(m,) nats of each row of `part`, all of them among the rows that `fit` was trained on, by
-    models that had not seen it; NaN where none is."""
-    place = {text: row for row, text in enumerate(trained.texts)}
-    held = fit.out_of_fold[[place[text] for text in part.texts]]  # (m, C)
-    losses = row_losses(np.nan_to_num(held), part.targets(fit.classifier.labels), part.kind)
-    return np.where(np.isnan(held).any(axis=1), np.float32(np.nan), losses)
-
-
-def worth_it(tuned: NDArray[np.float32], frozen: NDArray[np.float32], *, few: bool) -> bool:
-    """Whether fine-tuning is kept. tuned, frozen: (m,) nats of the same unseen rows, NaN in the
-    second where nobody knows.
-
-    It must lower the mean loss. Where rows are few it must not raise it beyond noise: a row a
-    label tells no more, the encoder is trained again on all rows afterwards, and on each of four
-    draws of ten rows a label it was the better one then (docs/fine_tuning.md).
-    """
-    gain = (frozen - tuned)[~np.isnan(frozen)].astype(np.float64)
-    if not few:
-        return bool(gain.mean() > 0)
-    error = gain.std(ddof=1) / math.sqrt(len(gain)) if len(gain) > 1 else 0.0
-    return bool(gain.mean() > -BEYOND_NOISE * error)

@@ -52,17 +52,8 @@ from shared.training.pair_models import (
     WeightedRankingLoss,
 )
 from shared.training.progress import Stopwatch
-from shared.training.runs import (
-    Arguments,
-    GivenGroups,
-    Outcome,
-    checkpoints_of,
-    conclude,
-    count_parameters,
-    fingerprint,
-    run,
-    training_arguments,
-)
+from shared.training.run_results import Outcome, checkpoints_of, conclude, count_parameters
+from shared.training.runs import Arguments, GivenGroups, fingerprint, run, training_arguments
 
 # Pairs of the validation part that are measured at each evaluation: enough for a standard error
 # of one point, and an evaluation stays a small part of an epoch.

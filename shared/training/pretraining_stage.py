@@ -17,15 +17,8 @@ from shared.training.corpus import Corpus
 from shared.training.methods import Choice, MethodRecipe, apply_method
 from shared.training.options import FineTuned, Method, TrainOptions
 from shared.training.progress import Stopwatch
-from shared.training.runs import (
-    Arguments,
-    checkpoints_of,
-    conclude,
-    count_parameters,
-    fingerprint,
-    run,
-    training_arguments,
-)
+from shared.training.run_results import checkpoints_of, conclude, count_parameters
+from shared.training.runs import Arguments, fingerprint, run, training_arguments
 
 BEFORE = "before.json"
 Say = Callable[[str], None]

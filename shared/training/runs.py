@@ -4,20 +4,19 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
 from accelerate.data_loader import prepare_data_loader
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
     Trainer,
     TrainerCallback,
-    TrainerControl,
     TrainerState,
     TrainingArguments,
 )
@@ -26,7 +25,6 @@ from transformers.integrations import TensorBoardCallback
 from shared.run_journal import Journal
 from shared.training import processes
 from shared.training.checkpoints import (
-    PREFIX,
     STATE,
     WEIGHTS,
     Checkpoint,
@@ -36,23 +34,22 @@ from shared.training.checkpoints import (
     load_learned_state,
 )
 from shared.training.forecast import Forecast, forecast
-from shared.training.machine import machine_of, on_terminal, peak_memory_mb
-from shared.training.methods import Choice, MethodRecipe, adapter_callbacks
-from shared.training.options import Evaluation, FineTuned, TrainOptions
+from shared.training.machine import machine_of, on_terminal
+from shared.training.methods import MethodRecipe, adapter_callbacks
+from shared.training.options import TrainOptions
 from shared.training.progress import (
     Bar,
     EpochLines,
     JournalLines,
     Logging,
-    MeanLoss,
     Stopwatch,
     TimeBudget,
 )
+from shared.training.run_results import Outcome, outcome_of
 
 Arguments = TypeVar("Arguments", bound=TrainingArguments)
 
 PLAN = "plan.json"
-RESULT_FILE = "training.json"
 # Below so many steps a run is over before a forecast of it would be.
 FORECAST_FROM_STEPS = 60
 EVALUATION_BATCH = 128
@@ -61,20 +58,6 @@ _IMMATERIAL = {
     "logdir", "journal", "tracking", "checkpoints", "checkpoint_minutes", "resume", "progress",
     "threads",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended. The model it trained holds the weights of best_step, the last one where
-    those are to be kept."""
-
-    best_metric: float
-    best_step: int
-    steps: int
-    stopped_because: str
-    history: tuple[Evaluation, ...]
-    forecast: Forecast | None
-    resumed_at_step: int | None
 
 
 def training_arguments(
@@ -224,7 +207,7 @@ def run(
     else:
         trainer.train(resume_from_checkpoint=None if start is None else str(start.folder))
     processes.wait()  # the caller may remove checkpoints that another process is still reading
-    return _outcome(trainer, budget, start, expected)
+    return outcome_of(trainer, budget, start, expected)
 
 
 def _opened(root: Path, name: str, resume: bool, say: Callable[[str], None]) -> Checkpoint | None:
@@ -327,93 +310,3 @@ def _restore(trainer: Trainer, finished: Checkpoint) -> None:
     trainer.state = TrainerState.load_from_json(str(finished.folder / STATE))
     best = finished.best if trainer.args.load_best_model_at_end else None
     load_learned_state(trainer.model, (best or finished.folder) / WEIGHTS)
-
-
-def _outcome(
-    trainer: Trainer, budget: TimeBudget, start: Checkpoint | None, expected: Forecast | None
-) -> Outcome:
-    state = trainer.state
-    best = state.best_model_checkpoint
-    stopped = start.stopped if start is not None else ""
-    history = _history(state.log_history)
-    value, step = float(state.best_metric), state.global_step
-    if not trainer.args.load_best_model_at_end:
-        value = history[-1].metrics[str(trainer.args.metric_for_best_model)]
-    elif best:
-        step = int(Path(best).name[len(PREFIX) :])
-    return Outcome(
-        best_metric=value,
-        best_step=step,
-        steps=state.global_step,
-        stopped_because=stopped or budget.stopped(state, _ENDED),
-        history=history,
-        forecast=expected,
-        resumed_at_step=None if start is None else start.step,
-    )
-
-
-_ENDED = TrainerControl(should_training_stop=True)
-
-
-def _history(log: Sequence[dict[str, float]]) -> tuple[Evaluation, ...]:
-    """The evaluations of a run, each with the mean loss of the training steps before it."""
-    found: list[Evaluation] = []
-    losses = MeanLoss()
-    for entry in log:
-        losses.add(entry, int(entry["step"]))
-        metrics = {key[len("eval_") :]: v for key, v in entry.items() if key.startswith("eval_")}
-        if metrics:
-            step, epoch = int(entry["step"]), float(entry["epoch"])
-            found.append(Evaluation(step, epoch, losses.take(), metrics))
-    return tuple(found)
-
-
-def checkpoints_of(folder: Path, options: TrainOptions) -> Path:
-    """Where an attempt leaves its state: never inside the result, which is published as it is."""
-    return options.checkpoints or folder.with_name(f"{folder.name}.training")
-
-
-def count_parameters(model: nn.Module) -> tuple[int, int]:
-    """(learned, all)"""
-    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    return sum(n for n, learns in sizes if learns), sum(n for n, _ in sizes)
-
-
-def conclude(
-    folder: Path,
-    choice: Choice,
-    outcome: Outcome,
-    options: TrainOptions,
-    watch: Stopwatch,
-    metric: str,
-    counts: tuple[int, int],
-) -> FineTuned:
-    """The model is saved in `folder`: write its history beside it, and let go of the checkpoints.
-
-    counts: (learned, all) parameters.
-    """
-    result = FineTuned(
-        folder=folder,
-        method=choice.method.value,
-        reason=choice.reason,
-        metric=metric,
-        best_metric=outcome.best_metric,
-        best_step=outcome.best_step,
-        steps=outcome.steps,
-        seconds=watch.spent(),
-        stopped_because=outcome.stopped_because,
-        trained_parameters=counts[0],
-        parameters=counts[1],
-        history=outcome.history,
-        forecast_minutes=None if outcome.forecast is None else outcome.forecast.minutes,
-        forecast_memory_mb=None if outcome.forecast is None else outcome.forecast.peak_memory_mb,
-        peak_memory_mb=peak_memory_mb(machine_of(options).device),
-        resumed_at_step=outcome.resumed_at_step,
-    )
-    (folder / RESULT_FILE).write_text(result.to_json(), encoding="utf-8")
-    if options.journal is not None:
-        values = json.loads(result.to_json())
-        del values["history"]
-        Journal(options.journal).write("trained", **values)
-    shutil.rmtree(checkpoints_of(folder, options), ignore_errors=True)
-    return result

@@ -19,7 +19,7 @@ from shared.training.fusion import FusedFit, fit_fused
 from shared.training.learning import HeadData, learn
 from shared.training.options import FineTuned, Keep, TrainOptions
 from shared.training.pseudo_labels import Pool
-from shared.training.runs import RESULT_FILE
+from shared.training.run_results import RESULT_FILE
 
 OPTIONS = TrainOptions(method="full", epochs=1, threads=1, bf16=False, device="cpu", progress=False)
 WORDS = {"1": "loss", "2": "tea", "3": "profit"}  # names that teach nothing

@@ -20,7 +20,7 @@ from shared.modeling.heads import HeadSpec
 from shared.pretrained import PretrainedEncoder
 from shared.training.examples import Examples
 from shared.training.finetune import FineTuned, HeadTask, TrainOptions, finetune_classifier
-from shared.training.runs import RESULT_FILE
+from shared.training.run_results import RESULT_FILE
 
 # The job each process runs. Saving after every step makes every step a place to go on from;
 # slowed down, so that the kill falls inside the run.

@@ -8,7 +8,7 @@ import pytest
 from shared.inference.runtime import Embedder, load_embedder
 from shared.training.examples import Examples
 from shared.training.fusion import fit_fused
-from shared.training.learning import losses_on, worth_it
+from shared.training.worth import losses_on, worth_it
 
 WORDS = {"bad": "loss", "good": "profit"}
 
