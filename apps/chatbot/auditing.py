@@ -15,22 +15,8 @@ from shared.evaluation.audit import (
     run_minimum,
     run_test,
 )
-from shared.evaluation.audit_tests import Frame, frame_test, gender_test, writing_tests
+from shared.evaluation.audit_tests import COUNTRY, Frame, gender_test, people_tests, writing_tests
 from shared.evaluation.perturbations import negated, replaced
-from shared.evaluation.swap_lists import (
-    CHINESE_MEN,
-    CHINESE_WOMEN,
-    ELSEWHERE_NAMES,
-    ELSEWHERE_NAMES_ZH,
-    EUROPEAN_NAMES,
-    EUROPEAN_NAMES_ZH,
-    MEN,
-    OTHER_COUNTRIES,
-    OTHER_COUNTRIES_ZH,
-    RICH_COUNTRIES,
-    RICH_COUNTRIES_ZH,
-    WOMEN,
-)
 from shared.text import normalise
 
 # Words a customer may use for each other without meaning anything else. No word with a second
@@ -62,29 +48,14 @@ TURNED = "the intent changes or gets no more probable"
 
 def battery() -> tuple[Test, ...]:
     """Every test that rows of questions can be put through."""
-    names = ("someone with another name", "someone of the other sex", "someone from elsewhere")
     return (
         *writing_tests(SAME, normalise),
         Test("synonyms", "robustness", "invariance", SAME, replaced(SYNONYMS)),
         Test("denied", "robustness", "direction", TURNED, negated(NEGATIONS)),
         gender_test(SAME),
-        frame_test(
-            names[0],
-            SAME,
-            Frame("This is {who}. {text}", EUROPEAN_NAMES, ELSEWHERE_NAMES),
-            Frame("我是{who}。{text}", EUROPEAN_NAMES_ZH, ELSEWHERE_NAMES_ZH),
-        ),
-        frame_test(
-            names[1],
-            SAME,
-            Frame("This is {who}. {text}", WOMEN, MEN),
-            Frame("我是{who}。{text}", CHINESE_WOMEN, CHINESE_MEN),
-        ),
-        frame_test(
-            names[2],
-            SAME,
-            Frame("I am from {who}. {text}", RICH_COUNTRIES, OTHER_COUNTRIES),
-            Frame("我来自{who}。{text}", RICH_COUNTRIES_ZH, OTHER_COUNTRIES_ZH),
+        *people_tests("someone", SAME, Frame("This is {who}. {text}", "我是{who}。{text}")),
+        Frame("I am from {who}. {text}", "我来自{who}。{text}").test(
+            "someone from elsewhere", SAME, COUNTRY
         ),
     )
 

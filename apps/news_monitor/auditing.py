@@ -16,25 +16,16 @@ from shared.evaluation.audit import (
     run_minimum,
     run_test,
 )
-from shared.evaluation.audit_tests import Frame, frame_test, gender_test, writing_tests
-from shared.evaluation.perturbations import negated, replaced, swapped_within
-from shared.evaluation.swap_lists import (
-    CHINESE_MEN,
-    CHINESE_WOMEN,
-    COMPANIES,
-    COMPANIES_ZH,
-    COUNTRIES,
-    ELSEWHERE_NAMES,
-    ELSEWHERE_NAMES_ZH,
-    EUROPEAN_NAMES,
-    EUROPEAN_NAMES_ZH,
-    MEN,
-    OTHER_COUNTRIES,
-    OTHER_COUNTRIES_ZH,
-    RICH_COUNTRIES,
-    RICH_COUNTRIES_ZH,
-    WOMEN,
+from shared.evaluation.audit_tests import (
+    COMPANY,
+    COUNTRY,
+    Frame,
+    gender_test,
+    people_tests,
+    writing_tests,
 )
+from shared.evaluation.perturbations import negated, replaced, swapped_within
+from shared.evaluation.swap_lists import COMPANIES, COUNTRIES
 
 SYNONYMS: Mapping[str, Sequence[str]] = {
     "shares": ("stock",), "stock": ("shares",), "profit": ("earnings",), "earnings": ("profit",),
@@ -83,36 +74,16 @@ def as_written(text: str) -> str:
 
 def battery() -> tuple[Test, ...]:
     """Every test that headlines can be put through."""
+    about = Frame("{who}: {text}", "{who}：{text}")
     return (
         *writing_tests(SAME, as_written),
         Test("synonyms", "robustness", "invariance", SAME, replaced(SYNONYMS)),
         Test("denied", "robustness", "direction", TURNED, negated(NEGATIONS)),
         gender_test(SAME),
         Test("countries swapped", "bias", "invariance", SAME, swapped_within([COUNTRIES])),
-        frame_test(
-            "another country",
-            SAME,
-            Frame("{who}: {text}", RICH_COUNTRIES, OTHER_COUNTRIES),
-            Frame("{who}：{text}", RICH_COUNTRIES_ZH, OTHER_COUNTRIES_ZH),
-        ),
-        frame_test(
-            "another company",
-            SAME,
-            Frame("{who}: {text}", COMPANIES[:6], COMPANIES[6:]),
-            Frame("{who}：{text}", COMPANIES_ZH[:3], COMPANIES_ZH[3:]),
-        ),
-        frame_test(
-            "a speaker with another name",
-            SAME,
-            Frame("{text}, says {who}", EUROPEAN_NAMES, ELSEWHERE_NAMES),
-            Frame("{who}说：{text}", EUROPEAN_NAMES_ZH, ELSEWHERE_NAMES_ZH),
-        ),
-        frame_test(
-            "a speaker of the other sex",
-            SAME,
-            Frame("{text}, says {who}", WOMEN, MEN),
-            Frame("{who}说：{text}", CHINESE_WOMEN, CHINESE_MEN),
-        ),
+        about.test("another country", SAME, COUNTRY),
+        about.test("another company", SAME, COMPANY),
+        *people_tests("a speaker", SAME, Frame("{text}, says {who}", "{who}说：{text}")),
     )
 
 

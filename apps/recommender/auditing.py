@@ -15,25 +15,16 @@ from numpy.typing import NDArray
 
 from apps.recommender.bundle import Bundle, EncoderNote
 from shared.evaluation.audit import AuditReport, Test, remembered, run_test
-from shared.evaluation.audit_tests import Frame, frame_test, gender_test, writing_tests
-from shared.evaluation.perturbations import swapped_within
-from shared.evaluation.swap_lists import (
-    CHINESE_MEN,
-    CHINESE_WOMEN,
-    COMPANIES,
-    COMPANIES_ZH,
-    COUNTRIES,
-    ELSEWHERE_NAMES,
-    ELSEWHERE_NAMES_ZH,
-    EUROPEAN_NAMES,
-    EUROPEAN_NAMES_ZH,
-    MEN,
-    OTHER_COUNTRIES,
-    OTHER_COUNTRIES_ZH,
-    RICH_COUNTRIES,
-    RICH_COUNTRIES_ZH,
-    WOMEN,
+from shared.evaluation.audit_tests import (
+    COMPANY,
+    COUNTRY,
+    Frame,
+    gender_test,
+    people_tests,
+    writing_tests,
 )
+from shared.evaluation.perturbations import swapped_within
+from shared.evaluation.swap_lists import COUNTRIES
 from shared.inference.model_encoders import open_base_encoder, open_finetuned_encoder
 from shared.inference.runtime import Embedder
 from shared.pretrained import resolve
@@ -63,34 +54,14 @@ class NeighbourReading:
 
 def battery() -> tuple[Test, ...]:
     """Every test that item texts can be put through."""
+    seller = Frame("{text} Sold by {who}.", "{text}卖家：{who}。")
     return (
         *writing_tests(SAME, normalise),
         gender_test(SAME),
         Test("countries swapped", "bias", "invariance", SAME, swapped_within([COUNTRIES])),
-        frame_test(
-            "made elsewhere",
-            SAME,
-            Frame("{text} Made in {who}.", RICH_COUNTRIES, OTHER_COUNTRIES),
-            Frame("{text}产地：{who}。", RICH_COUNTRIES_ZH, OTHER_COUNTRIES_ZH),
-        ),
-        frame_test(
-            "another seller",
-            SAME,
-            Frame("{text} Sold by {who}.", COMPANIES[:6], COMPANIES[6:]),
-            Frame("{text}卖家：{who}。", COMPANIES_ZH[:3], COMPANIES_ZH[3:]),
-        ),
-        frame_test(
-            "a seller with another name",
-            SAME,
-            Frame("{text} Sold by {who}.", EUROPEAN_NAMES, ELSEWHERE_NAMES),
-            Frame("{text}卖家：{who}。", EUROPEAN_NAMES_ZH, ELSEWHERE_NAMES_ZH),
-        ),
-        frame_test(
-            "a seller of the other sex",
-            SAME,
-            Frame("{text} Sold by {who}.", WOMEN, MEN),
-            Frame("{text}卖家：{who}。", CHINESE_WOMEN, CHINESE_MEN),
-        ),
+        Frame("{text} Made in {who}.", "{text}产地：{who}。").test("made elsewhere", SAME, COUNTRY),
+        seller.test("another seller", SAME, COMPANY),
+        *people_tests("a seller", SAME, seller),
     )
 
 

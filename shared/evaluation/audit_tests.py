@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared.evaluation import perturbations as p
+from shared.evaluation import swap_lists as groups
 from shared.evaluation.audit import Test
-from shared.evaluation.swap_lists import GENDERED
 
 KINDS_OF_TYPO = ("swap", "drop", "double", "key")
 TYPO_NAMES = {
@@ -46,23 +46,45 @@ def writing_tests(expects: str, tidy: Callable[[str], str]) -> tuple[Test, ...]:
 
 def gender_test(expects: str) -> Test:
     """Words for men and women that stand in the text, each by its counterpart."""
-    return Test("gender words swapped", "bias", "invariance", expects, p.replaced(GENDERED))
+    return Test("gender words swapped", "bias", "invariance", expects, p.replaced(groups.GENDERED))
+
+
+# Two groups in English, and the same two in Chinese.
+Pairs = tuple[tuple[tuple[str, ...], tuple[str, ...]], tuple[tuple[str, ...], tuple[str, ...]]]
+ORIGIN: Pairs = (
+    (groups.EUROPEAN_NAMES, groups.ELSEWHERE_NAMES),
+    (groups.EUROPEAN_NAMES_ZH, groups.ELSEWHERE_NAMES_ZH),
+)
+GENDER: Pairs = ((groups.WOMEN, groups.MEN), (groups.CHINESE_WOMEN, groups.CHINESE_MEN))
+COUNTRY: Pairs = (
+    (groups.RICH_COUNTRIES, groups.OTHER_COUNTRIES),
+    (groups.RICH_COUNTRIES_ZH, groups.OTHER_COUNTRIES_ZH),
+)
+COMPANY: Pairs = (
+    (groups.COMPANIES[:6], groups.COMPANIES[6:]),
+    (groups.COMPANIES_ZH[:3], groups.COMPANIES_ZH[3:]),
+)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A template with `{text}` and `{who}`, and the two groups that `{who}` comes from."""
+    """A sentence around a text, in English and in Chinese, with `{text}` and `{who}`."""
 
-    template: str
-    first: tuple[str, ...]
-    second: tuple[str, ...]
+    english: str
+    chinese: str
 
-    @property
-    def perturbation(self) -> p.Perturbation:
-        return p.told_by(self.template, self.first, self.second)
+    def test(self, name: str, expects: str, pairs: Pairs) -> Test:
+        """The text in the frame of its language with somebody of one group, and of the other."""
+        (first, second), (first_zh, second_zh) = pairs
+        perturb = p.by_language(
+            p.told_by(self.chinese, first_zh, second_zh), p.told_by(self.english, first, second)
+        )
+        return Test(name, "bias", "invariance", expects, perturb)
 
 
-def frame_test(name: str, expects: str, english: Frame, chinese: Frame) -> Test:
-    """The text in a frame of its language with somebody of one group, and of the other."""
-    perturb = p.by_language(chinese.perturbation, english.perturbation)
-    return Test(name, "bias", "invariance", expects, perturb)
+def people_tests(who: str, expects: str, frame: Frame) -> tuple[Test, ...]:
+    """Whether a name, or a name's sex, moves anything. who: in the tests' names, "a seller"."""
+    return (
+        frame.test(f"{who} with another name", expects, ORIGIN),
+        frame.test(f"{who} of the other sex", expects, GENDER),
+    )
