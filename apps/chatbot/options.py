@@ -7,6 +7,10 @@ from apps.chatbot.phrases import phrases_for
 
 # Payload of a button, as Rasa's clients send it back: /label, or /none.
 NONE_OF_THESE = "none_of_these"
+# Why an answer was given that followed from the state alone.
+CHOSEN = "the customer has chosen this intent"
+# Why a chat is handed over though the question is understood.
+NO_ANSWER = "the intent is understood, and the bot has no answer to it"
 
 
 def buttons_of(options: tuple[Option, ...]) -> tuple[tuple[str, str], ...]:
