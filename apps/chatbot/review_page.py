@@ -49,16 +49,17 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def decide(action: Callable[[], Decision], done: str) -> bool:
-    """Do what a button says and tell it; whether it was done."""
+def decide(action: Callable[[], Decision], done: str) -> None:
+    """Do what a button says, and draw the page anew with what came of it."""
     try:
         found = action()
     except TriptychError as error:
         st.session_state.told = ("error", str(error))
-        return False
-    count = found.lessons + found.typed
-    st.session_state.told = ("success", f"{count} {done}")
-    return True
+    else:
+        count = found.lessons + found.typed
+        questions = "question" if count == 1 else "questions"
+        st.session_state.told = ("success", f"{count} {questions} {done}")
+    st.rerun()
 
 
 def show_told() -> None:
@@ -152,18 +153,16 @@ def show_deciding(engine: Engine, bot: str, chosen: tuple[Proposal, ...], by: st
     take, leave = st.columns(2)
     if take.button(
         f"Accept {len(numbers)} of {all_of_them}", key="accept", type="primary", width="stretch"
-    ) and decide(
-        lambda: accept(
-            engine, bot, numbers, label=label, answer=answer, title=title,
-            typed=typed.split("\n"), must_pass=choices[wanted], by=by, clock=now,
-        ),
-        f"questions are examples of {label.strip()} now; the bot knows them within seconds.",
-    ):  # fmt: skip
-        st.rerun()
-    if leave.button(f"Reject {len(numbers)}", key="reject", width="stretch") and decide(
-        lambda: reject(engine, bot, numbers, by=by, clock=now), "questions rejected."
     ):
-        st.rerun()
+        decide(
+            lambda: accept(
+                engine, bot, numbers, label=label, answer=answer, title=title,
+                typed=typed.split("\n"), must_pass=choices[wanted], by=by, clock=now,
+            ),
+            f"taken as examples of {label.strip()}; the bot knows them within seconds.",
+        )  # fmt: skip
+    if leave.button(f"Reject {len(numbers)}", key="reject", width="stretch"):
+        decide(lambda: reject(engine, bot, numbers, by=by, clock=now), "rejected.")
 
 
 def show_decided(engine: Engine, bot: str) -> None:
@@ -180,15 +179,17 @@ def show_decided(engine: Engine, bot: str) -> None:
         )
         rows = event["selection"]["rows"]
         numbers = [int(found[row]["id"]) for row in rows if row < len(found)]
-        if st.button(f"Take {len(numbers)} back", disabled=not numbers) and decide(
-            lambda: reopen(engine, bot, numbers), "decisions taken back."
-        ):
-            st.rerun()
+        if st.button(f"Take {len(numbers)} back", disabled=not numbers):
+            decide(lambda: reopen(engine, bot, numbers), "to be decided again.")
 
 
 def main() -> None:
     st.title("Review")
-    names = sorted({version.name for version in page_registry().versions_of("chatbot")})
+    try:
+        names = sorted({version.name for version in page_registry().versions_of("chatbot")})
+    except TriptychError as error:
+        st.error(str(error))
+        return
     if not names:
         st.info(
             "No chatbot has been trained yet. Run `triptych demo`, or `triptych train chatbot`."

@@ -179,7 +179,7 @@ def reject(
 
     engine, name, found = lessons_of(open_home(home), model, _now)
     chosen = numbers_of(found, numbers or (), proposal or ())
-    _tell(decide(engine, name, chosen, by=by, clock=_now), "were rejected", as_json)
+    _tell(decide(engine, name, chosen, by=by, clock=_now), "rejected", as_json)
 
 
 @app.command()

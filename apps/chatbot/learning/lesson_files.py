@@ -16,7 +16,7 @@ from apps.chatbot.answers import AnswerBook, read_answers, write_answers
 from apps.chatbot.tables import learning, lessons, taught_answers
 from apps.chatbot.taught import Lesson, TaughtAnswer, with_answers
 from shared.errors import DataError
-from shared.near_duplicates import near_duplicate_key
+from shared.inference.lexical import fold
 from shared.tables import Column, read_table, write_table
 
 EXAMPLES_FILE = "examples.csv"
@@ -88,7 +88,7 @@ def accepted(engine: Engine, bot: str) -> Accepted:
             for row in connection.execute(said)
         )
     # Of two decisions on one question the last counts.
-    last = {near_duplicate_key(row.question): row for row in rows}
+    last = {fold(row.question): row for row in rows}
     taught = tuple(Lesson(row.question, row.label) for row in last.values())
     firm = tuple(Lesson(row.question, row.label) for row in last.values() if row.must_pass)
     return Accepted(int(revision or 0), taught, answers, firm)
@@ -131,9 +131,9 @@ def _rows(path: Path, mapping: Mapping[str, str]) -> list[Lesson]:
 
 
 def _written(found: Accepted, own: Sequence[Lesson], book: AnswerBook, output: Path) -> Exported:
-    decided = {near_duplicate_key(lesson.text): lesson.label for lesson in found.lessons}
-    kept = [row for row in own if near_duplicate_key(row.text) not in decided]
-    moved = sum(decided.get(near_duplicate_key(row.text), row.label) != row.label for row in own)
+    decided = {fold(lesson.text): lesson.label for lesson in found.lessons}
+    kept = [row for row in own if fold(row.text) not in decided]
+    moved = sum(decided.get(fold(row.text), row.label) != row.label for row in own)
     rows = [*kept, *found.lessons]
     whole = with_answers(book, found.answers)
     write_table(_frame(rows), output / EXAMPLES_FILE)

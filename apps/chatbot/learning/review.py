@@ -19,6 +19,7 @@ from apps.chatbot.mining.dialogue_masking import masked
 from apps.chatbot.options import NONE_OF_THESE
 from apps.chatbot.tables import handovers, learning, lessons, taught_answers
 from shared.errors import DataError
+from shared.inference.lexical import fold
 from shared.near_duplicates import near_duplicate_key
 from shared.text import detect_language, normalise
 
@@ -178,7 +179,7 @@ def accept(
     with engine.begin() as connection:
         done = _decide(connection, bot, numbers, "new", values)
         known = {
-            near_duplicate_key(text)
+            fold(text)
             for text in connection.scalars(
                 select(lessons.c.question).where(
                     lessons.c.bot == bot, lessons.c.label == label, lessons.c.state == "accepted"
@@ -188,7 +189,7 @@ def accept(
         rows = [
             _typed_row(bot, text, values, bool(must_pass))
             for text in own
-            if near_duplicate_key(text) not in known
+            if fold(text) not in known
         ]
         if rows:
             connection.execute(insert(lessons), rows)
@@ -269,7 +270,7 @@ def _typed(texts: Sequence[str]) -> list[str]:
                 f"{LONGEST_EXAMPLE}"
             )
         if clean:
-            found.setdefault(near_duplicate_key(clean), masked(clean).text)
+            found.setdefault(fold(clean), masked(clean).text)
     if len(found) > MOST_TYPED:
         raise DataError(f"{len(found):,} examples at once; at most {MOST_TYPED:,}")
     return list(found.values())
