@@ -102,9 +102,9 @@ def show_proposals(found: tuple[Proposal, ...]) -> tuple[Proposal, ...]:
     return tuple(each for each in found if each.name == name)
 
 
-def show_questions(chosen: tuple[Proposal, ...]) -> tuple[list[int], int]:
+def show_questions(chosen: tuple[Proposal, ...]) -> tuple[list[int], dict[int, str], int]:
     """The chosen proposals' questions, all of them ticked at first; returned are the numbers of the
-    ticked ones, and how many there are."""
+    ticked ones, those that were put in other words, and how many there are."""
     lessons = [lesson for each in chosen for lesson in each.lessons][:SHOWN_LESSONS]
     names = ["take", "question", "what happened", "answered", "by", "bot's guess", "sure"]
     rows = [
@@ -115,7 +115,7 @@ def show_questions(chosen: tuple[Proposal, ...]) -> tuple[list[int], int]:
         for each in lessons
     ]  # fmt: skip
     edited = st.data_editor(
-        pd.DataFrame(rows, columns=names), hide_index=True, disabled=names[1:],
+        pd.DataFrame(rows, columns=names), hide_index=True, disabled=names[2:],
         key=f"questions-{'-'.join(str(each.id) for each in lessons[:20])}",
         column_config={
             "question": st.column_config.TextColumn(width="large"),
@@ -123,12 +123,16 @@ def show_questions(chosen: tuple[Proposal, ...]) -> tuple[list[int], int]:
         },
     )  # fmt: skip
     numbers = [each.id for each, take in zip(lessons, edited["take"], strict=True) if take]
-    return numbers, len(lessons)
+    texts = edited["question"].fillna("").astype(str)
+    better = {
+        each.id: text for each, text in zip(lessons, texts, strict=True) if text != each.question
+    }
+    return numbers, better, len(lessons)
 
 
 def show_deciding(engine: Engine, bot: str, chosen: tuple[Proposal, ...], by: str) -> None:
     """What becomes of the chosen questions."""
-    numbers, all_of_them = show_questions(chosen)
+    numbers, better, all_of_them = show_questions(chosen)
     first = chosen[0]
     key = f"{first.name}-{first.lessons[0].id}"
     left, right = st.columns(2)
@@ -157,7 +161,7 @@ def show_deciding(engine: Engine, bot: str, chosen: tuple[Proposal, ...], by: st
         decide(
             lambda: accept(
                 engine, bot, numbers, label=label, answer=answer, title=title,
-                typed=typed.split("\n"), must_pass=choices[wanted], by=by, clock=now,
+                typed=typed.split("\n"), edited=better, must_pass=choices[wanted], by=by, clock=now,
             ),
             f"taken as examples of {label.strip()}; the bot knows them within seconds.",
         )  # fmt: skip

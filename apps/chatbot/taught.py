@@ -72,29 +72,58 @@ class Asked:
 
 
 @dataclass(frozen=True, eq=False)
+class KnownGrams:
+    """The n-grams of a version's own questions, counted once: (n, V)."""
+
+    vocabulary: Vocabulary
+    counts: sparse.csr_matrix
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> "KnownGrams":
+        vocabulary = Vocabulary.of(texts)
+        return cls(vocabulary, vocabulary.count(texts))
+
+    def grown(self, texts: Sequence[str]) -> tuple["Grams", sparse.csr_matrix, sparse.csr_matrix]:
+        """With the n-grams of further texts: how questions are compared now, and the rows of the
+        version's questions and of these."""
+        own, new = self.vocabulary, Vocabulary.of(texts)
+        words = [*own.words, *(gram for gram in new.words if gram not in own.words)]
+        chars = [*own.chars, *(gram for gram in new.chars if gram not in own.chars)]
+        vocabulary = Vocabulary.from_grams(words, chars)
+        added = len(words) - len(own.words)
+        columns = self.counts.indices
+        # Words come first: the columns of characters move on by the words that are new.
+        moved = np.where(columns >= len(own.words), columns + added, columns)
+        shape = (self.counts.shape[0], len(vocabulary))
+        counts = sparse.csr_matrix((self.counts.data, moved, self.counts.indptr), shape=shape)
+        mine = vocabulary.count(texts)
+        idf = inverse_document_frequency(sparse.vstack([counts, mine]).tocsr())
+        grams = Grams(vocabulary, idf)
+        return grams, weigh(counts, idf, len(words)), weigh(mine, idf, len(words))
+
+
+@dataclass(frozen=True, eq=False)
 class Grams:
     """The n-grams by which questions are compared."""
 
     vocabulary: Vocabulary
     idf: Floats
 
-    @classmethod
-    def of(cls, texts: Sequence[str]) -> "Grams":
-        vocabulary = Vocabulary.of(texts)
-        return cls(vocabulary, inverse_document_frequency(vocabulary.count(texts)))
-
     def rows(self, texts: Sequence[str]) -> sparse.csr_matrix:
+        """(n, V) words and characters each of length 1."""
         return weigh(self.vocabulary.count(texts), self.idf, len(self.vocabulary.words))
 
 
 @dataclass(frozen=True, eq=False)
 class Taught:
-    """What was taught. asked: the m taught questions; known: the grams of the version's own, where
+    """What was taught. read: the m taught questions as the version reads them, slips mended; asked:
+    the same in two views; known: the grams of the version's own, where
     these are kept. gate: None where the version has too few questions to learn it from; then only
     the taught questions themselves, word for word, are taken for what they are."""
 
     lessons: tuple[Lesson, ...]
     answers: tuple[TaughtAnswer, ...]
+    read: tuple[str, ...]
     asked: Asked
     grams: Grams | None
     known: sparse.csr_matrix | None
@@ -112,7 +141,8 @@ class Taught:
 
     @cached_property
     def _verbatim(self) -> dict[str, str]:
-        return {fold(lesson.text): lesson.label for lesson in self.lessons}
+        pairs = zip(self.read, self.lessons, strict=True)
+        return {fold(text): lesson.label for text, lesson in pairs}
 
     @cached_property
     def _turned(self) -> tuple[sparse.csr_matrix, sparse.csr_matrix] | None:

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from apps.chatbot.bot import Bot
-from apps.chatbot.taught import Asked, Gate, Grams, Lesson, Taught, TaughtAnswer
+from apps.chatbot.taught import Asked, Gate, KnownGrams, Lesson, Taught, TaughtAnswer
 from shared.inference.classifier import Floats
 from shared.text import normalise
 
@@ -28,15 +28,26 @@ FEWEST_QUESTIONS = 20
 FEWEST_INTENTS = 3  # with two questions or more: one taught, one hidden, one left
 
 
+def known_grams(bot: Bot) -> KnownGrams | None:
+    """Of the version's own questions; None where it keeps none."""
+    return None if bot.precedents is None else KnownGrams.of(bot.precedents.texts)
+
+
 def taught(
-    bot: Bot, lessons: Sequence[Lesson], answers: Sequence[TaughtAnswer], *, seed: int = 13
+    bot: Bot,
+    lessons: Sequence[Lesson],
+    answers: Sequence[TaughtAnswer],
+    counted: KnownGrams | None = None,
+    *,
+    seed: int = 13,
 ) -> Taught:
-    """Encode what was taught and learn the gate; what the version was trained on is left out."""
+    """Encode what was taught and learn the gate; what the version was trained on is left out.
+    counted: known_grams, where the caller has them."""
     kept = bot.precedents
     known = set() if kept is None else set(zip(kept.texts, kept.labels, strict=True))
     new = {(normalise(each.text), each.label): None for each in lessons}
     used = tuple(Lesson(*pair) for pair in new if pair not in known and pair[0])
-    texts = [lesson.text for lesson in used]
+    texts = bot.read([lesson.text for lesson in used])
     dense = bot.classifier.dense
     vectors = (
         dense.views(bot.classifier.embedder.features(texts)) if texts else dense.known[:0]
@@ -44,8 +55,7 @@ def taught(
     if not texts or kept is None:
         grams = own = mine = None
     else:
-        grams = Grams.of([*kept.texts, *texts])
-        own, mine = grams.rows(kept.texts), grams.rows(texts)
+        grams, own, mine = (counted or KnownGrams.of(kept.texts)).grown(texts)
     if not texts:
         gate = None
     elif kept is None:
@@ -58,7 +68,7 @@ def taught(
         codes = np.array([place.get(label, -1) for label in kept.labels], int)
         asked = Asked(dense.known[: len(codes)], own)
         gate = fit_gate(asked, codes, _counts(used), bot.config.alpha, seed)
-    return Taught(used, tuple(answers), Asked(vectors, mine), grams, own, gate)
+    return Taught(used, tuple(answers), tuple(texts), Asked(vectors, mine), grams, own, gate)
 
 
 def _counts(lessons: Sequence[Lesson]) -> tuple[int, ...]:

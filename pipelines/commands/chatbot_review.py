@@ -59,7 +59,7 @@ def collect_(
     intents, clicks, thumbs and rephrasing become labelled examples.
     """
     use_threads(threads)
-    from pipelines.chatbot_review import collect_lessons
+    from pipelines.collect_lessons import collect_lessons
 
     found = collect_lessons(
         open_home(home), model, threads=threads, clock=_now, say=speaker(as_json)

@@ -7,7 +7,8 @@ from sqlalchemy import Engine
 
 from apps.chatbot.bot import Bot
 from apps.chatbot.learning.lesson_files import accepted, revision_of
-from apps.chatbot.taught_fitting import taught
+from apps.chatbot.taught import KnownGrams
+from apps.chatbot.taught_fitting import known_grams, taught
 
 
 class LiveTeaching:
@@ -20,6 +21,7 @@ class LiveTeaching:
         self._engine = engine
         self._name = name
         self._revision = 0
+        self._counted: KnownGrams | None = None
         self._lock = threading.Lock()
 
     def refresh(self) -> bool:
@@ -34,6 +36,10 @@ class LiveTeaching:
             if found.revision == self._revision:
                 return False
             empty = not found.lessons and not found.answers
-            self._bot.teach(None if empty else taught(self._bot, found.lessons, found.answers))
+            if self._counted is None and not empty:
+                self._counted = known_grams(self._bot)
+            self._bot.teach(
+                None if empty else taught(self._bot, found.lessons, found.answers, self._counted)
+            )
             self._revision = found.revision
         return True

@@ -153,13 +153,15 @@ def accept(
     answer: str = "",
     title: str = "",
     typed: Sequence[str] = (),
+    edited: Mapping[int, str] | None = None,
     must_pass: bool | None = None,
     by: str,
     clock: Callable[[], datetime],
 ) -> Decision:
     """These lessons are examples of `label`, and so are the questions that were typed in; a label
     that the bot does not know is a new intent. answer: what the bot says to it from now on, a
-    template; "" leaves what it says. must_pass: a later version must get them right; None: as each
+    template; "" leaves what it says. edited: number of a lesson -> its
+    question in better words. must_pass: a later version must get them right; None: as each
     was proposed.
 
     Raises DataError: nothing to learn from, a label or an answer that cannot be. Then nothing has
@@ -167,6 +169,7 @@ def accept(
     """
     label, answer, title = checked_label(label), answer.strip(), normalise(title)
     own = _typed(typed)
+    better = {number: _one_typed(text) for number, text in (edited or {}).items()}
     if not numbers and not own and not answer:
         raise DataError("no question was chosen and none was typed in")
     if len(answer) > LONGEST_ANSWER:
@@ -177,6 +180,8 @@ def accept(
     if must_pass is not None:
         values["must_pass"] = must_pass
     with engine.begin() as connection:
+        for number in set(better) & set(numbers):
+            _decide(connection, bot, [number], "new", {"question": better[number]})
         done = _decide(connection, bot, numbers, "new", values)
         known = {
             fold(text)
@@ -274,6 +279,13 @@ def _typed(texts: Sequence[str]) -> list[str]:
     if len(found) > MOST_TYPED:
         raise DataError(f"{len(found):,} examples at once; at most {MOST_TYPED:,}")
     return list(found.values())
+
+
+def _one_typed(text: str) -> str:
+    """Raises DataError where nothing is left of it."""
+    for found in _typed([text]):
+        return found
+    raise DataError("a question is empty: untick it to leave it out")
 
 
 def _typed_row(bot: str, text: str, values: Mapping[str, Any], must_pass: bool) -> dict[str, Any]:

@@ -80,7 +80,9 @@ def test_decisions_are_kept_once_and_can_be_taken_back(engine: Engine, clock: Cl
         typed=["Vouchers, please", "vouchers,  PLEASE", " ", "mail me at ana@example.com"],
     )  # fmt: skip
     assert (done.lessons, done.typed, done.label) == (2, 2, "vouchers")
-    again = accept(engine, "shop", [1, 2], label="track", by="ben", clock=clock)
+    again = accept(
+        engine, "shop", [1, 2], label="track", by="ben", clock=clock, edited={1: "something else"}
+    )
     assert again.lessons == 0
     found = accepted(engine, "shop")
     assert found.lessons == (
@@ -91,8 +93,19 @@ def test_decisions_are_kept_once_and_can_be_taken_back(engine: Engine, clock: Cl
         ("vouchers", "Vouchers", "In the shop.")
     ]
     assert found.must_pass == ()
-    accept(engine, "shop", [3], label="track", by="lea", clock=clock)
-    assert accepted(engine, "shop").must_pass == (Lesson("late parcel", "track"),)
+    with pytest.raises(DataError) as error:
+        accept(engine, "shop", [3], label="track", by="lea", clock=clock, edited={3: " "})
+    assert str(error.value) == "a question is empty: untick it to leave it out"
+    accept(
+        engine,
+        "shop",
+        [3],
+        label="track",
+        by="lea",
+        clock=clock,
+        edited={3: "parcel late, bo@x.de"},
+    )
+    assert accepted(engine, "shop").must_pass == (Lesson("parcel late, <email>", "track"),)
     assert {row["decided_by"] for row in decided(engine, "shop")} == {"lea"}
     # The answer stays while one lesson of its intent does.
     reopen(engine, "shop", [1, 2])

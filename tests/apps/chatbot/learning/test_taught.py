@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from apps.chatbot.bot import Bot
-from apps.chatbot.taught import TAUGHT, Asked, Lesson, TaughtAnswer, with_answers
+from apps.chatbot.taught import (
+    TAUGHT,
+    Asked,
+    KnownGrams,
+    Lesson,
+    TaughtAnswer,
+    with_answers,
+)
 from apps.chatbot.taught_fitting import fit_gate, taught
 from shared.inference.batches import unit_length
 from tests.apps.chatbot.learning.conftest import QUESTIONS, SAID
@@ -99,6 +106,16 @@ def test_too_few_questions_teach_no_gate(intents: int, each: int) -> None:
     known = np.concatenate([points(c % 16, each, rng) for c in range(intents)])
     codes = np.repeat(np.arange(intents), each)
     assert fit_gate(Asked(known, None), codes, [3], alpha=0.05, seed=1) is None
+
+
+def test_grams_that_grow_are_those_counted_anew() -> None:
+    known, new = ["where is it", "是的 it"], ["gift vouchers", "where 礼品"]
+    _, own, mine = KnownGrams.of(known).grown(new)
+    whole, none, _ = KnownGrams.of([*known, *new]).grown([])[:3]
+    assert none.shape[0] == 4
+    likeness = own @ mine.T
+    assert likeness.toarray() == pytest.approx((none[:2] @ none[2:].T).toarray(), abs=1e-6)
+    assert (whole.rows(["gift"]) @ none.T).toarray()[0, 2] > 0
 
 
 def test_a_taught_answer_replaces_what_is_said_in_its_language() -> None:
