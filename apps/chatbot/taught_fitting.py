@@ -24,6 +24,9 @@ from shared.text import normalise
 ROUNDS = 20
 MOST_QUESTIONS = 2_000  # of the version, that teach the gate
 MOST_OF_A_KIND = 200  # in one round
+# Share of the intents that are taught in one round, and that are unknown: with fewer left, what is
+# known would be farther from everything than it really is.
+MOST_HIDDEN = 0.2
 FEWEST_QUESTIONS = 20
 FEWEST_INTENTS = 3  # with two questions or more: one taught, one hidden, one left
 
@@ -143,7 +146,7 @@ def _round(
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Features of questions asked of what is taught, of the version, and of nobody."""
-    hidden = max(1, min(len(sizes), len(several) // 3))
+    hidden = max(1, min(len(sizes), int(MOST_HIDDEN * len(several))))
     chosen = rng.permutation(several)[: 2 * hidden]
     to_teach, unknown = chosen[:hidden], chosen[hidden:]
     examples, asked = [], []
