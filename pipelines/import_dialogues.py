@@ -13,6 +13,7 @@ from apps.chatbot.formats.exported import Exported
 from apps.chatbot.formats.kept import Kept, read_kept
 from apps.chatbot.formats.qna import export_qna
 from apps.chatbot.formats.rasa_export import export_rasa
+from apps.chatbot.mining.answer_choice import Encode
 from apps.chatbot.mining.dialogue_formats import DialogueFormat, Reading
 from apps.chatbot.mining.dialogue_import import Imported, import_dialogues, kept_vectors
 from apps.chatbot.mining.dialogue_tables import Columns
@@ -51,17 +52,22 @@ def import_files(
     Raises:
         DataError: the files. ModelError: no such encoder.
     """
-    embedder = CachedEmbedder(
-        open_base_encoder(resolve(base, cache=home.cache), cache=home.cache, threads=threads),
-        home.cache / VECTORS_FILE,
-    )
     reading = Reading(
         DialogueFormat(format_name), Columns(columns), Speakers.named(customers, agents)
     )
     return import_dialogues(
-        dialogues, output, reading, kept_vectors(embedder.encode, say),
+        dialogues, output, reading, kept_encoder(home, base, threads, say),
         min_questions=min_questions, say=say,
     )  # fmt: skip
+
+
+def kept_encoder(home: Home, base: str, threads: int | None, say: Callable[[str], None]) -> Encode:
+    """Unit vectors of texts, kept in the home's cache.
+
+    Raises ModelError: no such encoder.
+    """
+    opened = open_base_encoder(resolve(base, cache=home.cache), cache=home.cache, threads=threads)
+    return kept_vectors(CachedEmbedder(opened, home.cache / VECTORS_FILE).encode, say)
 
 
 def export_bot(

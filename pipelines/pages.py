@@ -20,6 +20,7 @@ def main() -> None:
             "Chatbot": [
                 st.Page(chatbot / "chat_page.py", title="Chat"),
                 st.Page(chatbot / "inbox_page.py", title="Inbox"),
+                st.Page(chatbot / "review_page.py", title="Review"),
                 st.Page(chatbot / "drafts_page.py", title="Drafts"),
                 st.Page(chatbot / "doctor_page.py", title="Data doctor"),
             ],

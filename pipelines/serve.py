@@ -190,8 +190,10 @@ def _add_chatbot(
     )
     limit = RateLimit(chatbot_settings().messages_per_minute, time.monotonic)
     service.include_router(chat_router(conversations.bot, conversations, limit))
-    service.include_router(handover_router(conversations.handovers, conversations.bot.answers))
-    return Rounds(conversations.handovers)
+    service.include_router(
+        handover_router(conversations.handovers, lambda: conversations.bot.answers)
+    )
+    return Rounds(conversations.handovers, teaching=conversations.teaching)
 
 
 def _add_news(

@@ -13,6 +13,7 @@ from apps.chatbot.matching import AnswerMatcher
 from apps.chatbot.phrases import phrases_for, wants_person
 from apps.chatbot.precedents import Precedents
 from apps.chatbot.slots import find_slots
+from apps.chatbot.taught import TAUGHT, Taught, with_answers
 from shared.device import Device
 from shared.errors import ModelError
 from shared.inference.batches import unit_length
@@ -122,7 +123,9 @@ class Bot:
         they are read, where that helped in training."""
         self.config = config
         self.classifier = classifier
-        self.answers = answers
+        # What was taught since, and the answers with it: one value, replaced whole.
+        self._live: tuple[Taught | None, AnswerBook] = (None, answers)
+        self._own_answers = answers
         self.matcher = matcher
         self.precedents = precedents
         self.spelling = spelling
@@ -160,6 +163,21 @@ class Bot:
         spelling = Spelling.load(folder)
         return cls(config, classifier, answers, matcher, encoders.base, precedents, spelling)
 
+    @property
+    def answers(self) -> AnswerBook:
+        """Its own, and those taught since."""
+        return self._live[1]
+
+    @property
+    def taught(self) -> Taught | None:
+        """What it was taught since its training; None: nothing."""
+        return self._live[0]
+
+    def teach(self, taught: Taught | None) -> None:
+        """Answer by this from the next message on; other threads may be answering meanwhile."""
+        book = self._own_answers
+        self._live = (taught, book if taught is None else with_answers(book, taught.answers))
+
     def read(self, texts: Sequence[str]) -> list[str]:
         """The texts as its classifier is to see them: in one normal form, slips mended."""
         clean = [normalise(text) for text in texts]
@@ -181,6 +199,9 @@ class Bot:
                 predictions,
                 self.config.alpha,
             )
+        if (since := self.taught) is not None:
+            vectors = self.classifier.dense.views(features)
+            predictions = since.weighed(read, vectors, scores.distances, predictions)
         return [
             self._reply(raw, text, prediction, slots or {}, mended)
             for raw, text, mended, prediction in zip(texts, clean, read, predictions, strict=True)
@@ -239,6 +260,11 @@ class Bot:
     def _decided(self, prediction: Prediction, text: str) -> Decided:
         if not text:
             return Decided("reject", (), "the message is empty")
+        if TAUGHT in prediction.scorers:
+            decided = decide(
+                prediction, self.config.policy, wants_person=wants_person(text), scoped=False
+            )
+            return replace(decided, why=f"{decided.why}; like a question taught since the training")
         unseen = prediction.label in self._beyond
         decided = decide(
             prediction,

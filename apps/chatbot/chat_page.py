@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import altair as alt
@@ -10,10 +11,12 @@ import streamlit as st
 
 from apps.chatbot.bot import Reply
 from apps.chatbot.conversation import Conversations, Turn
-from apps.chatbot.explaining import Why, explain_message
+from apps.chatbot.explaining import Why, explain_message, taught_like
 from apps.chatbot.feedback import Thumb, rate
 from apps.chatbot.messages import FROM_PEOPLE, Message
+from apps.chatbot.precedents import Precedent
 from apps.chatbot.service import open_conversations
+from apps.chatbot.taught import TAUGHT
 from shared.errors import TriptychError
 from shared.evaluation.highlight import marked_html
 from shared.model_choice_page import chosen_model
@@ -71,20 +74,31 @@ def why_of(reference: str, text: str, intent: str) -> Why:
 
 def show_words(reference: str, reply: Reply) -> None:
     """The message with the words that made its intent, and the training questions most like it."""
-    if reply.intent not in conversations_of(reference).bot.classifier.labels:
-        st.caption("This answer was found by its own text: no example question asks for it.")
+    bot = conversations_of(reference).bot
+    if TAUGHT in reply.scorers:
+        show_questions(
+            "The questions taught since the training that are most like it:",
+            taught_like(bot, reply.text),
+        )
+    if reply.intent not in bot.classifier.labels:
+        if TAUGHT not in reply.scorers:
+            st.caption("This answer was found by its own text: no example question asks for it.")
         return
     if not reply.text.strip():
         return
     why = why_of(reference, reply.text, reply.intent)
     st.caption(f"What spoke for `{reply.intent}` (green) and against it (red):")
     st.html(marked_html(why.explanation))
-    if not why.precedents:
+    show_questions("The training questions most like it, personal data masked:", why.precedents)
+
+
+def show_questions(title: str, found: Sequence[Precedent]) -> None:
+    if not found:
         return
-    st.caption("The training questions most like it, personal data masked:")
+    st.caption(title)
     st.dataframe(
         pd.DataFrame(
-            [(p.text, p.label, p.similarity) for p in why.precedents],
+            [(p.text, p.label, p.similarity) for p in found],
             columns=["question", "intent", "similarity"],
         ),
         hide_index=True,
@@ -176,6 +190,8 @@ def main() -> None:
     if payload:
         fetch_people(conversations, sender, history)
         history.append((title, None))
+        if conversations.teaching is not None:
+            conversations.teaching.refresh()
         turn = conversations.handle(sender, payload)
         history.append((turn.text, turn))
         st.session_state.handed_over = (

@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from apps.chatbot.bot import Bot, Reply
 from apps.chatbot.decision import Decision
 from apps.chatbot.handover import Handovers
+from apps.chatbot.learning.live_teaching import LiveTeaching
 from apps.chatbot.messages import (
     TO_CUSTOMERS,
     Message,
@@ -27,7 +28,7 @@ from apps.chatbot.messages import (
     said_by_people,
     transcript,
 )
-from apps.chatbot.options import NONE_OF_THESE, buttons_of, chosen_of
+from apps.chatbot.options import CHOSEN, NO_ANSWER, NONE_OF_THESE, buttons_of, chosen_of
 from apps.chatbot.phrases import phrases_for
 from apps.chatbot.slots import fill_asked_slot, find_slots
 from apps.chatbot.tables import conversations, handovers
@@ -36,7 +37,6 @@ from shared.text import detect_language
 
 ATTEMPTS = 20
 RANKED = 5  # intents kept with each message
-NO_ANSWER = "the intent is understood, and the bot has no answer to it"
 
 
 @dataclass(frozen=True)
@@ -121,9 +121,12 @@ class Conversations:
         limits: Limits,
         clock: Callable[[], datetime],
         handovers: Handovers | None = None,
+        teaching: LiveTeaching | None = None,
     ) -> None:
-        """handovers: on the same engine, always open by default."""
+        """handovers: on the same engine, always open by default. teaching: looks for what the bot
+        is taught meanwhile, when it is told to."""
         self.bot = bot
+        self.teaching = teaching
         self.handovers = handovers or Handovers(engine, clock=clock)
         self.engine = engine
         self._model = model
@@ -212,7 +215,7 @@ class Conversations:
         """An intent the customer has confirmed, or whose slot has come."""
         spoken = self.bot.say(label, language, state.slots)
         after = State(slots=state.slots)
-        turn = Turn(spoken.text, "answer", label, None, why="the customer has chosen this intent")
+        turn = Turn(spoken.text, "answer", label, None, why=CHOSEN)
         if spoken.passed_on:
             return self._hand_over(turn, state, NO_ANSWER)
         if spoken.missing_slot:

@@ -11,6 +11,10 @@ from typing import Literal
 
 from shared.inference.classifier import Prediction
 
+# Rules that say nothing of the matter: a person is wanted.
+ASKS_FOR_PERSON = "the customer asks for a person"
+MEANS_PERSON = "the intent is to reach a person"
+
 Decision = Literal["answer", "clarify", "reject", "handover"]
 
 
@@ -38,7 +42,7 @@ def decide(
     """What to do with one message. wants_person: it asks for a human in so many words. scoped:
     whether to refuse what is far from all examples."""
     if wants_person:
-        return Decided("handover", (), "the customer asks for a person")
+        return Decided("handover", (), ASKS_FOR_PERSON)
     if scoped and prediction.oos_score > policy.oos_threshold:
         return Decided(
             "reject",
@@ -50,7 +54,7 @@ def decide(
         return Decided("reject", (), "no intent is probable enough to stay in the conformal set")
     if len(fitting) == 1:
         if fitting[0] in policy.handover_labels:
-            return Decided("handover", fitting, "the intent is to reach a person")
+            return Decided("handover", fitting, MEANS_PERSON)
         return Decided("answer", fitting, "one intent remains in the conformal set")
     kept = fitting[: policy.max_options]
     return Decided("clarify", kept, f"{len(fitting)} intents remain in the conformal set")

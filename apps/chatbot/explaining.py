@@ -28,3 +28,12 @@ def explain_message(bot: Bot, text: str, label: str | None = None, seed: int = 1
     found = explain(bot.classifier, read, label=label, seed=seed)
     kept = bot.precedents
     return Why(found, () if kept is None else kept.nearest(bot.classifier, read))
+
+
+def taught_like(bot: Bot, text: str, k: int = 5) -> tuple[Precedent, ...]:
+    """The questions taught since the training that are most like the text, the nearest first."""
+    if bot.taught is None:
+        return ()
+    vectors = bot.classifier.dense.views(bot.classifier.embedder.features(bot.read([text])))
+    near = bot.taught.nearest(vectors, k)
+    return tuple(Precedent(lesson.text, lesson.label, cosine) for lesson, cosine in near)

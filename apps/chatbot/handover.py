@@ -104,7 +104,7 @@ class Handovers:
         deliveries: Deliveries | None = None,
     ) -> None:
         """hours: always open by default. deliveries: tells nobody by default."""
-        self._engine = engine
+        self.engine = engine
         self._clock = clock
         self.hours = hours or OpeningHours()
         self._waits = waits
@@ -118,19 +118,19 @@ class Handovers:
         self.expire()
         query = select(handovers).where(handovers.c.state.in_(states)).limit(limit)
         order = handovers.c.id if set(states) <= set(OPEN) else handovers.c.id.desc()
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return tuple(map(_handover, connection.execute(query.order_by(order))))
 
     def get(self, number: int) -> tuple[Handover, tuple[Message, ...]]:
         """A chat and all that was said in it. Raises HandoverNotFoundError."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             found = _read(connection, number)
             return found, transcript(connection, found.sender)
 
     def waiting_before(self, number: int) -> int:
         """How many chats were there first and still wait."""
         query = select(func.count()).where(handovers.c.state == "waiting", handovers.c.id < number)
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return int(connection.execute(query).scalar_one())
 
     def said(self, language: str) -> str:
@@ -178,7 +178,7 @@ class Handovers:
             HandoverNotFoundError: no such chat. HandoverConflictError: another has it, or it has
             ended.
         """
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             before = self._locked(connection, number)
             if before.state == "taken" and before.agent == agent:
                 return before
@@ -206,7 +206,7 @@ class Handovers:
             HandoverNotFoundError, HandoverConflictError: as `take`; also a chat nobody has taken.
         """
         text = _sayable(text)
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             before = self._locked(connection, number)
             if client_id and (said := find_message(connection, before.sender, "agent", client_id)):
                 return said
@@ -249,11 +249,11 @@ class Handovers:
         )
         if sender is not None:
             query = query.where(handovers.c.sender == sender)
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             due = list(connection.execute(query).scalars())
         ended = 0
         for number in due:
-            with self._engine.begin() as connection:
+            with self.engine.begin() as connection:
                 before = self._locked(connection, number)
                 if before.ended_at is None and before.deadline <= now:
                     self._finish(
@@ -265,7 +265,7 @@ class Handovers:
     def _end(
         self, number: int, agent: str, state: State, say: Callable[[Phrases], str]
     ) -> Handover:
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             before = self._locked(connection, number)
             if before.state == state and before.ended_by == agent:
                 return before

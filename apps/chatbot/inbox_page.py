@@ -9,9 +9,11 @@ import streamlit as st
 
 from apps.chatbot.answers import ANSWERS_FILE, AnswerBook
 from apps.chatbot.handover import ENDED, OPEN, Handover, Handovers
+from apps.chatbot.learning.lesson_files import accepted
 from apps.chatbot.messages import Message
 from apps.chatbot.opening import open_handovers
 from apps.chatbot.suggestions import Suggestion, suggestions
+from apps.chatbot.taught import with_answers
 from shared.errors import TriptychError
 from shared.model_choice_page import page_registry
 from shared.settings import default_home
@@ -38,13 +40,14 @@ def the_handovers(home: str) -> Handovers:
     return open_handovers(default_home(os.environ), lambda: datetime.now(UTC))
 
 
-@st.cache_data(show_spinner=False, ttl=300)
+@st.cache_data(show_spinner=False, ttl=60)
 def book_of(home: str, reference: str) -> AnswerBook:
-    """The answers of the model that handed a chat over; none where it is gone."""
-    del home
+    """The answers of the model that handed a chat over, with what was taught since; none where it
+    is gone."""
     for version in page_registry().versions_of("chatbot"):
         if version.reference == reference:
-            return AnswerBook.load(version.path / ANSWERS_FILE)
+            taught = accepted(the_handovers(home).engine, version.name).answers
+            return with_answers(AnswerBook.load(version.path / ANSWERS_FILE), taught)
     return AnswerBook()
 
 

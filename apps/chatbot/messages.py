@@ -32,6 +32,7 @@ class Message:
     intent: str | None = None
     probability: float | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    model: str | None = None
 
     @property
     def ranking(self) -> tuple[tuple[str, float], ...]:
@@ -137,5 +138,5 @@ def last_ranking(connection: Connection, sender: str, before: int) -> tuple[tupl
 def message_of(row: Row[Any]) -> Message:
     return Message(
         row.id, row.role, row.text, row.at, row.agent, row.decision, row.intent, row.probability,
-        row.details or {},
+        row.details or {}, row.model,
     )  # fmt: skip

@@ -1,15 +1,22 @@
 """The options of a question back: as buttons, and as customers choose them."""
 
 import re
+from typing import TYPE_CHECKING
 
-from apps.chatbot.bot import Option
 from apps.chatbot.phrases import phrases_for
+
+if TYPE_CHECKING:
+    from apps.chatbot.bot import Option
 
 # Payload of a button, as Rasa's clients send it back: /label, or /none.
 NONE_OF_THESE = "none_of_these"
+# Why an answer was given that followed from the state alone.
+CHOSEN = "the customer has chosen this intent"
+# Why a chat is handed over though the question is understood.
+NO_ANSWER = "the intent is understood, and the bot has no answer to it"
 
 
-def buttons_of(options: tuple[Option, ...]) -> tuple[tuple[str, str], ...]:
+def buttons_of(options: "tuple[Option, ...]") -> tuple[tuple[str, str], ...]:
     """(title, payload) of each."""
     return tuple((option.title, f"/{option.label}") for option in options)
 

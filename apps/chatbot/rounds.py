@@ -1,4 +1,4 @@
-"""What must be done though nobody asks: time-outs, and telling the outside."""
+"""What must be done though nobody asks: time-outs, telling the outside, what was taught."""
 
 import logging
 import threading
@@ -6,6 +6,7 @@ import threading
 from sqlalchemy.exc import OperationalError
 
 from apps.chatbot.handover import Handovers
+from apps.chatbot.learning.live_teaching import LiveTeaching
 from shared.errors import ServiceError
 
 LOG = logging.getLogger(__name__)
@@ -15,11 +16,19 @@ JOIN_SECONDS = 3.0
 
 
 class Rounds:
-    """A thread that, every few seconds, returns chats whose time has run out and delivers what is
-    due. Several processes may do so at once. A context: the thread ends with it."""
+    """A thread that, every few seconds, returns chats whose time has run out, delivers what is due
+    and teaches this process's bot what was accepted since. Several processes may do so at once. A
+    context: the thread ends with it."""
 
-    def __init__(self, handovers: Handovers, *, seconds: float = SECONDS) -> None:
+    def __init__(
+        self,
+        handovers: Handovers,
+        *,
+        teaching: LiveTeaching | None = None,
+        seconds: float = SECONDS,
+    ) -> None:
         self._handovers = handovers
+        self._teaching = teaching
         self._seconds = seconds
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="handover rounds", daemon=True)
@@ -37,6 +46,8 @@ class Rounds:
             try:
                 self._handovers.expire()
                 self._handovers.deliveries.deliver_due()
+                if self._teaching is not None:
+                    self._teaching.refresh()
             except (ServiceError, OperationalError) as error:
                 # Locked or not reached: nothing is lost, the next round may do.
-                LOG.warning("handovers: %s", error)
+                LOG.warning("chatbot rounds: %s", error)

@@ -5,10 +5,11 @@ from datetime import datetime
 
 from apps.chatbot.bot import Bot
 from apps.chatbot.conversation import Conversations, Limits
+from apps.chatbot.learning.live_teaching import LiveTeaching
 from apps.chatbot.opening import chatbot_settings, handovers_on, opened_database
 from shared.device import Device
 from shared.inference.model_encoders import OpenEncoders
-from shared.registry import Registry
+from shared.registry import ModelVersion, Registry
 from shared.settings import Home
 
 
@@ -21,8 +22,8 @@ def open_conversations(
     device: Device = "auto",
     opened: OpenEncoders | None = None,
 ) -> Conversations:
-    """Load model `reference` and the conversations database, brought to its newest schema.
-    opened: encoders that this process shares.
+    """Load model `reference` and the conversations database, brought to its newest schema; the bot
+    knows what it was taught since its training. opened: encoders that this process shares.
 
     Raises:
         ModelError: no such model, or a broken one. ServiceError: the database does not answer.
@@ -31,11 +32,28 @@ def open_conversations(
     version = Registry(home.models, clock).resolve(reference, app="chatbot")
     settings = chatbot_settings()
     engine = opened_database(home)
+    bot = Bot.load(version.path, home=home, threads=threads, device=device, opened=opened)
+    teaching = LiveTeaching(bot, engine, version.name)
+    teaching.refresh()
     return Conversations(
-        Bot.load(version.path, home=home, threads=threads, device=device, opened=opened),
+        bot,
         engine,
         model=f"{version.name}@{version.version}",
         limits=Limits(settings.max_clarifications, settings.max_refusals),
         clock=clock,
         handovers=handovers_on(engine, settings, clock),
+        teaching=teaching,
     )
+
+
+def open_bot(
+    reference: str, *, home: Home, clock: Callable[[], datetime], threads: int | None = None
+) -> tuple[Bot, ModelVersion]:
+    """A bot outside any conversation, with what it was taught since its training.
+
+    Raises: ModelError: no such model, or a broken one. ServiceError: the database does not answer.
+    """
+    version = Registry(home.models, clock).resolve(reference, app="chatbot")
+    bot = Bot.load(version.path, home=home, threads=threads)
+    LiveTeaching(bot, opened_database(home), version.name).refresh()
+    return bot, version

@@ -1,10 +1,11 @@
 """The chatbot's own tables: conversations, messages, chats handed over, what the outside is told of
-them, feedback."""
+them, feedback, what is learned of all that."""
 
 from pathlib import Path
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -55,6 +56,7 @@ messages = Table(
     Column("details", JSON),
 )
 Index("chatbot_message_by_sender", messages.c.sender, messages.c.id)
+Index("chatbot_message_by_time", messages.c.at)
 Index("chatbot_message_once", messages.c.sender, messages.c.role, messages.c.client_id, unique=True)
 
 handovers = Table(
@@ -111,4 +113,54 @@ feedback = Table(
     Column("value", String(10), nullable=False),  # up | down
     Column("comment", Text, nullable=False),
     Column("at", UtcDateTime, nullable=False),
+)
+
+lessons = Table(
+    "chatbot_lesson",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("bot", String(200), nullable=False),  # name of the model, without its version
+    # The customer's; none where a person has typed the question in.
+    Column("message_id", Integer, ForeignKey("chatbot_message.id"), unique=True),
+    Column("kind", String(20), nullable=False),  # see learning/signals.py
+    Column("question", Text, nullable=False),  # personal data masked
+    # What the bot took it for.
+    Column("intent", String(200)),
+    Column("probability", Float),
+    # While it is new what is proposed, then what a person has decided.
+    Column("label", String(200)),
+    Column("answer", Text, nullable=False),  # an agent's, as a template
+    Column("answer_ids", JSON, nullable=False),
+    Column("agent", String(100)),
+    Column("handover_id", Integer, ForeignKey("chatbot_handover.id")),
+    Column("confidence", Float, nullable=False),
+    Column("must_pass", Boolean, nullable=False),
+    Column("proposal", String(200), nullable=False),
+    Column("proposal_title", Text, nullable=False),
+    Column("state", String(10), nullable=False),  # new | accepted | rejected
+    Column("decided_by", String(100)),
+    Column("decided_at", UtcDateTime),
+    Column("found_at", UtcDateTime, nullable=False),
+)
+Index("chatbot_lesson_by_state", lessons.c.bot, lessons.c.state, lessons.c.proposal)
+
+taught_answers = Table(
+    "chatbot_taught_answer",
+    metadata,
+    Column("bot", String(200), primary_key=True),
+    Column("label", String(200), primary_key=True),
+    Column("language", String(10), primary_key=True),
+    Column("title", Text, nullable=False),
+    Column("template", Text, nullable=False),
+    Column("taught_by", String(100), nullable=False),
+    Column("taught_at", UtcDateTime, nullable=False),
+)
+
+learning = Table(
+    "chatbot_learning",
+    metadata,
+    Column("bot", String(200), primary_key=True),
+    # Grows with each change of what is taught: who has read an older one reads again.
+    Column("revision", Integer, nullable=False),
+    Column("read_until", UtcDateTime),
 )

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from pipelines.commands import chatbot_review
 from pipelines.options import (
     BaseOption,
     DialogueColumn,
@@ -28,6 +29,7 @@ from pipelines.options import (
 )
 
 app = typer.Typer(no_args_is_help=True)
+app.add_typer(chatbot_review.app, name="review")
 
 
 @app.callback()
@@ -239,12 +241,12 @@ def ask(
     use_threads(threads)
     from dataclasses import asdict
 
-    from apps.chatbot.bot import Bot
-    from shared.registry import Registry
+    from apps.chatbot.service import open_bot
 
-    house = open_home(home)
-    version = Registry(house.models, lambda: datetime.now(UTC)).resolve(model, app="chatbot")
-    (reply,) = Bot.load(version.path, home=house, threads=threads).reply([text])
+    bot, version = open_bot(
+        model, home=open_home(home), clock=lambda: datetime.now(UTC), threads=threads
+    )
+    (reply,) = bot.reply([text])
     if as_json:
         print_json({**asdict(reply), "model": f"{version.name}@{version.version}"})
         return

@@ -50,11 +50,13 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """One pass over n texts. probabilities: (n, C); parts: scorer -> (n, C); oos: (n,)."""
+    """One pass over n texts. probabilities: (n, C); parts: scorer -> (n, C); oos: (n,). distances:
+    (n,) 1 - the cosine to the nearest known vector, as the dense scorer sees the texts."""
 
     probabilities: Floats
     parts: Mapping[str, Floats]
     oos: Floats
+    distances: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +151,9 @@ class FusedClassifier:
         caller has them already."""
         if not len(texts):
             empty = np.empty((0, len(self.labels)), dtype=np.float32)
-            return Scores(empty, dict.fromkeys(self.fusion.weights, empty), empty[:, 0])
+            return Scores(
+                empty, dict.fromkeys(self.fusion.weights, empty), empty[:, 0], empty[:, 0]
+            )
         margins, distances = self.margins(
             texts, features=features, finetuned_features=finetuned_features
         )
@@ -158,6 +162,7 @@ class FusedClassifier:
             squashed(logits, self.kind),
             {name: squashed(self.fusion.parts[name](z), self.kind) for name, z in margins.items()},
             self.scope.scores(energy(logits), distances),
+            distances,
         )
 
     def margins(

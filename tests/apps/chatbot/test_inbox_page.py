@@ -129,6 +129,7 @@ def test_what_the_webhook_was_not_told_can_be_tried_again(talk: Conversations) -
     assert talk.handovers.deliveries.listed("dead") == ()
 
 
-def test_the_inbox_does_not_import_torch() -> None:
-    code = "import apps.chatbot.inbox_page, sys; assert 'torch' not in sys.modules"
+def test_inbox_and_review_do_not_import_torch() -> None:
+    pages = "import apps.chatbot.inbox_page, apps.chatbot.review_page"
+    code = f"{pages}, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
