@@ -237,6 +237,8 @@ def _how(held: HeldOut) -> tuple[str, ...]:
         f"ranking by {ranking.kind} (NDCG@10 within the candidates of users who taught neither: "
         f"{judged or 'too few users'}); most used: "
         + ", ".join(f"{name} {share:.0%}" for name, share in leading),
+        f"{ranking.lift.line} ([recommender.ranking] new_items_cost allows "
+        f"{held.channels.settings.ranking.new_items_cost:.0%})",
     ]
     if held.parts.split.name == "last":
         notes.append(
