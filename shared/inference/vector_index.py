@@ -348,9 +348,9 @@ def kind_for(rows: int) -> IndexKind:
 
 
 def _new_index(kind: IndexKind, rows: int, dim: int) -> Any:
-    """An empty index. Sizes: 2 sqrt(n) lists (twice as many are learnt from twice the rows, so that a
-    build of a million takes minutes more, and did not answer sooner), never fewer rows to a list than
-    its training asks for; one byte for each 6 dimensions or so ("ivf_pq", dim 384)."""
+    """An empty index. Sizes: 2 sqrt(n) lists (twice as many are learnt from twice the rows, minutes
+    more for a million, and did not answer sooner), never fewer rows to a list than its training
+    asks for; one byte for each 6 dimensions or so ("ivf_pq", dim 384)."""
     metric = faiss.METRIC_INNER_PRODUCT
     lists = max(1, min(int(2 * rows**0.5), rows // _ROWS_PER_CENTROID))
     if kind == "flat":
