@@ -17,9 +17,10 @@ from apps.chatbot.recipe import ChatbotRecipe
 from apps.news_monitor.recipe import NewsRecipe
 from pipelines.benchmark_answers import FAQS, benchmark_answers
 from pipelines.benchmark_core import benchmark_core
-from pipelines.benchmark_recommender import SPLITS, benchmark_recommender
+from pipelines.benchmark_recommender import SPLITS, USUAL, benchmark_recommender
 from pipelines.benchmark_surges import measure_surges
 from pipelines.public_sets import all_there, nothing_in
+from pipelines.shop_sets import ShopSet, shop_sets
 from pipelines.train import Recipe
 from shared.errors import DataError
 from shared.evaluation.report import Measure, Report
@@ -89,7 +90,7 @@ def run_benchmark(
     """Measure and print; returns the rows.
 
     datasets: folder of public sets as `triptych data fetch` lays them out. items, events: any
-    shop's tables, for `recommender`. only: of its splits, all by default.
+    shop's tables, for `recommender`. only: of its splits, by default those of each shop.
 
     Raises DataError when there is nothing to measure on.
     """
@@ -98,7 +99,7 @@ def run_benchmark(
     if what == "core":
         rows += list(_core(folder, seeds, home, say))
     if what == "recommender":
-        rows += list(_shops(folder, items, events, seeds, only or SPLITS, home, say))
+        rows += list(_shops(folder, items, events, seeds, only, home, say))
     for trial in _trials(what, folder):
         missing = [path for path in trial.needs if not path.exists()]
         if missing:
@@ -196,36 +197,32 @@ def _shops(
     unknown = sorted(set(splits) - set(SPLITS))
     if unknown:
         raise DataError(f"--only {unknown[0]}: expected one of {', '.join(SPLITS)}")
-    shops = sets / "recommender"
-    beauty, films = shops / "amazon_beauty", shops / "ml100k_plots"
-    known = {
-        "Amazon Beauty": (
-            beauty / "beauty_items.csv.gz",
-            beauty / "beauty_user_sequences.txt.gz",
-        ),
-        "MovieLens-100k, plots": (films / "items.csv.gz", films / "ratings.csv.gz"),
-    }
-    if items is not None and events is not None:
-        known = {items.name: (items, events)}
-    for name, (catalogue, log) in known.items():
-        if not (catalogue.exists() and log.exists()):
-            say(f"skipped {name}: {catalogue} or {log.name} is not there")
-            continue
-        runs = [
-            benchmark_recommender(
-                catalogue, log, home=home, seed=seed, splits=tuple(splits), say=say
-            )
-            for seed in seeds
-        ]
-        for run in runs:
-            for note in run.notes:
-                say(note)
-        found = [row for run in runs for row in run.rows]
-        for row in runs[0].rows:
-            same = [r for r in found if r.told == row.told]
-            system = row.system if row.part == "all" else f"{row.system}, {row.part}"
-            data = row.data.replace(catalogue.name, name, 1)
-            yield _mean_row(data, system, row.measure, same, row.seconds)
+    with tempfile.TemporaryDirectory(prefix="triptych-shops-") as work:
+        shops = shop_sets(sets, Path(work), say)
+        if items is not None and events is not None:
+            shops = [ShopSet(items.name, items, events, USUAL)]
+        for shop in shops:
+            yield from _shop(shop, seeds, splits or shop.splits, home, say)
+
+
+def _shop(
+    shop: ShopSet, seeds: Sequence[int], splits: Sequence[str], home: Home, say: Say
+) -> Iterator[Row]:
+    runs = [
+        benchmark_recommender(
+            shop.items, shop.events, home=home, seed=seed, splits=tuple(splits), say=say
+        )
+        for seed in seeds
+    ]
+    for run in runs:
+        for note in run.notes:
+            say(note)
+    found = [row for run in runs for row in run.rows]
+    for row in runs[0].rows:
+        same = [r for r in found if r.told == row.told]
+        system = row.system if row.part == "all" else f"{row.system}, {row.part}"
+        data = row.data.replace(shop.items.name, shop.name, 1)
+        yield _mean_row(data, system, row.measure, same, row.seconds)
 
 
 def _mean_row(

@@ -21,7 +21,7 @@ from apps.recommender.recipe import FROZEN, RecommenderRecipe, Texts, embed
 from apps.recommender.rivals import RIVALS, rival_field, rival_lists
 from apps.recommender.settings import RecommenderSettings, read_settings
 from apps.recommender.sources import source_lists
-from apps.recommender.splits import without_items
+from apps.recommender.splits import days_split, without_items
 from shared.errors import DataError
 from shared.evaluation.report import Measure, Slice
 from shared.settings import Home
@@ -30,11 +30,14 @@ from shared.training.options import TrainOptions
 SYSTEM = "triptych"
 SOURCE = "source"
 # What is held out: the last item of each user; all after one moment; the last items again, with
-# all that is known of some items hidden from the training.
-SPLITS = ("last", "time", "hidden")
+# all that is known of some items hidden from the training; the last MONTH of the log.
+USUAL = ("last", "time", "hidden")
+SPLITS = (*USUAL, "month")
+MONTH = 30
 SAID = {
     "last": "last item out",
     "time": "cut in time",
+    "month": f"last {MONTH} days out",
     "hidden": "some items hidden",
 }
 HIDDEN_ITEMS = 0.15
@@ -91,7 +94,7 @@ def benchmark_recommender(
     base: str = "minilm",
     rivals: tuple[str, ...] = tuple(RIVALS),
     settings: RecommenderSettings | None = None,
-    splits: tuple[str, ...] = SPLITS,
+    splits: tuple[str, ...] = USUAL,
     say: Say,
 ) -> ShopBenchmark:
     """Train and judge on any shop's tables, beside `rivals` (names of RIVALS), once for each of
@@ -136,10 +139,12 @@ def parts_of(
 
     Of users with a hidden target none chooses: to the training these items are not there yet.
     """
-    if split == "time":
+    if split in ("time", "month"):
         if not log.has_clock:
             return None
         parts = part(log, settings.model_copy(update={"held_out": "time"}), seed)
+        if split == "month":
+            parts = Parts(days_split(log, MONTH), parts.choosing)
         has_past = np.diff(parts.split.known.starts) > 0
         both = np.unique(parts.split.user[has_past[parts.split.user]])
         return parts if len(both) >= LEAST_USERS else None
@@ -195,7 +200,8 @@ def _measured(
     notes = [
         compared(ours, {name: judged[name] for name in others}, seed),
         compared(ours, {name: judged[name] for name in sources}, seed, kind="single source"),
-        f"ranking by {held.ranking.kind}, sequence model after {held.fit.epochs} epochs",
+        f"ranking by {held.ranking.kind}, sequence model after {held.fit.epochs} epochs; "
+        f"{held.ranking.lift.line}",
     ]
     return ShopBenchmark(tuple(rows), tuple(f"{data}: {note}" for note in notes))
 

@@ -1,7 +1,8 @@
 """`triptych recommender retrain`: a candidate from the present catalogue and log, judged beside the
 live version on the last days, and live only through the gate.
 
-    events until the cut   the candidate learns them; the live version is given them by import
+    events until the cut   of the log, and what was sent to the live version and is not in it:
+                           the candidate learns them; the live version is given them by import
     events after the cut   both are judged on these alone, by users and slices
     promoted               then the candidate is given them too, and what was sent to the live one
 
@@ -24,7 +25,13 @@ from apps.recommender.additions import open_additions
 from apps.recommender.auditing import open_encoder
 from apps.recommender.comparison import SEED, cases, contest_of
 from apps.recommender.formats import RawTable, read_event_file
-from apps.recommender.importing import AHEAD, add_events, import_events, import_items
+from apps.recommender.importing import (
+    AHEAD,
+    add_events,
+    import_events,
+    import_items,
+    with_sent,
+)
 from apps.recommender.interactions import event_times, read_interactions
 from apps.recommender.judging import against_simple
 from apps.recommender.live import LiveRecommender, open_live
@@ -85,6 +92,12 @@ def retrain(
     raw = read_event_file(shop.events, shop.mapping)
     if not raw.has_clock:
         raise DataError(f"{shop.events}: has no times, so that the last days cannot be held out")
+    raw, sent = with_sent(raw, live.additions.events(live.additions.stamp()))
+    if sent:
+        say(
+            f"{sent:,} events that were sent to {production.reference} are not in "
+            f"{shop.events.name}: they count as its own"
+        )
     time = event_times(raw)
     cut = _cut(live.base, time, shop.days, clock())
     late = (time > cut) & (time <= (clock() + AHEAD).timestamp() * 1e6)

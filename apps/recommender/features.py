@@ -10,14 +10,18 @@ from numpy.typing import NDArray
 
 from apps.recommender.catalog import Catalog
 from apps.recommender.interactions import DAY
+from apps.recommender.neighbours import row_shares
 from apps.recommender.retrieval import (
     CHANNELS,
+    WHOLE_CATALOGUE,
+    WHOLE_FROM_USERS,
     Asked,
     Candidates,
     Channels,
     Rows,
     Scorer,
     Scores,
+    SparseScorer,
     VectorScorer,
 )
 
@@ -133,6 +137,7 @@ def describe(
     if channels.log.has_clock:
         columns |= _in_time(found, asked, channels, facts, cold)
         columns |= _of_late(found, asked, channels, cold)
+    columns |= _by_relatives(found, scorers, channels, pretend)
     columns |= _kinship(found, asked, facts)
     values = np.column_stack([column.astype(np.float32) for column in columns.values()])
     return Features(tuple(columns), values, np.column_stack(spreads))
@@ -171,7 +176,7 @@ def ranks(score: Scores, user: Rows) -> Scores:
 def _last_similarity(found: Candidates, asked: Asked, meaning: Scores) -> Scores:
     """Cosine of the texts of the candidate and of the user's newest item, 0 without one."""
     newest = meaning[asked.past.items[:, -1]] * asked.past.present[:, -1:]
-    if len(meaning) <= 50_000:
+    if len(meaning) <= WHOLE_CATALOGUE and len(asked) >= WHOLE_FROM_USERS:
         whole: Scores = (newest @ meaning.T)[found.user, found.item]
         return whole
     one_by_one: Scores = np.einsum("md,md->m", newest[found.user], meaning[found.item])
@@ -216,6 +221,34 @@ def _of_late(
         counts = np.log1p(channels.clock.count(found.item, until, window)).astype(np.float32)
         counts = _unknown_as_average(counts, cold, found.user, len(asked))
         columns[f"z_{name}"], _ = standardised(counts, found.user, len(asked))
+    return columns
+
+
+def _by_relatives(
+    found: Candidates,
+    scorers: Mapping[str, Scorer],
+    channels: Channels,
+    pretend: NDArray[np.bool_] | None,
+) -> dict[str, Scores]:
+    """What behaviour says of the items worded most alike, each a weighted mean over them: it stands
+    in for what is not known of a new item, and steadies what is known of a rare one."""
+    people, together = scorers["sequence"], scorers["together"]
+    assert isinstance(people, VectorScorer)
+    assert isinstance(together, SparseScorer)
+    table, vectors = channels.relatives, channels.kindred
+    wanted = np.log1p(channels.log.counts).astype(np.float32)
+    if pretend is not None:
+        table = row_shares((table @ sp.diags((~pretend).astype(np.float32))).tocsr())
+        vectors = np.asarray(table @ channels.moved)
+    chosen = SparseScorer((together.matrix @ table.T).tocsr())
+    columns = {
+        "kin_sequence": replace(people, items=vectors).pairs(found.user, found.item),
+        "kin_together": chosen.pairs(found.user, found.item),
+    }
+    users = len(people.users)
+    for name in tuple(columns):
+        columns[f"z_{name}"], _ = standardised(columns[name], found.user, users)
+    columns["kin_popular"] = np.asarray(table @ wanted)[found.item]
     return columns
 
 

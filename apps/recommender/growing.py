@@ -17,7 +17,7 @@ from apps.recommender.additions import AddedItem
 from apps.recommender.bundle import Bundle
 from apps.recommender.catalog import Catalog
 from apps.recommender.interactions import Interactions
-from apps.recommender.neighbours import keep_largest, word_vectoriser
+from apps.recommender.neighbours import keep_largest, relatives, word_vectoriser
 from apps.recommender.popularity import item_clock, windowed_order
 from apps.recommender.retrieval import Channels
 from apps.recommender.sequence_model import reworded_vectors
@@ -171,16 +171,21 @@ def _more_channels(trained: Trained, catalog: Catalog, items: Sequence[AddedItem
     placed = reworded_vectors(channels.sequence, before, start, with_id=False)
     ids = [str(row) for row in range(before, count)]
     log = replace(channels.log, n_items=count)
+    moved = np.concatenate([channels.moved, placed])
+    words = more_words(trained, [catalog.texts[row] for row in range(before, count)])
+    related = relatives(words[before:], log.counts > 0)
     return replace(
         channels,
         log=log,
         meaning=np.concatenate([channels.meaning, start]),
         meaning_index=channels.meaning_index.with_more(start, ids),
-        moved=np.concatenate([channels.moved, placed]),
+        moved=moved,
         worded=np.concatenate([channels.worded, placed]),
         moved_index=channels.moved_index.with_more(placed, ids),
         together=_padded(channels.together, count),
-        words=more_words(trained, [catalog.texts[row] for row in range(before, count)]),
+        words=words,
+        relatives=sp.vstack([_padded(channels.relatives, count)[:before], related], format="csr"),
+        kindred=np.concatenate([channels.kindred, np.asarray(related @ moved)]),
         order=windowed_order(log, channels.settings.ranking.windows_days),
         clock=item_clock(log),
     )

@@ -1,7 +1,7 @@
 """New items and events from files into what a trained recommender serves."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from apps.recommender.additions import EVENT_COLUMNS, AddedItem
 from apps.recommender.catalog import read_catalog
-from apps.recommender.formats import read_event_file
+from apps.recommender.formats import RawTable, read_event_file
 from apps.recommender.growing import already_known
 from apps.recommender.interactions import event_times
 from apps.recommender.live import LiveRecommender
@@ -25,6 +25,7 @@ ITEMS_AT_ONCE = 256
 LONGEST_TYPE = 40
 # A clock may be ahead of ours by this; later events are a mistake that would spoil "the last week".
 AHEAD = timedelta(days=1)
+SECOND = 1_000_000  # microseconds
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,32 @@ def add_events(live: LiveRecommender, events: pd.DataFrame) -> Imported:
     added = live.additions.put_events(events.loc[kept, list(EVENT_COLUMNS)])
     left["there already"] = int(kept.sum()) - added
     return Imported(len(events), added, left)
+
+
+def with_sent(raw: RawTable, sent: pd.DataFrame) -> tuple[RawTable, int]:
+    """A log with what was sent to a service (EVENT_COLUMNS) and is not in it, and the count.
+
+    An event is in the log where one of its user, item and type lies in the same second: many logs
+    keep no fractions.
+    """
+    frame = raw.frame.assign(
+        user_id=raw.frame["user_id"].astype("str").str.strip(),
+        item_id=raw.frame["item_id"].astype("str").str.strip(),
+        event=_types(raw.frame),
+        value=raw.frame.get("value", np.nan),
+    )
+    names = ["user_id", "item_id", "event", "second"]
+    logged = frame.assign(second=event_times(raw) // SECOND)[names].drop_duplicates()
+    known = sent.assign(second=sent["time"] // SECOND).merge(
+        logged, on=names, how="left", indicator="found"
+    )["found"]
+    new = sent[(known == "left_only").to_numpy(bool)]
+    if not len(new):
+        return raw, 0
+    times = pd.to_datetime(new["time"], unit="us", utc=True)
+    more = new.drop(columns="time").assign(timestamp=times)
+    both = pd.concat([frame, more], ignore_index=True)
+    return replace(raw, frame=both, lines=np.empty(0, np.int64)), len(new)
 
 
 def _types(frame: pd.DataFrame) -> "pd.Series[str]":

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from apps.recommender.fitting import Given, HeldOut
 from apps.recommender.interactions import Interactions, ReadLog
+from apps.recommender.list_balance import balance_of
 from apps.recommender.listing import list_users
 from apps.recommender.quality import (
     DEPTH,
@@ -60,7 +61,10 @@ def judged_report(
         model=model,
         data=f"{held.parts.line}; the whole catalogue of {split.known.n_items:,} items ranked for "
         f"{len(targets):,} users, what they have had left out",
-        measures=ours.measures(seed),
+        measures=(
+            *ours.measures(seed),
+            *balance_of(lists, targets.users, split.known, texts.facts, seed),
+        ),
         slices=slices_of(lists, targets, split, seed),
         baselines=baselines(others, seed),
         notes=(against, f"encoder: {note}", *_how(held)),
@@ -237,6 +241,8 @@ def _how(held: HeldOut) -> tuple[str, ...]:
         f"ranking by {ranking.kind} (NDCG@10 within the candidates of users who taught neither: "
         f"{judged or 'too few users'}); most used: "
         + ", ".join(f"{name} {share:.0%}" for name, share in leading),
+        f"{ranking.lift.line} ([recommender.ranking] new_items_cost allows "
+        f"{held.channels.settings.ranking.new_items_cost:.0%})",
     ]
     if held.parts.split.name == "last":
         notes.append(

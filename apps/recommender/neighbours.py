@@ -16,6 +16,8 @@ from apps.recommender.interactions import Interactions
 
 # One robot with 10,000 items would make 100 million pairs; what a person did last says enough.
 PAIRED_HISTORY = 300
+# Items worded most alike that speak for one that nobody has taken yet.
+RELATIVES = 20
 BLOCK = 2048
 
 
@@ -56,6 +58,25 @@ def worded_alike(texts: Sequence[str], *, neighbours: int) -> sp.csr_matrix:
         block.data[block.row + at == block.col] = 0.0
         blocks.append(keep_largest(block.tocsr(), neighbours))
     return sp.vstack(blocks, format="csr")
+
+
+def relatives(words: sp.csr_matrix, taken: NDArray[np.bool_]) -> sp.csr_matrix:
+    """(rows, items): of each row of `words` the RELATIVES nearest of the items that somebody has
+    taken, weighed by the squares of their cosines; a row sums to 1, or to 0 where it has none.
+
+    taken: (items,)
+    """
+    near = words.tocsr().copy()
+    near.data[~taken[near.indices]] = 0.0
+    near = keep_largest(near, RELATIVES)
+    near.data **= 2
+    return row_shares(near)
+
+
+def row_shares(table: sp.csr_matrix) -> sp.csr_matrix:
+    """Each row divided by its sum; rows of zeros stay."""
+    total = np.asarray(table.sum(1)).ravel()
+    return (sp.diags(1 / np.where(total > 0, total, 1)) @ table).tocsr().astype(np.float32)
 
 
 def word_vectoriser(items: int) -> TfidfVectorizer:

@@ -2,7 +2,7 @@
 not beat it on users they have not seen, a weighted sum of the channels' standardised scores."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import lightgbm as lgb
@@ -19,6 +19,10 @@ CONFIG = "ranking.json"
 TREES = "ranking.txt"
 # Users of the part that chooses between trees and fusion, as a share of those with a hit.
 JUDGES = 0.25
+# How far new items may be lifted, in deviations of the scores within a list, and in what steps.
+LIFTS = np.linspace(0.0, 1.5, 31)
+# On fewer lists in which a new item was taken, what a lift brings would be chance.
+LEAST_NEW = 10
 # Too few lists to grow trees on: the fusion has five weights and is content with less.
 LEAST_LISTS = 200
 
@@ -42,16 +46,47 @@ class TaughtLists:
         return TaughtLists(features, self.user[rows], self.gain[rows])
 
 
+@dataclass(frozen=True)
+class Lift:
+    """by: added to the scores of items that nobody has taken, 0 for none. NDCG@10 within the
+    candidates of users who taught nothing: of those who took a new item, without it and with it,
+    and of those who took another.
+    """
+
+    by: float
+    new_before: float
+    new: float
+    others_before: float
+    others: float
+
+    @property
+    def line(self) -> str:
+        """For a person."""
+        if not self.by:
+            return "new items are not lifted: it would bring nothing, or cost more than is allowed"
+        price = 1 - self.others / self.others_before
+        return (
+            f"new items are lifted by {self.by:.3f}: NDCG@10 within the candidates "
+            f"{self.new_before:.4f} -> {self.new:.4f} for those who took one, "
+            f"{self.others_before:.4f} -> {self.others:.4f} for the others, a price of {price:.1%}"
+        )
+
+
+NO_LIFT = Lift(0.0, 0.0, 0.0, 0.0, 0.0)
+
+
 @dataclass(frozen=True, eq=False)
 class Ranking:
     """weights: (len(FUSED),) of the fusion. trees: None where the fusion is better. judged: NDCG@10
-    within the candidates of users who taught neither, name -> value.
+    within the candidates of users who taught neither, name -> value. lift: of new items, see
+    new_item_lift.
     """
 
     names: tuple[str, ...]
     weights: NDArray[np.float64]
     trees: lgb.Booster | None
     judged: dict[str, float]
+    lift: Lift = NO_LIFT
 
     @property
     def kind(self) -> str:
@@ -65,8 +100,9 @@ class Ranking:
     def score(self, features: Features, threads: int | None = None) -> Scores:
         """(m,) higher is better; comparable within a user only."""
         fused = self.fused(features)
+        lifted: Scores = (self.lift.by * features.column(COLD)).astype(np.float32)
         if self.trees is None:
-            return fused
+            return fused + lifted
         missing = set(self.names) - set(features.names)
         if missing:
             raise ModelError(
@@ -80,7 +116,7 @@ class Ranking:
         told: Scores = np.asarray(
             self.trees.predict(_with_fused(known, fused), num_threads=threads or 0), np.float32
         )
-        return told
+        return told + lifted
 
     def channel_weights(self, cold: NDArray[np.bool_]) -> NDArray[np.float64]:
         """(…, channels): what the fusion gives each channel's score of an item, cold or not."""
@@ -118,19 +154,61 @@ def fit_ranking(
     if not len(teaching.user):
         return Ranking(names, _even(), None, {})
     weights = fit_fusion(teaching)
-    quality = {"fusion": _ndcg(judged, (judged.features.fused @ weights).astype(np.float32))}
+    scores = (judged.features.fused @ weights).astype(np.float32)
+    quality = {"fusion": _ndcg(judged, scores)}
     trees = None
     if len(users) >= LEAST_LISTS:
         grown = _grow(teaching, weights, settings, seed, threads, judged)
-        told = grown.predict(_with_fused(judged.features.values, judged.features.fused @ weights))
-        quality["trees"] = _ndcg(judged, np.asarray(told, np.float32))
+        predicted = grown.predict(_with_fused(judged.features.values, scores))
+        told = np.asarray(predicted, np.float32)
+        quality["trees"] = _ndcg(judged, told)
         if quality["trees"] > quality["fusion"]:
-            weights = fit_fusion(usable)
+            weights, scores = fit_fusion(usable), told
             rounds = max(1, grown.best_iteration)
             trees = _grow(usable, weights, settings, seed, threads, None, rounds)
     if trees is None:
         weights = fit_fusion(usable)
-    return Ranking(names, weights, trees, quality)
+    lift = new_item_lift(judged, scores, settings.new_items_cost)
+    return Ranking(names, weights, trees, quality, lift)
+
+
+def new_item_lift(lists: TaughtLists, scores: Scores, cost: float) -> Lift:
+    """What new items are lifted by: where, in lists that taught nothing, those who took one find it
+    best, while the mean NDCG@10 of those who took another loses at most `cost` of itself.
+
+    The ranking is taught by few new items and holds them back: what it knows of the others is
+    surer. The least of lifts that bring the same; none where fewer than LEAST_NEW lists have a new
+    item that was taken, or none another.
+    """
+    cold = lists.features.column(COLD) > 0
+    new, other = _taken_of(lists, cold), _taken_of(lists, ~cold)
+    if cost <= 0 or len(np.unique(lists.user[new])) < LEAST_NEW or not other.any():
+        return NO_LIFT
+    size = np.diff(np.append(lists.starts, len(lists.user)))
+    mean = np.add.reduceat(scores, lists.starts) / size
+    unit = float(np.sqrt(np.mean((scores - np.repeat(mean, size)) ** 2)))
+
+    def ndcg(which: NDArray[np.bool_], marked: NDArray[np.bool_], lift: float) -> float:
+        gain = np.where(marked, lists.gain, 0)[which]
+        part = TaughtLists(lists.features, lists.user[which], gain)
+        return _ndcg(part, (scores + lift * cold).astype(np.float32)[which])
+
+    before = Lift(0.0, *2 * (ndcg(new, cold, 0.0),), *2 * (ndcg(other, ~cold, 0.0),))
+    best = before
+    for step in LIFTS[1:] * unit:
+        others, reached = ndcg(other, ~cold, step), ndcg(new, cold, step)
+        if others < (1 - cost) * before.others:
+            break
+        if reached > best.new:
+            best = Lift(float(step), before.new, reached, before.others, others)
+    return best
+
+
+def _taken_of(lists: TaughtLists, marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(m,) whether the row's list has a taken candidate among the marked ones."""
+    _, place = np.unique(lists.user, return_inverse=True)
+    taken: NDArray[np.bool_] = (np.bincount(place, marked & (lists.gain > 0)) > 0)[place]
+    return taken
 
 
 def fit_fusion(lists: TaughtLists) -> NDArray[np.float64]:
@@ -257,6 +335,7 @@ def save_ranking(ranking: Ranking, folder: Path) -> None:
         "features": ranking.names,
         "weights": dict(zip(FUSED, ranking.weights.tolist(), strict=True)),
         "judged": ranking.judged,
+        "lift": asdict(ranking.lift),
         "importance": ranking.importance,
     }
     (folder / CONFIG).write_text(json.dumps(content, indent=2) + "\n")
@@ -281,4 +360,5 @@ def load_ranking(folder: Path) -> Ranking:
             raise ModelError(f"{text}: is no LightGBM model: {error}") from None
     # A ranking saved before a term was known gives it none.
     weights = np.array([said["weights"].get(name, 0.0) for name in FUSED])
-    return Ranking(tuple(said["features"]), weights, trees, said["judged"])
+    lift = Lift(**said["lift"]) if "lift" in said else NO_LIFT
+    return Ranking(tuple(said["features"]), weights, trees, said["judged"], lift)

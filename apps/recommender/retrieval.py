@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from apps.recommender.interactions import Interactions
-from apps.recommender.neighbours import row_largest
+from apps.recommender.neighbours import relatives, row_largest
 from apps.recommender.popularity import ItemClock, windowed_order
 from apps.recommender.profiles import Histories, profile_matrix, recency_weights
 from apps.recommender.sequence_model import SequenceModel, item_vectors, user_vectors
@@ -29,6 +29,8 @@ CHANNELS = ("sequence", "together", "words", "meaning", "popular")
 PAIRS_AT_ONCE = 32_768
 # A catalogue up to this size is cheaper to score whole than pair by pair.
 WHOLE_CATALOGUE = 50_000
+# For fewer users than this, picking the vectors of their pairs is cheaper all the same.
+WHOLE_FROM_USERS = 16
 # How far past its best a channel looks for items that the shop's rules do not leave out, in counts.
 REFUSED_REACH = 10
 
@@ -78,7 +80,7 @@ class VectorScorer:
         return rows, hits.scores
 
     def pairs(self, user: Rows, item: Rows) -> Scores:
-        if len(self.items) <= WHOLE_CATALOGUE:
+        if len(self.items) <= WHOLE_CATALOGUE and len(self.users) >= WHOLE_FROM_USERS:
             whole: Scores = (self.users @ self.items.T)[user, item]
             return whole
         scores = np.empty(len(user), np.float32)
@@ -142,7 +144,8 @@ class Channels:
 
     meaning: (n, d) whitened text vectors; moved: (n, d) the same as the sequence model sees them;
     worded: (n, d) as it would see them if nobody had taken them.
-    together, words: neighbour tables. order: items by popularity.
+    together, words: neighbour tables. relatives: (n, n) see neighbours.relatives; kindred: (n, d)
+    their mean of `moved`: what is known of others worded alike. order: items by popularity.
     """
 
     log: Interactions
@@ -155,6 +158,8 @@ class Channels:
     moved_index: VectorIndex
     together: sp.csr_matrix
     words: sp.csr_matrix
+    relatives: sp.csr_matrix
+    kindred: Scores
     order: Rows
     clock: ItemClock
 
@@ -193,6 +198,7 @@ def build_channels(
 ) -> Channels:
     """fingerprint: of the encoder whose vectors `meaning` are."""
     moved = item_vectors(sequence, log.counts > 0)
+    related = relatives(words, log.counts > 0)
     return Channels(
         log=log,
         settings=settings,
@@ -204,6 +210,8 @@ def build_channels(
         moved_index=row_index(moved, fingerprint),
         together=together,
         words=words,
+        relatives=related,
+        kindred=np.asarray(related @ moved),
         order=windowed_order(log, settings.ranking.windows_days),
         clock=clock,
     )

@@ -20,6 +20,8 @@ from apps.recommender.ruling import LEFT_OUT, Ruled, apply_rules, draw_numbers, 
 POPULAR = np.uint8(1 << CHANNELS.index("popular"))
 # How many popular items the rules may choose from for a user without a history, and in lists.
 POPULAR_REACH, POPULAR_LISTS = 100, 10
+# Of an item that nobody has taken yet, where the ranking lifts these.
+LIFTED = "new, moved up"
 
 
 class Served(Protocol):
@@ -154,11 +156,12 @@ def _reasons(served: Served, lists: Lists) -> NDArray[np.object_]:
     channels, catalog = served.bundle.channels, served.bundle.catalog
     popular = popular_reason(served.bundle)
     top = np.maximum(lists.item, 0)
+    new = served.bundle.log.counts[top] == 0
     found = blame(
         top,
         lists.asked,
         channels,
-        weights=served.bundle.ranking.channel_weights(served.bundle.log.counts[top] == 0),
+        weights=served.bundle.ranking.channel_weights(new),
         spreads=lists.features.spreads,
     )
     texts = np.full(lists.item.shape, "", dtype=object)
@@ -172,6 +175,8 @@ def _reasons(served: Served, lists: Lists) -> NDArray[np.object_]:
             shared = shared_words(catalog.texts[origin], listed, served.word_counts)
         title = None if origin is None else catalog.titles[origin]
         texts[user, place] = reason(title, name, shared, popular)
+        if new[user, place] and served.bundle.ranking.lift.by:
+            texts[user, place] += f"; {LIFTED}"
     return texts
 
 

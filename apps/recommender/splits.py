@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.recommender.interactions import Interactions
+from apps.recommender.interactions import DAY, Interactions
 from apps.recommender.settings import RecommenderSettings
 from shared.errors import DataError
 
@@ -69,6 +69,11 @@ def time_split(log: Interactions, share: float) -> Split:
     """
     cut = np.quantile(log.time, 1.0 - share) if len(log) else 0
     return _split("time", log, log.time > cut)
+
+
+def days_split(log: Interactions, days: float) -> Split:
+    """As time_split, of the log's last `days`. The log has a clock."""
+    return _split("time", log, log.time > log.now - days * DAY)
 
 
 def choose_split(

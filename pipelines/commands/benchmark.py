@@ -42,6 +42,8 @@ class Bench(StrEnum):
     FEW = "few"
     SIZES = "sizes"
     PAGES = "pages"
+    INDEX = "index"
+    LISTS = "lists"
 
 
 WITH_SETS = (Bench.METHODS, Bench.FEW, Bench.RECOMMENDER)
@@ -51,7 +53,7 @@ WITH_SETS = (Bench.METHODS, Bench.FEW, Bench.RECOMMENDER)
 class Asked:
     """The call. datasets: folder of public sets, None for the home's. seeds: of the runs whose
     means are told; the first is the seed of what runs once. only: of METHODS and FEW the sets, of
-    RECOMMENDER the splits. rows: of PAGES, the items."""
+    RECOMMENDER the splits. rows: of PAGES the items, of INDEX the vectors, of LISTS the users."""
 
     what: Bench
     datasets: Path | None
@@ -96,10 +98,15 @@ def benchmark(
             "--only",
             metavar="SET",
             help="Sets: few, news, pairs, banking; for `few` banking, clinc; for `recommender` "
-            "what is held out: last, time, hidden.",
+            "what is held out: last, time, hidden, month.",
         ),
     ] = None,
-    rows: Annotated[int, typer.Option("--rows", min=1000, help="Items, for `pages`.")] = 1_000_000,
+    rows: Annotated[
+        int,
+        typer.Option(
+            "--rows", min=1000, help="Items, for `pages`; vectors, for `index`; users, for `lists`."
+        ),
+    ] = 1_000_000,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs with different seeds.")] = 3,
     home: HomeOption = None,
     seed: SeedOption = 13,
@@ -256,6 +263,18 @@ def _pages(asked: Asked) -> object:
     return benchmark_pages(asked.rows, asked.say)
 
 
+def _index(asked: Asked) -> object:
+    from pipelines.benchmark_index import benchmark_index
+
+    return benchmark_index(asked.rows, asked.say, seed=asked.seeds[0])
+
+
+def _lists(asked: Asked) -> object:
+    from pipelines.benchmark_lists import benchmark_lists
+
+    return benchmark_lists(asked.rows, asked.say, seed=asked.seeds[0])
+
+
 MEASUREMENTS: Mapping[Bench, Callable[[Asked], object]] = {
     Bench.CORE: _applications,
     Bench.CHATBOT: _applications,
@@ -271,4 +290,6 @@ MEASUREMENTS: Mapping[Bench, Callable[[Asked], object]] = {
     Bench.FEW: _few,
     Bench.SIZES: _sizes,
     Bench.PAGES: _pages,
+    Bench.INDEX: _index,
+    Bench.LISTS: _lists,
 }

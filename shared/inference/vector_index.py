@@ -20,13 +20,18 @@ from shared.modeling.encoder_folder import read_json_object
 IndexKind = Literal["flat", "hnsw", "ivf_sq", "ivf_pq"]
 
 DESCRIPTION_FILE = "index.json"
-# Up to where a kind pays: flat scans 100,000 x 384 at 600 queries a second and thread; one byte a
-# dimension (ivf_sq) keeps .99 of the neighbours; only past 5 million must vectors be smaller still.
-FLAT_UP_TO = 300_000
+# Up to where a kind pays (`triptych benchmark index`): flat answers one query on 30,000 x 384 in
+# about 5 ms; one byte a dimension (ivf_sq) keeps .99 of the neighbours; only past 5 million must
+# vectors be smaller still.
+FLAT_UP_TO = 30_000
 SCALAR_UP_TO = 5_000_000
 # Rows a list of an inverted file, and a centroid of a product quantiser, are trained on (FAISS).
 _ROWS_PER_CENTROID = 39
 _FEWEST_FOR_PQ = 16 * _ROWS_PER_CENTROID
+# Rows for each list that its centre is found from: more cost most of a build and bring nothing.
+_ROWS_SAMPLED = 64
+# A doubled effort that brings less recall than this has found what there is: codes are the limit.
+_LEAST_GAIN = 0.001
 _REBUILD_SHARE = 0.1
 _RECALL_QUERIES = 200
 
@@ -90,9 +95,9 @@ class VectorIndex:
     ) -> "VectorIndex":
         """vectors: (n, dim), ids: n different strings.
 
-        kind "auto": flat up to 300,000 rows, ivf_sq up to 5 million, ivf_pq above. The effort of
-        a search is doubled until `wanted_recall` of the 100 nearest are found, or all is searched;
-        what was reached stands in `recall`.
+        kind "auto": flat up to 30,000 rows, ivf_sq up to 5 million, ivf_pq above. The effort of
+        a search is doubled until `wanted_recall` of the 100 nearest are found, or more brings no
+        more; what was reached stands in `recall`.
 
         Raises:
             DataError: no rows, rows and ids that do not match, an id twice, a number that is not
@@ -101,7 +106,7 @@ class VectorIndex:
         rows = _checked(vectors, ids)
         if len(rows) == 0:
             raise DataError("an index needs at least one vector; got none")
-        chosen: IndexKind = _kind_for(len(rows)) if kind == "auto" else kind
+        chosen: IndexKind = kind_for(len(rows)) if kind == "auto" else kind
         index = _new_index(chosen, *rows.shape)
         if not index.is_trained:
             index.train(_sample(rows, index.nlist, seed))
@@ -336,17 +341,18 @@ def _checked_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.ascontiguousarray(unit_length(vectors.astype(np.float32, copy=False)))
 
 
-def _kind_for(rows: int) -> IndexKind:
+def kind_for(rows: int) -> IndexKind:
     if rows <= FLAT_UP_TO:
         return "flat"
     return "ivf_sq" if rows <= SCALAR_UP_TO else "ivf_pq"
 
 
 def _new_index(kind: IndexKind, rows: int, dim: int) -> Any:
-    """An empty index. Sizes: 4 sqrt(n) lists (FAISS guidelines), never fewer rows to a list than
-    its training asks for; one byte for each 6 dimensions or so ("ivf_pq", dim 384)."""
+    """An empty index. Sizes: 2 sqrt(n) lists (twice as many are learnt from twice the rows, minutes
+    more for a million, and did not answer sooner), never fewer rows to a list than its training
+    asks for; one byte for each 6 dimensions or so ("ivf_pq", dim 384)."""
     metric = faiss.METRIC_INNER_PRODUCT
-    lists = max(1, min(int(4 * rows**0.5), rows // _ROWS_PER_CENTROID))
+    lists = max(1, min(int(2 * rows**0.5), rows // _ROWS_PER_CENTROID))
     if kind == "flat":
         return faiss.IndexFlatIP(dim)
     if kind == "hnsw":
@@ -366,8 +372,8 @@ def _new_index(kind: IndexKind, rows: int, dim: int) -> Any:
 
 
 def _sample(rows: NDArray[np.float32], lists: int, seed: int) -> NDArray[np.float32]:
-    """Rows to train the lists on: a hundred for each, or all."""
-    wanted = max(100 * lists, 256 * _ROWS_PER_CENTROID)
+    """Rows to train the lists on: so many for each, or all."""
+    wanted = max(_ROWS_SAMPLED * lists, 256 * _ROWS_PER_CENTROID)
     if wanted >= len(rows):
         return rows
     places = np.random.default_rng(seed).choice(len(rows), wanted, replace=False)
@@ -386,11 +392,13 @@ def _tune(
     queries, deepest = rows[places], max(depths)
     _, exact = faiss.knn(queries, rows, deepest + 1, metric=faiss.METRIC_INNER_PRODUCT)
     effort, limit = (64, len(rows)) if kind == "hnsw" else (8, index.nlist)
+    reached = -1.0
     while True:
         parameters = _parameters(kind, effort, deepest + 1)
         _, found = index.search(queries, deepest + 1, params=parameters)
         recall = tuple(Recall(k, _found_share(exact, found, places, k), count) for k in depths)
-        if recall[-1].value >= wanted or effort >= limit:
+        gain, reached = recall[-1].value - reached, recall[-1].value
+        if reached >= wanted or effort >= limit or gain < _LEAST_GAIN:
             return effort, recall
         effort *= 2
 

@@ -7,7 +7,14 @@ import pytest
 import scipy.sparse as sp
 
 from apps.recommender.interactions import DAY, Interactions
-from apps.recommender.neighbours import co_occurrence, keep_largest, row_largest, worded_alike
+from apps.recommender.neighbours import (
+    RELATIVES,
+    co_occurrence,
+    keep_largest,
+    relatives,
+    row_largest,
+    worded_alike,
+)
 from apps.recommender.popularity import item_clock, popularity, windowed_order
 from apps.recommender.profiles import (
     histories,
@@ -176,3 +183,14 @@ def test_whitened_axes_have_equal_say() -> None:
     assert whitening.dimensions == 3
     assert spread == pytest.approx([1, 1, 1], abs=0.01)
     assert np.linalg.norm(whitening(raw), axis=1) == pytest.approx(np.ones(500), abs=1e-5)
+
+
+def test_relatives_are_the_nearest_that_were_taken_by_squared_cosines() -> None:
+    """Item 0 is as .6 and .8 near to two that were taken; item 1 knows only what nobody took."""
+    words = sp.csr_matrix(np.array([[0, 0.6, 0.8, 0.9], [0.3, 0, 0, 0.5], [0, 0, 0, 0.0]]))
+    found = relatives(words, np.array([False, True, True, False])).toarray()
+    assert found == pytest.approx(np.array([[0, 0.36, 0.64, 0], [0] * 4, [0] * 4]))
+    many = sp.csr_matrix(np.linspace(0.1, 0.9, RELATIVES + 5)[None])
+    kept = relatives(many, np.ones(RELATIVES + 5, bool)).toarray()[0]
+    assert np.flatnonzero(kept).tolist() == list(range(5, RELATIVES + 5))
+    assert kept.sum() == pytest.approx(1.0)

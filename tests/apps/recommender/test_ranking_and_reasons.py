@@ -8,11 +8,15 @@ import pytest
 
 from apps.recommender.features import COLD, FUSED, Features, ranks, standardised
 from apps.recommender.ranking import (
+    LIFTS,
+    NO_LIFT,
+    Ranking,
     TaughtLists,
     fit_fusion,
     fit_ranking,
     gains,
     load_ranking,
+    new_item_lift,
     save_ranking,
 )
 from apps.recommender.reasons import reason, removal_losses, shared_words, shortened, word_counts
@@ -100,6 +104,44 @@ def test_the_fusion_weighs_what_is_taken_of_late() -> None:
     names = (*NAMES, "z_recent", "z_latest")
     weights = fit_fusion(replace(lists, features=Features(names, values, known.spreads)))
     assert FUSED[weights.argmax()] == "recent"
+
+
+def test_new_items_are_lifted_where_it_brings_more_than_it_may_cost() -> None:
+    """Forty lists of an old item above a new one by .1, .2 … 4.0 points. In thirty the old one was
+    taken, in those of .3, .6 … 3.0 the new one: each list that the lift turns costs, or brings,
+    1 - 1/log2(3). The lift of 1.0 turns the lists of .1 to .9: six of the old ones, three of the
+    new ones."""
+    gaps = np.arange(1, 41) / 10
+    scores = np.column_stack([gaps, 0 * gaps]).astype(np.float32).ravel()
+    values = np.tile([[0.0], [1.0]], (40, 1)).astype(np.float32)
+    new = np.arange(1, 41) % 3 == 0
+    new[30:] = False
+    gain = np.column_stack([~new, new]).astype(np.int64).ravel()
+    lists = TaughtLists(
+        Features((COLD,), values, np.empty((0, 0), np.float32)), np.repeat(np.arange(40), 2), gain
+    )
+    turned = 1 - 1 / np.log2(3)
+    unit = np.sqrt(np.mean(gaps**2)) / 2
+    lift = new_item_lift(lists, scores, cost=6.5 * turned / 30)
+    # The first of the steps that turns the third, .9; to turn the next one, 1.2, costs too much.
+    assert lift.by == pytest.approx(min(x * unit for x in LIFTS if x * unit > 0.9))
+    assert lift.by < 1.0
+    assert (lift.new_before, lift.new) == pytest.approx((1 - turned, 1 - 0.7 * turned))
+    assert (lift.others_before, lift.others) == pytest.approx((1, 1 - 6 * turned / 30))
+    assert lift.line.startswith("new items are lifted by 0.9")
+    assert lift.line.endswith("1.0000 -> 0.9262 for the others, a price of 7.4%")
+    # One list may be turned: none of the new ones is.
+    assert new_item_lift(lists, scores, cost=1.5 * turned / 30) == replace(
+        lift, by=0.0, new=lift.new_before, others=1.0
+    )
+    assert new_item_lift(lists, scores, cost=0.0) == NO_LIFT
+    # Nine lists with a new item say too little.
+    few = lists.keep(lists.user != 2)
+    assert new_item_lift(few, scores[lists.user != 2], cost=0.5) == NO_LIFT
+    ranking = Ranking((), np.zeros(len(FUSED)), None, {}, lift)
+    told = lists_of("together", users=1, each=4).features
+    told.values[:, NAMES.index(COLD)] = [0, 1, 0, 1]
+    assert ranking.score(told).tolist() == pytest.approx([0, lift.by, 0, lift.by])
 
 
 def test_trees_that_were_cut_short_are_refused(tmp_path: Path) -> None:

@@ -79,9 +79,15 @@ def run(shop: Shop, home: Home, base: Path, limits: GateLimits = GateLimits()) -
 def test_a_candidate_that_is_no_worse_goes_live_and_has_everything(
     shop_of: Shop, published: Home, tiny_encoder: Path, tmp_path: Path
 ) -> None:
-    # Sent to the live version and in no file: must not be lost by the change.
+    # Sent to the live version and in no file: the one before the cut is learnt, the one after it
+    # judges. The third is in the file, which has no fractions of a second.
+    logged = pd.read_csv(shop_of.events).iloc[0]
     sent = tmp_path / "sent.csv"
-    sent.write_text("user_id,item_id,timestamp,event\nguest,tea1,2024-06-14,buy\n")
+    sent.write_text(
+        "user_id,item_id,timestamp,event\nguest,tea2,2024-06-01,buy\nguest,tea1,2024-06-09,buy\n"
+        f"{logged['user_id']},{logged['item_id']},"
+        f"{str(logged['timestamp']).replace('+00:00', '')}.25,buy\n"
+    )
     live = open_live(published.models / "shop" / "1", home=published, clock=clock)
     import_events(live, sent, {})
     done = run(shop_of, published, tiny_encoder)
@@ -89,7 +95,7 @@ def test_a_candidate_that_is_no_worse_goes_live_and_has_everything(
     assert done.why == (
         "shop@2 is in production, in place of shop@1; back with `triptych models rollback shop`"
     )
-    assert any("paired bootstrap over 160 users" in line for line in done.lines)
+    assert any("paired bootstrap over 161 users" in line for line in done.lines)
     assert any("simplest rivals: NDCG@10 against the best rival" in line for line in done.lines)
     assert done.page is not None
     assert Path(done.page).is_file()
@@ -98,15 +104,18 @@ def test_a_candidate_that_is_no_worse_goes_live_and_has_everything(
     trained = Recommender.load(version.path, home=published, threads=1)
     served = open_live(version.path, home=published, clock=clock).current()
     # It learned nothing of the days that it was judged on, and serves them all the same.
-    assert len(trained.bundle.log) == len(pd.read_csv(shop_of.events)) - 160
-    assert len(served.bundle.log) == len(pd.read_csv(shop_of.events)) + 1
-    assert served.history("guest")["item_id"].tolist() == ["tea1"]
+    assert len(trained.bundle.log) == len(pd.read_csv(shop_of.events)) - 160 + 1
+    assert trained.history("guest")["item_id"].tolist() == ["tea2"]
+    # A purchase weighs 8, twice the same one the most that a pair may weigh, 10.
+    assert set(trained.history(str(logged["user_id"]))["weight"]) == {8.0}
+    assert len(served.bundle.log) == len(pd.read_csv(shop_of.events)) + 2
+    assert served.history("guest")["item_id"].tolist() == ["tea1", "tea2"]
     assert not list((published.root / "work").iterdir())
     # Judged days count as known now: there is nothing new until somebody acts.
-    again = run(shop_of, published, tiny_encoder, GateLimits(least_rows=161))
+    again = run(shop_of, published, tiny_encoder, GateLimits(least_rows=162))
     assert again.candidate is None
     assert again.why == (
-        "160 users have acted since 2024-06-03 00:00 UTC and 161 are needed to judge by ([gate] "
+        "161 users have acted since 2024-06-03 00:00 UTC and 162 are needed to judge by ([gate] "
         "least_rows): not trained"
     )
     assert Registry(published.models, clock).rollback("shop").version == 1

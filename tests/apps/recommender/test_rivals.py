@@ -159,4 +159,4 @@ def test_a_split_that_there_is_not_is_refused(
             "recommender", datasets=tmp_path, items=shop_files[0], events=shop_files[1],
             seeds=(1,), home=Home(tmp_path), say=lambda _: None, only=("random",),
         )  # fmt: skip
-    assert str(caught.value) == "--only random: expected one of last, time, hidden"
+    assert str(caught.value) == "--only random: expected one of last, time, hidden, month"

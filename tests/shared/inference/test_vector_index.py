@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from shared.errors import DataError, ModelError, ModelNotFoundError
-from shared.inference.vector_index import IndexKind, VectorIndex, _kind_for
+from shared.inference.vector_index import IndexKind, VectorIndex, kind_for
 
 DIM = 24
 KINDS: tuple[IndexKind, ...] = ("flat", "hnsw", "ivf_sq", "ivf_pq")
@@ -154,7 +154,7 @@ def test_ids_keep_every_character(tmp_path: Path) -> None:
 
 
 def test_the_kind_follows_the_size() -> None:
-    assert [_kind_for(n) for n in (1, 300_000, 300_001, 5_000_000, 5_000_001)] == [
+    assert [kind_for(n) for n in (1, 30_000, 30_001, 5_000_000, 5_000_001)] == [
         "flat",
         "flat",
         "ivf_sq",
