@@ -24,7 +24,7 @@ from pydantic import BaseModel, Field
 from apps.chatbot.handover_rest import handover_router
 from apps.chatbot.opening import chatbot_settings
 from apps.chatbot.rate_limit import RateLimit
-from apps.chatbot.rest import chat_router
+from apps.chatbot.rest import chat_router, refusals
 from apps.chatbot.rounds import Rounds
 from apps.chatbot.service import open_conversations
 from apps.news_monitor.labelling import Labeller
@@ -97,6 +97,7 @@ def build_service(
         title="Triptych",
         summary="Chatbot, news labels and recommendations over REST.",
         dependencies=[Depends(_guard(token))],
+        responses=refusals(400),  # a body that is no JSON
     )
     serving: dict[str, str] = {}
     opened = OpenEncoders()

@@ -21,7 +21,8 @@ MAX_MESSAGE_CHARS = 10_000
 LONGEST_ID = 200
 LARGEST_NUMBER = 2**31 - 1
 
-Sender = Annotated[str, Field(min_length=1, max_length=LONGEST_ID, pattern=r"^[^\x00]+$")]
+# One line: a path that names it is then a path of this service.
+Sender = Annotated[str, Field(min_length=1, max_length=LONGEST_ID, pattern=r"^[^\x00\n\r]+$")]
 Number = Annotated[int, Field(ge=1, le=LARGEST_NUMBER)]
 
 

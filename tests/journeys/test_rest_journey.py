@@ -11,8 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import hypothesis
 import pandas as pd
 import pytest
+import schemathesis
+
+# Of each operation and kind: as many bodies and parameters as its document allows, and as many that
+# it does not.
+DRAWN = 12
+# Nothing that a client can send them is wrong.
+ALWAYS_RIGHT = ("GET /health", "GET /v1/conversations/{sender}/tracker")
 
 
 @pytest.fixture(scope="module")
@@ -172,3 +180,34 @@ def test_beyond_this_machine_a_token_is_demanded(home: Path) -> None:
         "triptych: --host 0.0.0.0 can be reached from other machines: set TRIPTYCH_TOKEN to a "
         "secret that clients send as `Authorization: Bearer …`, or listen on 127.0.0.1"
     )
+
+
+def broken_promises(service: httpx.Client, document: str) -> list[str]:
+    """Where the service does not keep to its own document: another status, another body, a wrong
+    request taken, a right one refused, a crash."""
+    schema = schemathesis.openapi.from_url(f"{service.base_url}{document}")
+    found = []
+    for each in schema.get_all_operations():
+        operation = each.ok()
+        for kind in schemathesis.GenerationMode:
+            if kind.is_negative and operation.label in ALWAYS_RIGHT:
+                continue
+
+            @hypothesis.settings(
+                max_examples=DRAWN,
+                phases=(hypothesis.Phase.generate,),
+                suppress_health_check=list(hypothesis.HealthCheck),
+            )
+            @hypothesis.given(case=operation.as_strategy(generation_mode=kind))
+            def keeps_to_it(case: Any) -> None:
+                case.call_and_validate()
+
+            try:
+                keeps_to_it()
+            except (Exception, BaseExceptionGroup) as error:
+                found.append(f"{operation.label}, {kind.value}: {error}")
+    return found
+
+
+def test_the_service_keeps_to_its_openapi_document(service: httpx.Client) -> None:
+    assert broken_promises(service, "/openapi.json") == []
