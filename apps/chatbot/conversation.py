@@ -6,6 +6,7 @@ sender, and a killed one loses nothing but the message it had not answered. Whil
 charge messages are kept and read, and not answered.
 """
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -32,6 +33,7 @@ from apps.chatbot.phrases import phrases_for
 from apps.chatbot.slots import fill_asked_slot, find_slots
 from apps.chatbot.tables import conversations, handovers
 from shared.errors import ServiceError
+from shared.storage import reading
 from shared.text import detect_language
 
 ATTEMPTS = 20
@@ -126,6 +128,9 @@ class Conversations:
         self.bot = bot
         self.handovers = handovers or Handovers(engine, clock=clock)
         self.engine = engine
+        self._reading = reading(engine)
+        # SQLite has one writer at a time and lets others sleep: here they wait in a line.
+        self._writing = threading.Lock()
         self._model = model
         self._limits = limits
         self.clock = clock
@@ -167,7 +172,7 @@ class Conversations:
         """What the customer was told, by the bot and by people, in messages with ids above
         `after`."""
         self.handovers.expire(sender)
-        with self.engine.connect() as connection:
+        with self._reading.connect() as connection:
             # Ids begin at 1: from the first message on, in order.
             return transcript(connection, sender, after=max(after, 0), roles=TO_CUSTOMERS)
 
@@ -280,7 +285,7 @@ class Conversations:
             )
             .where(conversations.c.sender == sender)
         )  # fmt: skip
-        with self.engine.connect() as connection:
+        with self._reading.connect() as connection:
             row = connection.execute(query).one_or_none()
             if row is None:
                 return _Seen()
@@ -297,7 +302,7 @@ class Conversations:
         now = self.clock()
         values = {"state": asdict(state), "revision": seen.revision + 1, "updated_at": now}
         try:
-            with self.engine.begin() as connection:
+            with self._writing, self.engine.begin() as connection:
                 if seen.revision == 0:
                     connection.execute(insert(conversations).values(sender=sender, **values))
                 else:
