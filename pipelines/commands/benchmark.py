@@ -42,16 +42,18 @@ class Bench(StrEnum):
     FEW = "few"
     SIZES = "sizes"
     PAGES = "pages"
+    LOAD = "load"
 
 
-WITH_SETS = (Bench.METHODS, Bench.FEW, Bench.RECOMMENDER)
+WITH_SETS = (Bench.METHODS, Bench.FEW, Bench.CHATBOT, Bench.RECOMMENDER)
 
 
 @dataclass(frozen=True)
 class Asked:
     """The call. datasets: folder of public sets, None for the home's. seeds: of the runs whose
     means are told; the first is the seed of what runs once. only: of METHODS and FEW the sets, of
-    RECOMMENDER the splits. rows: of PAGES, the items."""
+    RECOMMENDER the splits, of CHATBOT what is asked. rows: of PAGES, the items. model: of LOAD, the
+    chatbot."""
 
     what: Bench
     datasets: Path | None
@@ -60,6 +62,7 @@ class Asked:
     seeds: tuple[int, ...]
     only: tuple[str, ...]
     rows: int
+    model: str
     threads: int | None
     home: "Home"
     say: Callable[[str], None]
@@ -96,10 +99,14 @@ def benchmark(
             "--only",
             metavar="SET",
             help="Sets: few, news, pairs, banking; for `few` banking, clinc; for `recommender` "
-            "what is held out: last, time, hidden.",
+            "what is held out: last, time, hidden; for `chatbot` intents, answers, slips, scope, "
+            "replies.",
         ),
     ] = None,
     rows: Annotated[int, typer.Option("--rows", min=1000, help="Items, for `pages`.")] = 1_000_000,
+    model: Annotated[
+        str, typer.Option("--model", metavar="NAME[@VERSION]", help="Chatbot, for `load`.")
+    ] = "chatbot",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs with different seeds.")] = 3,
     home: HomeOption = None,
     seed: SeedOption = 13,
@@ -122,6 +129,7 @@ def benchmark(
             tuple(range(seed, seed + seeds)),
             tuple(only or ()),
             rows,
+            model,
             threads,
             open_home(home),
             speaker(as_json),
@@ -256,6 +264,12 @@ def _pages(asked: Asked) -> object:
     return benchmark_pages(asked.rows, asked.say)
 
 
+def _load(asked: Asked) -> object:
+    from pipelines.benchmark_load import benchmark_load
+
+    return benchmark_load(asked.model, home=asked.home, threads=asked.threads, say=asked.say)
+
+
 MEASUREMENTS: Mapping[Bench, Callable[[Asked], object]] = {
     Bench.CORE: _applications,
     Bench.CHATBOT: _applications,
@@ -271,4 +285,5 @@ MEASUREMENTS: Mapping[Bench, Callable[[Asked], object]] = {
     Bench.FEW: _few,
     Bench.SIZES: _sizes,
     Bench.PAGES: _pages,
+    Bench.LOAD: _load,
 }
