@@ -176,6 +176,16 @@ class Conversations:
             # Ids begin at 1: from the first message on, in order.
             return transcript(connection, sender, after=max(after, 0), roles=TO_CUSTOMERS)
 
+    def both_sides(self, sender: str, after: int) -> tuple[tuple[Message, ...], bool]:
+        """All messages with ids above `after`, and whether a person is asked for or in charge."""
+        self.handovers.expire(sender)
+        query = select(handovers.c.id).where(
+            handovers.c.sender == sender, handovers.c.ended_at.is_(None)
+        )
+        with self._reading.connect() as connection:
+            person = connection.execute(query).first() is not None
+            return transcript(connection, sender, after=max(after, 0)), person
+
     def respond(self, state: State, text: str) -> tuple[Turn, State]:
         """One message in a given state, without the database."""
         language = detect_language(text)
