@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from apps.chatbot.bot import Bot, Reply
@@ -39,6 +39,23 @@ from shared.text import detect_language
 ATTEMPTS = 20
 RANKED = 5  # intents kept with each message
 NO_ANSWER = "the intent is understood, and the bot has no answer to it"
+# Built once, as those in messages.py.
+_READ = (
+    select(
+        conversations.c.revision, conversations.c.state, handovers.c.id,
+        handovers.c.state.label("handover_state"), handovers.c.deadline,
+    )
+    .outerjoin(
+        handovers,
+        (handovers.c.sender == conversations.c.sender) & handovers.c.ended_at.is_(None),
+    )
+    .where(conversations.c.sender == bindparam("of_sender"))
+)  # fmt: skip
+_BEGIN = insert(conversations)
+_CHANGE = update(conversations).where(
+    conversations.c.sender == bindparam("of_sender"),
+    conversations.c.revision == bindparam("seen_revision"),
+)
 
 
 @dataclass(frozen=True)
@@ -284,19 +301,8 @@ class Conversations:
         return turn if now == usual else replace(turn, text=f"{turn.text} {now}")
 
     def _read(self, sender: str, message_id: str | None) -> _Seen:
-        query = (
-            select(
-                conversations.c.revision, conversations.c.state, handovers.c.id,
-                handovers.c.state.label("handover_state"), handovers.c.deadline,
-            )
-            .outerjoin(
-                handovers,
-                (handovers.c.sender == conversations.c.sender) & handovers.c.ended_at.is_(None),
-            )
-            .where(conversations.c.sender == sender)
-        )  # fmt: skip
         with self._reading.connect() as connection:
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(_READ, {"of_sender": sender}).one_or_none()
             if row is None:
                 return _Seen()
             answered = _answered(connection, sender, message_id) if message_id else None
@@ -314,14 +320,10 @@ class Conversations:
         try:
             with self._writing, self.engine.begin() as connection:
                 if seen.revision == 0:
-                    connection.execute(insert(conversations).values(sender=sender, **values))
+                    connection.execute(_BEGIN, {"sender": sender, **values})
                 else:
-                    changed = connection.execute(
-                        update(conversations)
-                        .where(conversations.c.sender == sender)
-                        .where(conversations.c.revision == seen.revision)
-                        .values(**values)
-                    )
+                    known = {"of_sender": sender, "seen_revision": seen.revision}
+                    changed = connection.execute(_CHANGE, {**values, **known})
                     if changed.rowcount == 0:
                         return None
                 return self._keep(connection, sender, seen, state, text, turn, message_id)

@@ -209,5 +209,6 @@ def broken_promises(service: httpx.Client, document: str) -> list[str]:
     return found
 
 
-def test_the_service_keeps_to_its_openapi_document(service: httpx.Client) -> None:
-    assert broken_promises(service, "/openapi.json") == []
+@pytest.mark.parametrize("document", ["/openapi.json", "/widget/openapi.json"])
+def test_the_service_keeps_to_its_openapi_document(service: httpx.Client, document: str) -> None:
+    assert broken_promises(service, document) == []
