@@ -98,7 +98,8 @@ def benchmark_load(
         together = _ask(port, texts, TOGETHER_NAME, clients=CLIENTS, seconds=seconds)
         share = (_cpu_seconds(process.pid) - before) / together.seconds
     say(together.line())
-    say(f"the server kept {share:.2f} processors busy")
+    each = 1000 * share / together.per_second if together.milliseconds else float("nan")
+    say(f"the server kept {share:.2f} processors busy, {each:.1f} ms for each answer")
     return Load(name, alone, together, share)
 
 

@@ -18,7 +18,7 @@ import schemathesis
 
 # Of each operation and kind: as many bodies and parameters as its document allows, and as many that
 # it does not.
-DRAWN = 12
+DRAWN = 10
 # Nothing that a client can send them is wrong.
 ALWAYS_RIGHT = ("GET /health", "GET /v1/conversations/{sender}/tracker")
 
@@ -74,8 +74,11 @@ def test_parsing_changes_no_conversation_and_ranks_the_intents(service: httpx.Cl
 
 @pytest.mark.parametrize(
     "message",
-    ["", " \n\t", "\x00\x07", "{order_id} {{ 7*7 }}", "<script>alert(1)</script>", "退" * 9000],
-)
+    [
+        "", " \n\t", "\x00\x07", "{order_id} {{ 7*7 }}", "<script>alert(1)</script>", "退" * 9000,
+        "0" * 10_000, "where ist мой заказ مرحبا שלום 退款 ｆｕｌｌ e\u0301\u0301\u0301 \U0001f600",
+    ],
+)  # fmt: skip
 def test_hostile_messages_get_an_answer_without_a_brace(
     service: httpx.Client, message: str
 ) -> None:
@@ -85,7 +88,7 @@ def test_hostile_messages_get_an_answer_without_a_brace(
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"message": 7}, {"sender": "", "message": "x"}, {"message": "x" * 10_001}]
+    "body", [{}, {"message": 7}, {"sender": "", "message": "x"}, {"message": "x" * 100_000}]
 )
 def test_a_body_that_is_none_is_refused(service: httpx.Client, body: dict[str, object]) -> None:
     assert service.post("/webhooks/rest/webhook", json=body).status_code == 422
@@ -195,6 +198,8 @@ def broken_promises(service: httpx.Client, document: str) -> list[str]:
 
             @hypothesis.settings(
                 max_examples=DRAWN,
+                derandomize=True,
+                deadline=None,
                 phases=(hypothesis.Phase.generate,),
                 suppress_health_check=list(hypothesis.HealthCheck),
             )
