@@ -17,9 +17,17 @@ from apps.chatbot.recipe import ChatbotRecipe
 from apps.news_monitor.recipe import NewsRecipe
 from pipelines.benchmark_answers import FAQS, benchmark_answers
 from pipelines.benchmark_core import benchmark_core
+from pipelines.benchmark_customers import (
+    OOS,
+    TWEETS,
+    Asked,
+    measure_replies,
+    measure_scope,
+    measure_slips,
+)
 from pipelines.benchmark_recommender import SPLITS, USUAL, benchmark_recommender
 from pipelines.benchmark_surges import measure_surges
-from pipelines.public_sets import all_there, nothing_in
+from pipelines.public_sets import BANKING, all_there, nothing_in
 from pipelines.shop_sets import ShopSet, shop_sets
 from pipelines.train import Recipe
 from shared.errors import DataError
@@ -39,6 +47,11 @@ SHOWN = {
     "right when answered", "answered", "sentiment accuracy", "sentiment macro F1",
     "topics macro F1", "topics micro F1", "topics exact match", "NDCG@10", "recall@10",
 }  # fmt: skip
+
+
+INTENTS = "intents"
+# Of the chatbot: what is asked of it.
+PARTS = (INTENTS, "answers", "slips", "scope", "replies")
 
 
 @dataclass(frozen=True)
@@ -90,7 +103,8 @@ def run_benchmark(
     """Measure and print; returns the rows.
 
     datasets: folder of public sets as `triptych data fetch` lays them out. items, events: any
-    shop's tables, for `recommender`. only: of its splits, by default those of each shop.
+    shop's tables, for `recommender`. only: of its splits, by default those of each shop; or of
+    PARTS for `chatbot`, by default all.
 
     Raises DataError when there is nothing to measure on.
     """
@@ -100,14 +114,15 @@ def run_benchmark(
         rows += list(_core(folder, seeds, home, say))
     if what == "recommender":
         rows += list(_shops(folder, items, events, seeds, only, home, say))
-    for trial in _trials(what, folder):
+    parts = _parts(what, only)
+    for trial in _trials(what, folder) if INTENTS in parts else ():
         missing = [path for path in trial.needs if not path.exists()]
         if missing:
             say(f"skipped {trial.data}: {missing[0]} is not there")
             continue
         rows += _tried(trial, seeds, home, say)
     if what == "chatbot":
-        rows += list(_answers(folder, seeds[0], home, say))
+        rows += list(_customers(folder, parts, seeds[0], home, say))
     if what == "news":
         rows += list(_surges(folder, seeds[0], home, say))
     if not rows:
@@ -115,6 +130,16 @@ def run_benchmark(
     for line in table_of(rows):
         say(line)
     return [asdict(row) for row in rows]
+
+
+def _parts(what: str, only: Sequence[str]) -> tuple[str, ...]:
+    """Raises DataError for a part that the chatbot has none of."""
+    if what != "chatbot" or not only:
+        return PARTS
+    unknown = sorted(set(only) - set(PARTS))
+    if unknown:
+        raise DataError(f"--only {unknown[0]}: expected one of {', '.join(PARTS)}")
+    return tuple(only)
 
 
 def table_of(rows: Sequence[Row]) -> Iterator[str]:
@@ -135,6 +160,8 @@ def _trials(what: str, sets: Path) -> list[Trial]:
         return [
             _chatbot("BANKING77", bank / "dnnc_train.csv", bank / "dnnc_valid.csv", frozen),
             _chatbot("BANKING77, 10 a label", bank / "dnnc_train_10.csv", bank / "dnnc_valid.csv",
+                     frozen),
+            _chatbot("BANKING77, 5 a label", bank / "dnnc_train_5.csv", bank / "dnnc_valid.csv",
                      frozen),
             _chatbot("BANKING77, 10 a label, tuned", bank / "dnnc_train_10.csv",
                      bank / "dnnc_valid.csv", {"method": "full"}),
@@ -307,14 +334,29 @@ def _runtimes(sets: Path, home: Home, say: Say) -> Iterator[Row]:
     yield Row(product, small.name, "times torch fp32", ratio, None, None, None)
 
 
-def _answers(sets: Path, seed: int, home: Home, say: Say) -> Iterator[Row]:
-    if not all_there([sets / FAQS], say):
-        return
+def _customers(sets: Path, parts: Sequence[str], seed: int, home: Home, say: Say) -> Iterator[Row]:
+    """Once, with the first seed."""
     options = TrainOptions(method="frozen", seed=seed, progress=False)
+    for name, (measure, file) in CUSTOMERS.items():
+        if name not in parts or not all_there([sets / file], say):
+            continue
+        for each in measure(sets, home=home, options=options, say=say):
+            found = each.found
+            yield Row(each.data, each.system, each.measure, found.value, found.low, found.high,
+                      None)  # fmt: skip
+
+
+def _from_answers(sets: Path, *, home: Home, options: TrainOptions, say: Say) -> Iterator[Asked]:
     for row in benchmark_answers(sets, home=home, options=options, say=say):
-        recall = row.recall
-        yield Row("Bank FAQs, answers of others", row.system, "right answer first", recall.value,
-                  recall.low, recall.high, None)  # fmt: skip
+        yield Asked("Bank FAQs, answers of others", row.system, "right answer first", row.recall)
+
+
+CUSTOMERS: Mapping[str, tuple[Callable[..., Iterator[Asked]], str]] = {
+    "answers": (_from_answers, FAQS),
+    "slips": (measure_slips, BANKING[0]),
+    "scope": (measure_scope, f"{OOS}/train.csv"),
+    "replies": (measure_replies, f"{TWEETS}/train.jsonl.gz"),
+}
 
 
 def _surges(sets: Path, seed: int, home: Home, say: Say) -> Iterator[Row]:

@@ -24,9 +24,11 @@ from pydantic import BaseModel, Field
 from apps.chatbot.handover_rest import handover_router
 from apps.chatbot.opening import chatbot_settings
 from apps.chatbot.rate_limit import RateLimit
-from apps.chatbot.rest import chat_router
+from apps.chatbot.rest import chat_router, refusals
 from apps.chatbot.rounds import Rounds
 from apps.chatbot.service import open_conversations
+from apps.chatbot.widget_rest import PATH as WIDGET
+from apps.chatbot.widget_rest import widget_site
 from apps.news_monitor.labelling import Labeller
 from apps.news_monitor.links import PATH as ANSWERS
 from apps.news_monitor.links import Links
@@ -97,12 +99,13 @@ def build_service(
         title="Triptych",
         summary="Chatbot, news labels and recommendations over REST.",
         dependencies=[Depends(_guard(token))],
+        responses=refusals(400),  # a body that is no JSON
     )
     serving: dict[str, str] = {}
     opened = OpenEncoders()
     openers: dict[str, Callable[[str], Any]] = {
         "chatbot": lambda ref: background.append(
-            _add_chatbot(service, ref, home, threads, device, clock, opened)
+            _add_chatbot(service, ref, home, threads, device, clock, opened, token)
         ),
         "news": lambda ref: _add_news(
             service, registry.resolve(ref, app="news"), home, threads, device, opened
@@ -130,13 +133,16 @@ def build_service(
         """Which model serves which application."""
         return {"status": "ok", "models": serving}
 
+    _explain_errors(service)
+    return service
+
+
+def _explain_errors(service: FastAPI) -> None:
     service.add_exception_handler(RequestValidationError, refuse_body)
 
     @service.exception_handler(TriptychError)
     def mendable(_request: Request, error: TriptychError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, status_code=503)
-
-    return service
 
 
 def refuse_body(_request: Request, error: Exception) -> Response:
@@ -183,16 +189,23 @@ def _add_chatbot(
     device: Device,
     clock: Callable[[], datetime],
     opened: OpenEncoders,
+    token: str | None,
 ) -> Rounds:
     """The chatbot's routes; returned is what must run beside them."""
+    settings = chatbot_settings()
     conversations = open_conversations(
         reference, home=home, clock=clock, threads=threads, device=device, opened=opened
     )
-    limit = RateLimit(chatbot_settings().messages_per_minute, time.monotonic)
+    limit = RateLimit(settings.messages_per_minute, time.monotonic)
     service.include_router(chat_router(conversations.bot, conversations, limit))
     service.include_router(
         handover_router(conversations.handovers, lambda: conversations.bot.answers)
     )
+    if token is None or settings.widget_origins:
+        visits = RateLimit(settings.messages_per_minute, time.monotonic)
+        site = widget_site(conversations, origins=settings.widget_origins, limit=visits)
+        _explain_errors(site)
+        service.mount(WIDGET, site)
     return Rounds(conversations.handovers, teaching=conversations.teaching)
 
 

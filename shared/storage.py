@@ -26,6 +26,7 @@ from shared.errors import ServiceError, SettingsError
 BUSY_SECONDS = 30
 # Between two tries to turn a new SQLite file to write-ahead logging.
 TURN_PAUSE_SECONDS = 0.02
+READING = "triptych_reading"  # execution option of a connection: it writes nothing
 SUPPORTED = ("sqlite", "postgresql+psycopg")
 ENV_FOLDER = Path(__file__).parent / "migrations_env"
 
@@ -87,6 +88,12 @@ def create_engine(
     event.listen(engine, "handle_error", _explain_lock)
     event.listen(engine, "begin", _begin if read_only else _begin_immediate)
     return engine
+
+
+def reading(engine: Engine) -> Engine:
+    """The same engine, on the same connections, for transactions that write nothing: on SQLite
+    they neither wait for a writer nor hold one up."""
+    return engine.execution_options(**{READING: True})
 
 
 def upgrade(engine: Engine, migrations: Path, version_table: str) -> None:
@@ -206,4 +213,5 @@ def _begin(connection: sa.Connection) -> None:
 
 def _begin_immediate(connection: sa.Connection) -> None:
     """Take the write lock at the start: a reader that turns writer later could only fail."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    reads = connection.get_execution_options().get(READING, False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

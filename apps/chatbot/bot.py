@@ -18,6 +18,7 @@ from shared.device import Device
 from shared.errors import ModelError
 from shared.inference.batches import unit_length
 from shared.inference.classifier import FusedClassifier, Prediction
+from shared.inference.gathered import Gathered
 from shared.inference.model_encoders import OpenEncoders, open_model_encoders
 from shared.inference.runtime import Embedder
 from shared.inference.spelling import Spelling
@@ -28,6 +29,9 @@ BOT_FILE = "bot.json"
 CLASSIFIER_FOLDER = "classifier"
 # An answer without examples that is likelier than all else is given though no example is near.
 LIKELY = 0.5
+# Messages of several customers that are read as one batch, and the length in characters above which
+# one is read by itself: in a batch all are padded to the longest.
+GATHERED, LONG = 16, 500
 
 PREDICTION_COLUMNS = (
     "text",
@@ -131,6 +135,7 @@ class Bot:
         self.spelling = spelling
         self._beyond = {a.label for a in answers.beyond(classifier.labels)}
         self._embedder = embedder
+        self._together = Gathered(self._predictions, most=GATHERED, at_once=1)
 
     @classmethod
     def load(
@@ -188,6 +193,15 @@ class Bot:
         if not texts:
             return []
         clean, read = [normalise(text) for text in texts], self.read(texts)
+        short = all(len(text) <= LONG for text in read)
+        predictions = self._together(read) if short else self._predictions(read)
+        return [
+            self._reply(raw, text, prediction, slots or {}, mended)
+            for raw, text, mended, prediction in zip(texts, clean, read, predictions, strict=True)
+        ]
+
+    def _predictions(self, read: list[str]) -> list[Prediction]:
+        """What each text asks for, unseen answers too; of texts as `read` makes them."""
         features = self._embedder.features(read)  # (n, k * dim)
         scores = self.classifier.score(read, features=features)
         predictions = self.classifier.predictions(scores, alpha=self.config.alpha)
@@ -202,10 +216,7 @@ class Bot:
         if (since := self.taught) is not None:
             vectors = self.classifier.dense.views(features)
             predictions = since.weighed(read, vectors, scores.distances, predictions)
-        return [
-            self._reply(raw, text, prediction, slots or {}, mended)
-            for raw, text, mended, prediction in zip(texts, clean, read, predictions, strict=True)
-        ]
+        return predictions
 
     def predict_frame(self, texts: Sequence[str]) -> pd.DataFrame:
         """The columns of `triptych predict chatbot`, one row for each text, in order."""

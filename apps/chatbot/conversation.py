@@ -6,12 +6,13 @@ sender, and a killed one loses nothing but the message it had not answered. Whil
 charge messages are kept and read, and not answered.
 """
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from apps.chatbot.bot import Bot, Reply
@@ -33,10 +34,28 @@ from apps.chatbot.phrases import phrases_for
 from apps.chatbot.slots import fill_asked_slot, find_slots
 from apps.chatbot.tables import conversations, handovers
 from shared.errors import ServiceError
+from shared.storage import reading
 from shared.text import detect_language
 
 ATTEMPTS = 20
 RANKED = 5  # intents kept with each message
+# Built once, as those in messages.py.
+_READ = (
+    select(
+        conversations.c.revision, conversations.c.state, handovers.c.id,
+        handovers.c.state.label("handover_state"), handovers.c.deadline,
+    )
+    .outerjoin(
+        handovers,
+        (handovers.c.sender == conversations.c.sender) & handovers.c.ended_at.is_(None),
+    )
+    .where(conversations.c.sender == bindparam("of_sender"))
+)  # fmt: skip
+_BEGIN = insert(conversations)
+_CHANGE = update(conversations).where(
+    conversations.c.sender == bindparam("of_sender"),
+    conversations.c.revision == bindparam("seen_revision"),
+)
 
 
 @dataclass(frozen=True)
@@ -129,6 +148,9 @@ class Conversations:
         self.teaching = teaching
         self.handovers = handovers or Handovers(engine, clock=clock)
         self.engine = engine
+        self._reading = reading(engine)
+        # SQLite has one writer at a time and lets others sleep: here they wait in a line.
+        self._writing = threading.Lock()
         self._model = model
         self._limits = limits
         self.clock = clock
@@ -170,9 +192,19 @@ class Conversations:
         """What the customer was told, by the bot and by people, in messages with ids above
         `after`."""
         self.handovers.expire(sender)
-        with self.engine.connect() as connection:
+        with self._reading.connect() as connection:
             # Ids begin at 1: from the first message on, in order.
             return transcript(connection, sender, after=max(after, 0), roles=TO_CUSTOMERS)
+
+    def both_sides(self, sender: str, after: int) -> tuple[tuple[Message, ...], bool]:
+        """All messages with ids above `after`, and whether a person is asked for or in charge."""
+        self.handovers.expire(sender)
+        query = select(handovers.c.id).where(
+            handovers.c.sender == sender, handovers.c.ended_at.is_(None)
+        )
+        with self._reading.connect() as connection:
+            person = connection.execute(query).first() is not None
+            return transcript(connection, sender, after=max(after, 0)), person
 
     def respond(self, state: State, text: str) -> tuple[Turn, State]:
         """One message in a given state, without the database."""
@@ -272,19 +304,8 @@ class Conversations:
         return turn if now == usual else replace(turn, text=f"{turn.text} {now}")
 
     def _read(self, sender: str, message_id: str | None) -> _Seen:
-        query = (
-            select(
-                conversations.c.revision, conversations.c.state, handovers.c.id,
-                handovers.c.state.label("handover_state"), handovers.c.deadline,
-            )
-            .outerjoin(
-                handovers,
-                (handovers.c.sender == conversations.c.sender) & handovers.c.ended_at.is_(None),
-            )
-            .where(conversations.c.sender == sender)
-        )  # fmt: skip
-        with self.engine.connect() as connection:
-            row = connection.execute(query).one_or_none()
+        with self._reading.connect() as connection:
+            row = connection.execute(_READ, {"of_sender": sender}).one_or_none()
             if row is None:
                 return _Seen()
             answered = _answered(connection, sender, message_id) if message_id else None
@@ -300,16 +321,12 @@ class Conversations:
         now = self.clock()
         values = {"state": asdict(state), "revision": seen.revision + 1, "updated_at": now}
         try:
-            with self.engine.begin() as connection:
+            with self._writing, self.engine.begin() as connection:
                 if seen.revision == 0:
-                    connection.execute(insert(conversations).values(sender=sender, **values))
+                    connection.execute(_BEGIN, {"sender": sender, **values})
                 else:
-                    changed = connection.execute(
-                        update(conversations)
-                        .where(conversations.c.sender == sender)
-                        .where(conversations.c.revision == seen.revision)
-                        .values(**values)
-                    )
+                    known = {"of_sender": sender, "seen_revision": seen.revision}
+                    changed = connection.execute(_CHANGE, {**values, **known})
                     if changed.rowcount == 0:
                         return None
                 return self._keep(connection, sender, seen, state, text, turn, message_id)

@@ -24,7 +24,9 @@ from apps.chatbot.rest import LARGEST_NUMBER, LONGEST_ID, Intent, refusals
 from apps.chatbot.suggestions import suggestions
 from shared.errors import DataError
 
-Agent = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")]
+# A sign that is seen: neither a space nor a control character, in every dialect of patterns.
+SEEN = r"[^\s\x00-\x1f\x7f-\x9f]"
+Agent = Annotated[str, Field(min_length=1, max_length=100, pattern=rf"^[^\x00]*{SEEN}[^\x00]*$")]
 ClientId = Annotated[str, Field(min_length=1, max_length=LONGEST_ID, pattern=r"^[^\x00]+$")]
 HandoverId = Annotated[int, Path(ge=1, le=LARGEST_NUMBER)]
 
@@ -98,7 +100,7 @@ class Take(By):
 class AgentReply(By):
     """message_id: the client's own; sent again with the same one, it is one message."""
 
-    text: Annotated[str, Field(max_length=LONGEST_REPLY)]
+    text: Annotated[str, Field(max_length=LONGEST_REPLY, pattern=SEEN)]
     message_id: ClientId | None = None
 
 

@@ -21,7 +21,8 @@ MAX_MESSAGE_CHARS = 10_000
 LONGEST_ID = 200
 LARGEST_NUMBER = 2**31 - 1
 
-Sender = Annotated[str, Field(min_length=1, max_length=LONGEST_ID, pattern=r"^[^\x00]+$")]
+# One line: a path that names it is then a path of this service.
+Sender = Annotated[str, Field(min_length=1, max_length=LONGEST_ID, pattern=r"^[^\x00\n\r]+$")]
 Number = Annotated[int, Field(ge=1, le=LARGEST_NUMBER)]
 
 
@@ -164,7 +165,12 @@ def chat_router(
 
 
 def _add_conversation_routes(router: APIRouter, conversations: Conversations) -> None:
-    @router.get("/v1/conversations/{sender:path}/messages", response_model_by_alias=True)
+    # A name with a line break is no path: 404.
+    @router.get(
+        "/v1/conversations/{sender:path}/messages",
+        response_model_by_alias=True,
+        responses=refusals(404),
+    )
     def messages(
         sender: Annotated[Sender, Path()],
         after: Annotated[int, Query(ge=0, le=LARGEST_NUMBER)] = 0,
@@ -174,7 +180,7 @@ def _add_conversation_routes(router: APIRouter, conversations: Conversations) ->
         found = conversations.said_since(sender, after)
         return [Said.model_validate(each.public) for each in found]
 
-    @router.get("/v1/conversations/{sender:path}/tracker")
+    @router.get("/v1/conversations/{sender:path}/tracker", responses=refusals(404))
     def rasa_tracker(sender: Annotated[Sender, Path()]) -> dict[str, Any]:
         """Slots and messages as Rasa's tracker gives them."""
         return tracker(conversations.engine, sender)

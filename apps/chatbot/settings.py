@@ -107,4 +107,18 @@ class ChatbotSettings(Section):
         ge=1,
         description="Messages of one sender that are taken in a minute, by each process.",
     )
+    widget_origins: tuple[str, ...] = Field(
+        default=(),
+        description="Sites whose pages may show the chat, such as 'https://shop.example'; where a "
+        "token guards the service, the chat for pages is there for these alone.",
+    )
     handover: HandoverSettings = HandoverSettings()
+
+    @field_validator("widget_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            parts = urlsplit(each)
+            if each != f"{parts.scheme}://{parts.netloc}" or parts.scheme not in ("http", "https"):
+                raise ValueError(f"expected sites such as 'https://shop.example', not {each!r}")
+        return value

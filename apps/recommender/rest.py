@@ -1,13 +1,14 @@
 """REST: lists for users, items like an item, and what users did."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import pandas as pd
 from fastapi import APIRouter, HTTPException
-from pydantic import AwareDatetime, BaseModel, Field, NaiveDatetime
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, NaiveDatetime
 
-from apps.recommender.importing import LONGEST_TYPE, add_events
+from apps.recommender.importing import add_events
 from apps.recommender.live import LiveRecommender
 from apps.recommender.tables import LONGEST_ID
 
@@ -63,15 +64,9 @@ class Event(BaseModel):
 
     user_id: Id
     item_id: Id
-    event: Annotated[str, Field(min_length=1, max_length=LONGEST_TYPE)] = "view"
+    event: str = "view"
     timestamp: AwareDatetime | NaiveDatetime | None = None
     value: Annotated[float, Field(allow_inf_nan=False)] | None = None
-
-
-class Events(BaseModel):
-    """What users did, in any order."""
-
-    events: Annotated[list[Event], Field(min_length=1, max_length=MOST_EVENTS)]
 
 
 class Received(BaseModel):
@@ -85,7 +80,12 @@ class Received(BaseModel):
 def recommender_router(live: LiveRecommender) -> APIRouter:
     """The recommender's routes."""
     router = APIRouter(tags=["recommender"])
+    _add_lists(router, live)
+    _add_events(router, live)
+    return router
 
+
+def _add_lists(router: APIRouter, live: LiveRecommender) -> None:
     @router.post("/v1/recommend")
     def recommend(wish: Wish) -> list[Recommendation]:
         """The best items for each user under the shop's rules, with the reason. A user who is not
@@ -102,25 +102,39 @@ def recommender_router(live: LiveRecommender) -> APIRouter:
         rows = recommender.similar(likeness.item_id, likeness.k)
         return [Neighbour(**row) for row in _records(rows)]
 
+
+def _add_events(router: APIRouter, live: LiveRecommender) -> None:
+    # The shop's own types of events stand in the OpenAPI document.
+    known = tuple(live.base.bundle.settings.events.weights)
+
+    def one_of_them(name: str) -> str:
+        if name.strip().lower() not in known:
+            raise ValueError(f"expected one of {', '.join(known)}, not {name!r}")
+        return name
+
+    class KnownEvent(Event):
+        __doc__ = Event.__doc__
+        event: Annotated[
+            str,
+            Field(json_schema_extra={"enum": list(known)}),
+            AfterValidator(one_of_them),
+        ] = "view"
+
+    class KnownEvents(BaseModel):
+        """What users did, in any order."""
+
+        events: Annotated[list[KnownEvent], Field(min_length=1, max_length=MOST_EVENTS)]
+
     @router.post("/v1/events")
-    def events(events: Events) -> Received:
+    def events(events: KnownEvents) -> Received:
         """Add what users did: it counts from the next request on. The same event with the same time
         is counted once; one on an item that was not imported yet waits for it."""
-        known = live.base.bundle.settings.events.weights
-        for number, event in enumerate(events.events):
-            if event.event.strip().lower() not in known:
-                raise HTTPException(
-                    422,
-                    f"events[{number}].event = {event.event!r}, expected one of {', '.join(known)}",
-                )
         done = add_events(live, _frame(events.events, live.base.clock()))
         left = {why: count for why, count in done.left.items() if count}
         return Received(received=done.rows, added=done.added, left=left)
 
-    return router
 
-
-def _frame(events: list[Event], now: datetime) -> pd.DataFrame:
+def _frame(events: Sequence[Event], now: datetime) -> pd.DataFrame:
     """additions.EVENT_COLUMNS"""
     moments = [event.timestamp or now for event in events]
     aware = [at if at.tzinfo else at.replace(tzinfo=UTC) for at in moments]

@@ -44,16 +44,18 @@ class Bench(StrEnum):
     PAGES = "pages"
     INDEX = "index"
     LISTS = "lists"
+    LOAD = "load"
 
 
-WITH_SETS = (Bench.METHODS, Bench.FEW, Bench.RECOMMENDER)
+WITH_SETS = (Bench.METHODS, Bench.FEW, Bench.CHATBOT, Bench.RECOMMENDER)
 
 
 @dataclass(frozen=True)
 class Asked:
     """The call. datasets: folder of public sets, None for the home's. seeds: of the runs whose
     means are told; the first is the seed of what runs once. only: of METHODS and FEW the sets, of
-    RECOMMENDER the splits. rows: of PAGES the items, of INDEX the vectors, of LISTS the users."""
+    RECOMMENDER the splits, of CHATBOT what is asked. rows: of PAGES the items, of INDEX the
+    vectors, of LISTS the users. model: of LOAD, the chatbot."""
 
     what: Bench
     datasets: Path | None
@@ -62,6 +64,7 @@ class Asked:
     seeds: tuple[int, ...]
     only: tuple[str, ...]
     rows: int
+    model: str
     threads: int | None
     home: "Home"
     say: Callable[[str], None]
@@ -98,7 +101,8 @@ def benchmark(
             "--only",
             metavar="SET",
             help="Sets: few, news, pairs, banking; for `few` banking, clinc; for `recommender` "
-            "what is held out: last, time, hidden, month.",
+            "what is held out: last, time, hidden, month; for `chatbot` intents, answers, slips, "
+            "scope, replies.",
         ),
     ] = None,
     rows: Annotated[
@@ -107,6 +111,9 @@ def benchmark(
             "--rows", min=1000, help="Items, for `pages`; vectors, for `index`; users, for `lists`."
         ),
     ] = 1_000_000,
+    model: Annotated[
+        str, typer.Option("--model", metavar="NAME[@VERSION]", help="Chatbot, for `load`.")
+    ] = "chatbot",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs with different seeds.")] = 3,
     home: HomeOption = None,
     seed: SeedOption = 13,
@@ -129,6 +136,7 @@ def benchmark(
             tuple(range(seed, seed + seeds)),
             tuple(only or ()),
             rows,
+            model,
             threads,
             open_home(home),
             speaker(as_json),
@@ -275,6 +283,12 @@ def _lists(asked: Asked) -> object:
     return benchmark_lists(asked.rows, asked.say, seed=asked.seeds[0])
 
 
+def _load(asked: Asked) -> object:
+    from pipelines.benchmark_load import benchmark_load
+
+    return benchmark_load(asked.model, home=asked.home, threads=asked.threads, say=asked.say)
+
+
 MEASUREMENTS: Mapping[Bench, Callable[[Asked], object]] = {
     Bench.CORE: _applications,
     Bench.CHATBOT: _applications,
@@ -292,4 +306,5 @@ MEASUREMENTS: Mapping[Bench, Callable[[Asked], object]] = {
     Bench.PAGES: _pages,
     Bench.INDEX: _index,
     Bench.LISTS: _lists,
+    Bench.LOAD: _load,
 }

@@ -87,7 +87,7 @@ def forgotten(
 
     Raises ModelError when its files are damaged.
     """
-    texts = _texts(previous)
+    texts = kept_texts(previous)
     if texts is None:
         return ()
     asked = {recall.task: recall for recall in recalls}
@@ -116,7 +116,11 @@ def forgotten_in_common(
     )
 
 
-def _texts(folder: Path) -> dict[str, str] | None:
+def kept_texts(folder: Path) -> dict[str, str] | None:
+    """What `keep_texts` wrote; None for a version from before texts were kept.
+
+    Raises ModelError when the file is damaged.
+    """
     path = folder / FILE
     if not path.is_file():
         return None

@@ -59,6 +59,27 @@ def typos(kinds: Sequence[str] = ("swap", "drop", "double", "key")) -> Perturbat
     return perturb
 
 
+def slips(count: int, kinds: Sequence[str] = ("swap", "drop", "double", "key")) -> Perturbation:
+    """Just so many slips of `typos`, each of which shows and none beside another; None where the
+    text has no room for them."""
+
+    def perturb(text: str, draw: random.Random) -> Pair | None:
+        letters = list(text)
+        places = [at for at, sign in enumerate(letters) if sign.isalpha()]
+        made: list[int] = []
+        for at in draw.sample(places, len(places)):
+            if len(made) == count:
+                break
+            # A swap takes the next letter along.
+            if all(abs(at - other) > 1 for other in made):
+                before = "".join(letters)
+                _slip(draw.choice(kinds), letters, at, draw)
+                made += [at] if "".join(letters) != before else []
+        return _pair(text, "".join(letters)) if len(made) == count else None
+
+    return perturb
+
+
 def lower_case(text: str, _: random.Random) -> Pair | None:
     return _pair(text, text.lower())
 

@@ -11,8 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import hypothesis
 import pandas as pd
 import pytest
+import schemathesis
+
+# Of each operation and kind: as many bodies and parameters as its document allows, and as many that
+# it does not.
+DRAWN = 10
+# Nothing that a client can send them is wrong.
+ALWAYS_RIGHT = ("GET /health", "GET /v1/conversations/{sender}/tracker")
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +74,11 @@ def test_parsing_changes_no_conversation_and_ranks_the_intents(service: httpx.Cl
 
 @pytest.mark.parametrize(
     "message",
-    ["", " \n\t", "\x00\x07", "{order_id} {{ 7*7 }}", "<script>alert(1)</script>", "退" * 9000],
-)
+    [
+        "", " \n\t", "\x00\x07", "{order_id} {{ 7*7 }}", "<script>alert(1)</script>", "退" * 9000,
+        "0" * 10_000, "where ist мой заказ مرحبا שלום 退款 ｆｕｌｌ e\u0301\u0301\u0301 \U0001f600",
+    ],
+)  # fmt: skip
 def test_hostile_messages_get_an_answer_without_a_brace(
     service: httpx.Client, message: str
 ) -> None:
@@ -77,7 +88,7 @@ def test_hostile_messages_get_an_answer_without_a_brace(
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"message": 7}, {"sender": "", "message": "x"}, {"message": "x" * 10_001}]
+    "body", [{}, {"message": 7}, {"sender": "", "message": "x"}, {"message": "x" * 100_000}]
 )
 def test_a_body_that_is_none_is_refused(service: httpx.Client, body: dict[str, object]) -> None:
     assert service.post("/webhooks/rest/webhook", json=body).status_code == 422
@@ -172,3 +183,37 @@ def test_beyond_this_machine_a_token_is_demanded(home: Path) -> None:
         "triptych: --host 0.0.0.0 can be reached from other machines: set TRIPTYCH_TOKEN to a "
         "secret that clients send as `Authorization: Bearer …`, or listen on 127.0.0.1"
     )
+
+
+def broken_promises(service: httpx.Client, document: str) -> list[str]:
+    """Where the service does not keep to its own document: another status, another body, a wrong
+    request taken, a right one refused, a crash."""
+    schema = schemathesis.openapi.from_url(f"{service.base_url}{document}")
+    found = []
+    for each in schema.get_all_operations():
+        operation = each.ok()
+        for kind in schemathesis.GenerationMode:
+            if kind.is_negative and operation.label in ALWAYS_RIGHT:
+                continue
+
+            @hypothesis.settings(
+                max_examples=DRAWN,
+                derandomize=True,
+                deadline=None,
+                phases=(hypothesis.Phase.generate,),
+                suppress_health_check=list(hypothesis.HealthCheck),
+            )
+            @hypothesis.given(case=operation.as_strategy(generation_mode=kind))
+            def keeps_to_it(case: Any) -> None:
+                case.call_and_validate()
+
+            try:
+                keeps_to_it()
+            except (Exception, BaseExceptionGroup) as error:
+                found.append(f"{operation.label}, {kind.value}: {error}")
+    return found
+
+
+@pytest.mark.parametrize("document", ["/openapi.json", "/widget/openapi.json"])
+def test_the_service_keeps_to_its_openapi_document(service: httpx.Client, document: str) -> None:
+    assert broken_promises(service, document) == []

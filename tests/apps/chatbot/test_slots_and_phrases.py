@@ -1,5 +1,7 @@
 """Values found in messages, and the words that ask for a person."""
 
+import time
+
 import pytest
 
 from apps.chatbot.phrases import PHRASES, phrases_for, wants_person
@@ -21,6 +23,31 @@ from apps.chatbot.slots import fill_asked_slot, find_slots
 )
 def test_typed_values_are_found(text: str, slot: str, value: str) -> None:
     assert find_slots(text)[slot] == value
+
+
+@pytest.mark.parametrize(
+    ("text", "slot", "value"),
+    [
+        ("it is 1,234.50 EUR", "amount", "1,234.50 EUR"),
+        ("for 5,5 euros", "amount", "5,5 euros"),
+        ("order  number\n\t is  448812", "order_id", "448812"),
+        ("12th September", "date", "12th September"),
+        ("call +49 30 1234567", "phone", "+49 30 1234567"),
+    ],
+)
+def test_values_are_found_whole(text: str, slot: str, value: str) -> None:
+    assert find_slots(text)[slot] == value
+
+
+def test_no_text_keeps_it_busy() -> None:
+    """Each of these once took up to seconds, in which nobody else was answered."""
+    start = time.process_time()
+    for text in (
+        "0" * 10_000, "1," * 5_000, "退" * 10_000, "a" * 10_000, "Jan" * 3_333, "order" * 2_000,
+        "ab1" * 3_333, "0-" * 5_000, "a@a." * 2_500, "0 " * 5_000, "order" + " " * 9_990 + "x",
+    ):  # fmt: skip
+        find_slots(text)
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize(
