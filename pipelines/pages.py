@@ -20,6 +20,9 @@ def main() -> None:
             "Chatbot": [
                 st.Page(chatbot / "chat_page.py", title="Chat"),
                 st.Page(chatbot / "inbox_page.py", title="Inbox"),
+                st.Page(chatbot / "analytics_page.py", title="Analytics"),
+                st.Page(chatbot / "intents_page.py", title="Intents and answers"),
+                st.Page(chatbot / "risk_page.py", title="Risk"),
                 st.Page(chatbot / "drafts_page.py", title="Drafts"),
                 st.Page(chatbot / "doctor_page.py", title="Data doctor"),
             ],

@@ -188,9 +188,10 @@ def _add_chatbot(
     conversations = open_conversations(
         reference, home=home, clock=clock, threads=threads, device=device, opened=opened
     )
+    bot = conversations.bot
     limit = RateLimit(chatbot_settings().messages_per_minute, time.monotonic)
-    service.include_router(chat_router(conversations.bot, conversations, limit))
-    service.include_router(handover_router(conversations.handovers, conversations.bot.answers))
+    service.include_router(chat_router(bot, conversations, limit))
+    service.include_router(handover_router(conversations.handovers, lambda: bot.answers))
     return Rounds(conversations.handovers)
 
 

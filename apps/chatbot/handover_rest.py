@@ -1,7 +1,7 @@
 """REST for those who answer in person: the queue, taking a chat, answering, giving it back; and
 what could not be told to the outside."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Any
@@ -116,8 +116,8 @@ class Undelivered(BaseModel):
     body: Mapping[str, Any]
 
 
-def handover_router(handovers: Handovers, book: AnswerBook) -> APIRouter:
-    """The routes for agents. book: whose answers are suggested."""
+def handover_router(handovers: Handovers, book: Callable[[], AnswerBook]) -> APIRouter:
+    """The routes for agents. book: what the bot says now, which is suggested."""
     router = APIRouter(prefix="/v1/handovers", tags=["handover"], responses=refusals(400, 404, 409))
 
     @router.get("")
@@ -141,7 +141,7 @@ def handover_router(handovers: Handovers, book: AnswerBook) -> APIRouter:
             waiting_before=handovers.waiting_before(handover_id),
             transcript=[_message(each) for each in said],
             suggestions=[
-                Suggested(**vars(each)) for each in suggestions(book, said, handover.slots)
+                Suggested(**vars(each)) for each in suggestions(book(), said, handover.slots)
             ],
         )
 

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import pandas as pd
 import streamlit as st
 
-from apps.chatbot.answers import ANSWERS_FILE, AnswerBook
+from apps.chatbot.answers import AnswerBook
 from apps.chatbot.handover import ENDED, OPEN, Handover, Handovers
+from apps.chatbot.live import answers_of
 from apps.chatbot.messages import Message
 from apps.chatbot.opening import open_handovers
 from apps.chatbot.suggestions import Suggestion, suggestions
@@ -38,13 +39,13 @@ def the_handovers(home: str) -> Handovers:
     return open_handovers(default_home(os.environ), lambda: datetime.now(UTC))
 
 
-@st.cache_data(show_spinner=False, ttl=300)
+@st.cache_data(show_spinner=False, ttl=60)
 def book_of(home: str, reference: str) -> AnswerBook:
     """The answers of the model that handed a chat over; none where it is gone."""
     del home
     for version in page_registry().versions_of("chatbot"):
         if version.reference == reference:
-            return AnswerBook.load(version.path / ANSWERS_FILE)
+            return answers_of(version)
     return AnswerBook()
 
 

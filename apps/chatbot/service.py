@@ -32,7 +32,7 @@ def open_conversations(
     settings = chatbot_settings()
     engine = opened_database(home)
     return Conversations(
-        Bot.load(version.path, home=home, threads=threads, device=device, opened=opened),
+        Bot.load(version.path, home=home, threads=threads, device=device, opened=opened, live=True),
         engine,
         model=f"{version.name}@{version.version}",
         limits=Limits(settings.max_clarifications, settings.max_refusals),

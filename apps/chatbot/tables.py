@@ -55,6 +55,8 @@ messages = Table(
     Column("details", JSON),
 )
 Index("chatbot_message_by_sender", messages.c.sender, messages.c.id)
+# Figures of a period, and what was said last.
+Index("chatbot_message_by_time", messages.c.at)
 Index("chatbot_message_once", messages.c.sender, messages.c.role, messages.c.client_id, unique=True)
 
 handovers = Table(
@@ -85,6 +87,7 @@ Index(
     postgresql_where=handovers.c.ended_at.is_(None),
 )
 Index("chatbot_handover_by_state", handovers.c.state, handovers.c.queued_at)
+Index("chatbot_handover_by_time", handovers.c.queued_at)
 
 deliveries = Table(
     "chatbot_delivery",
@@ -112,3 +115,4 @@ feedback = Table(
     Column("comment", Text, nullable=False),
     Column("at", UtcDateTime, nullable=False),
 )
+Index("chatbot_feedback_by_time", feedback.c.at)

@@ -244,7 +244,7 @@ def ask(
 
     house = open_home(home)
     version = Registry(house.models, lambda: datetime.now(UTC)).resolve(model, app="chatbot")
-    (reply,) = Bot.load(version.path, home=house, threads=threads).reply([text])
+    (reply,) = Bot.load(version.path, home=house, threads=threads, live=True).reply([text])
     if as_json:
         print_json({**asdict(reply), "model": f"{version.name}@{version.version}"})
         return

@@ -43,7 +43,7 @@ def client(scripted_bot: Bot, answer_book: AnswerBook, engine: Engine) -> Iterat
     service = FastAPI()
     service.add_exception_handler(RequestValidationError, refuse_body)
     service.include_router(chat_router(scripted_bot, talk, RateLimit(20, lambda: 0.0)))
-    service.include_router(handover_router(talk.handovers, answer_book))
+    service.include_router(handover_router(talk.handovers, lambda: answer_book))
     with TestClient(service) as made:
         yield made
 
