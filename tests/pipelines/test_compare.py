@@ -16,6 +16,7 @@ from apps.chatbot.held_rows import HeldRows
 from apps.chatbot.live import LiveFile
 from apps.chatbot.questions import read_questions
 from apps.chatbot.recipe import ChatbotRecipe
+from apps.chatbot.shadow import shadow
 from pipelines.compare import compare_on, latency_of
 from pipelines.release import Released, release
 from pipelines.train import train
@@ -130,6 +131,13 @@ def test_the_kept_held_out_rows_decide_as_the_bot_does_at_any_risk(shop: Shop) -
         assert [each.labels for each in decided if each.decision == "clarify"] == [
             tuple(o.label for o in each.options) for each in replies if each.decision == "clarify"
         ]
+
+
+def test_a_version_of_the_same_rows_would_change_nothing(shop: Shop) -> None:
+    one, two = (shop.registry.resolve(f"desk@{n}") for n in (1, 2))
+    alike = shadow(two, one)
+    assert (alike.n, alike.differences) == (60, ())
+    assert all(old == new for old, new in alike.moves)
 
 
 def test_a_running_bot_takes_a_risk_and_an_answer_with_its_next_message(shop: Shop) -> None:
