@@ -13,6 +13,7 @@ from apps.chatbot.live import answers_of
 from apps.chatbot.messages import Message
 from apps.chatbot.opening import open_handovers
 from apps.chatbot.suggestions import Suggestion, suggestions
+from apps.chatbot.told_page import show_told
 from shared.errors import TriptychError
 from shared.model_choice_page import page_registry
 from shared.settings import default_home
@@ -71,14 +72,6 @@ def doing(done: str, action: Callable[[], object]) -> Callable[[], None]:
         act(done, action)
 
     return pressed
-
-
-def show_told() -> None:
-    kind, text = st.session_state.pop("told", ("", ""))
-    if kind == "error":
-        st.error(text)
-    elif kind:
-        st.success(text)
 
 
 def waited(since: datetime) -> str:

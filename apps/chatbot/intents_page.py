@@ -20,6 +20,7 @@ from apps.chatbot.intent_figures import (
 )
 from apps.chatbot.live import LiveFile, own_texts
 from apps.chatbot.opening import reading
+from apps.chatbot.told_page import show_told
 from shared.errors import DataError, TriptychError
 from shared.model_choice_page import chosen_model
 from shared.registry import ModelVersion
@@ -171,14 +172,6 @@ def show_history(version: ModelVersion, label: str, language: str) -> None:
         for edit in past:
             st.caption(f"{edit.at:%d %b %Y, %H:%M} UTC")
             st.text(f"{edit.by or 'nobody named'}: {f' {BETWEEN} '.join(edit.texts)}")
-
-
-def show_told() -> None:
-    kind, text = st.session_state.pop("told", ("", ""))
-    if kind == "error":
-        st.error(text)
-    elif kind:
-        st.success(text)
 
 
 def chosen_intents(found: Sequence[IntentFigures]) -> list[IntentFigures]:

@@ -15,6 +15,7 @@ from apps.chatbot.figure_tables import OUTCOMES, curve_points, curve_table, in_w
 from apps.chatbot.live import LiveFile
 from apps.chatbot.opening import reading
 from apps.chatbot.risk import RiskPoint, RiskView, risk_view
+from apps.chatbot.told_page import show_told
 from shared.errors import TriptychError
 from shared.evaluation.report import Measure
 from shared.model_choice_page import chosen_model
@@ -114,10 +115,10 @@ def show_live(view: RiskView) -> None:
 
 def show_choice(version: ModelVersion, view: RiskView, chosen: float) -> None:
     """What the running bot takes, and the button that changes it."""
-    when = (
-        "as trained" if view.chosen_at is None
-        else f"chosen {view.chosen_at:%d %b %Y, %H:%M} UTC by {view.chosen_by or 'nobody named'}"
-    )  # fmt: skip
+    when = "as trained"
+    if view.chosen_at is not None:
+        by = f" by {view.chosen_by}" if view.chosen_by else ""
+        when = f"chosen {view.chosen_at:%d %b %Y, %H:%M} UTC{by}"
     st.markdown(f"The running bot takes **{view.now:.1%}**.")
     st.text(when)
 
@@ -162,14 +163,6 @@ def chosen_risk(view: RiskView) -> float:
         "At most so many wrong answers, in %", least, most, start, 0.5, format="%.1f %%"
     )
     return round(float(percent) / 100, 4)
-
-
-def show_told() -> None:
-    kind, text = st.session_state.pop("told", ("", ""))
-    if kind == "error":
-        st.error(text)
-    elif kind:
-        st.success(text)
 
 
 def main() -> None:

@@ -45,7 +45,7 @@ def risk(
 
     A running bot takes a new risk with its next message; all versions of the model take it.
     """
-    if apply == (at is None) and (apply or reset):
+    if apply and at is None:
         raise typer.BadParameter("--apply needs the risk: --at 0.02", param_hint="--apply")
     if apply and reset:
         raise typer.BadParameter("give one of --apply and --reset", param_hint="--apply")
