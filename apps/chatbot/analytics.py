@@ -297,17 +297,18 @@ def _intents(connection: Connection, since: datetime, until: datetime) -> tuple[
         .subquery()
     )  # fmt: skip
     handed, contained = _ended(sessions)
-    query = (
-        select(spoken.c.intent, func.count(), count_if(contained), count_if(handed))
-        .select_from(
-            spoken.join(
-                sessions,
-                (sessions.c.sender == spoken.c.sender) & (sessions.c.session == spoken.c.session),
-            ).outerjoin(messages, messages.c.id == sessions.c.end)
-        )
-        .group_by(spoken.c.intent)
-        .order_by(func.count().desc(), spoken.c.intent)
+    ends = select(sessions.c.sender, sessions.c.session, contained, handed).select_from(
+        sessions.outerjoin(messages, messages.c.id == sessions.c.end)
     )
+    # Joined here: a database without an index on what it has just counted compares all pairs.
+    ended = {(s, n): (int(kept), int(gone)) for s, n, kept, gone in connection.execute(ends)}
+    counted: dict[str, list[int]] = {}
+    for sender, number, intent in connection.execute(select(spoken)):
+        kept, gone = ended[sender, number]
+        of_intent = counted.setdefault(intent, [0, 0, 0])
+        of_intent[0] += 1
+        of_intent[1] += kept
+        of_intent[2] += gone
     thumbs = (
         select(
             messages.c.intent,
@@ -321,7 +322,9 @@ def _intents(connection: Connection, since: datetime, until: datetime) -> tuple[
     rated = {intent: (up, down) for intent, up, down in connection.execute(thumbs)}
     return tuple(
         IntentUse(intent, all_, kept, passed, *rated.get(intent, (0, 0)))
-        for intent, all_, kept, passed in connection.execute(query)
+        for intent, (all_, kept, passed) in sorted(
+            counted.items(), key=lambda each: (-each[1][0], each[0])
+        )
     )
 
 
