@@ -15,6 +15,7 @@ from pipelines.commands import (
     benchmark,
     bulk,
     chatbot,
+    chatbot_figures,
     data,
     data_doctor,
     evaluation,
@@ -51,6 +52,7 @@ app.command("recommend")(recommender.recommend)
 evaluation.register(app)
 benchmark.register(app)
 why.register(app)
+chatbot_figures.register(chatbot.app)
 app.add_typer(chatbot.app, name="chatbot", help="Ask the chatbot; make one of past dialogues.")
 recommender.app.add_typer(trial.app, name="trial", help="Two versions with users.")
 app.add_typer(

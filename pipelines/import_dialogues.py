@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from apps.chatbot.answers import ANSWERS_FILE, AnswerBook, read_answers
+from apps.chatbot.answers import AnswerBook, read_answers
 from apps.chatbot.bot import CLASSIFIER_FOLDER, read_config
 from apps.chatbot.formats.csv_export import export_csv
 from apps.chatbot.formats.dialogflow_export import export_dialogflow
@@ -13,6 +13,7 @@ from apps.chatbot.formats.exported import Exported
 from apps.chatbot.formats.kept import Kept, read_kept
 from apps.chatbot.formats.qna import export_qna
 from apps.chatbot.formats.rasa_export import export_rasa
+from apps.chatbot.live import answers_of
 from apps.chatbot.mining.answer_choice import Encode
 from apps.chatbot.mining.dialogue_formats import DialogueFormat, Reading
 from apps.chatbot.mining.dialogue_import import Imported, import_dialogues, kept_vectors
@@ -103,7 +104,7 @@ def export_bot(
                 f"{version.name}@{version.version}: the model keeps none of its questions; give "
                 "them with --examples and --answers"
             )
-        book = AnswerBook.load(version.path / ANSWERS_FILE)
+        book = answers_of(version)
         texts, labels = precedents.texts, precedents.labels
     if format_name == "qna":
         return export_qna(texts, labels, book, output)

@@ -1,10 +1,18 @@
-"""Every released model: its figures, which one is live, and its report. Never imports torch."""
+"""Every released model: its figures, which one is live, its report, and a candidate beside the live
+version on the held-out rows that both have. Never imports torch."""
+
+import os
 
 import pandas as pd
 import streamlit as st
 
+from apps.chatbot.shadow import Shadow, shadow
+from pipelines.compare import Compared, compare_held_out
+from shared.errors import TriptychError
+from shared.evaluation.gate import SECTION, GateLimits
 from shared.model_choice_page import page_registry
 from shared.registry import ModelVersion
+from shared.settings import default_home, load_section, settings_file
 
 
 def figures_of(versions: list[ModelVersion]) -> pd.DataFrame:
@@ -22,6 +30,92 @@ def figures_of(versions: list[ModelVersion]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@st.cache_data(show_spinner="Comparing …", max_entries=20)
+def compared(_candidate: ModelVersion, _production: ModelVersion, names: str) -> Compared:
+    """names: both, and the limits: what the answer is kept under."""
+    del names
+    limits = load_section(GateLimits, SECTION, file=settings_file(os.environ), environ=os.environ)
+    return compare_held_out(
+        _candidate, _production, must_pass=None, limits=limits, home=default_home(os.environ),
+        say=lambda _line: None,
+    )  # fmt: skip
+
+
+def checks_table(found: Compared) -> pd.DataFrame:
+    """What the gate would say of each slice and label, the failed ones first."""
+    order = {"failed": 0, "undecided": 1, "passed": 2}
+    checks = sorted(found.verdict.checks, key=lambda check: order[check.status])
+    rows = [(check.status, check.name, check.reason) for check in checks]
+    return pd.DataFrame(rows, columns=["says", "of", "because"])
+
+
+def moves_table(found: Shadow) -> pd.DataFrame:
+    """Production's decisions down, the candidate's across: how many questions."""
+    rows = [(old, new, count) for (old, new), count in found.moves.items()]
+    moves = pd.DataFrame(rows, columns=["production", "candidate", "questions"])
+    return moves.pivot_table(
+        index="production", columns="candidate", values="questions", fill_value=0
+    ).astype(int)
+
+
+def differences_table(found: Shadow) -> pd.DataFrame:
+    """The questions that the two decide otherwise."""
+    words = {True: "better", False: "worse", None: "as good"}
+    rows = [
+        (words[each.better], each.question, each.meant, each.production, each.candidate)
+        for each in found.differences
+    ]
+    return pd.DataFrame(
+        rows, columns=["candidate is", "question", "meant", "production", "candidate"]
+    )
+
+
+def show_comparison(versions: list[ModelVersion]) -> None:
+    """A version that is not live beside the one of its name that is."""
+    live = {version.name: version for version in versions if version.production}
+    candidates = {v.reference: v for v in versions if not v.production and v.name in live}
+    if not candidates:
+        return
+    st.subheader("Candidate beside production")
+    chosen = st.selectbox("Candidate", list(candidates))
+    candidate = candidates[chosen]
+    production = live[candidate.name]
+    try:
+        found = compared(
+            candidate,
+            production,
+            f"{default_home(os.environ).root} {chosen} {production.reference}",
+        )
+    except TriptychError as error:
+        st.info(str(error))
+        return
+    verdict = "passes" if found.verdict.passed else "does not pass"
+    st.markdown(f"{found.title}: **{verdict}** the gate, as far as held-out rows can tell.")
+    st.caption(f"{'; '.join(found.notes)}. Speed and must-pass cases: `triptych models promote`.")
+    st.dataframe(checks_table(found), hide_index=True, height=280)
+    if candidate.app == "chatbot":
+        show_shadow(candidate, production)
+
+
+def show_shadow(candidate: ModelVersion, production: ModelVersion) -> None:
+    """What customers would have met."""
+    try:
+        found = shadow(candidate, production)
+    except TriptychError as error:
+        st.info(str(error))
+        return
+    better, worse = (sum(d.better is kind for d in found.differences) for kind in (True, False))
+    st.markdown(
+        f"Of {found.n:,} held-out questions {len(found.differences):,} would be decided otherwise: "
+        f"{better:,} better, {worse:,} worse."
+    )
+    if not found.n:
+        return
+    moves, changed = st.columns([1, 3])
+    moves.dataframe(moves_table(found))
+    changed.dataframe(differences_table(found), hide_index=True)
+
+
 def main() -> None:
     st.title("Models")
     registry = page_registry()
@@ -37,6 +131,7 @@ def main() -> None:
             hide_index=True,
             column_config={"made": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm")},
         )
+    show_comparison(versions)
     chosen = st.selectbox("Report of", [f"{v.name}@{v.version}" for v in versions])
     version = next(v for v in versions if f"{v.name}@{v.version}" == chosen)
     report = version.path / "report.html"

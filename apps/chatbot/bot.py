@@ -1,14 +1,19 @@
 """The chatbot as it serves: a message in; intent, decision and answer out. Keeps no state."""
 
 import json
+import logging
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from apps.chatbot.answers import ANSWERS_FILE, OURS, AnswerBook, Rendered, is_ours, say
 from apps.chatbot.decision import Decided, Decision, Policy, decide
+from apps.chatbot.live import LiveFile
 from apps.chatbot.matching import AnswerMatcher
 from apps.chatbot.phrases import phrases_for, wants_person
 from apps.chatbot.precedents import Precedents
@@ -25,6 +30,7 @@ from shared.inference.spelling import Spelling
 from shared.settings import Home
 from shared.text import detect_language, normalise
 
+LOG = logging.getLogger(__name__)
 BOT_FILE = "bot.json"
 CLASSIFIER_FOLDER = "classifier"
 # An answer without examples that is likelier than all else is given though no example is near.
@@ -122,20 +128,27 @@ class Bot:
         embedder: Embedder,
         precedents: Precedents | None = None,
         spelling: Spelling | None = None,
+        live: LiveFile | None = None,
     ) -> None:
         """precedents: the training questions, where they are kept. spelling: mends words before
-        they are read, where that helped in training."""
+        they are read, where that helped in training. live: what is changed without training."""
         self.config = config
         self.classifier = classifier
         # What was taught since, and the answers with it: one value, replaced whole.
-        self._live: tuple[Taught | None, AnswerBook] = (None, answers)
-        self._own_answers = answers
+        self._now: tuple[Taught | None, AnswerBook] = (None, answers)
+        self._edited = answers  # its own, as people have edited them since
+        self._changing = threading.Lock()
         self.matcher = matcher
         self.precedents = precedents
         self.spelling = spelling
         self._beyond = {a.label for a in answers.beyond(classifier.labels)}
         self._embedder = embedder
         self._together = Gathered(self._predictions, most=GATHERED, at_once=1)
+        self._trained = (config, answers)
+        self._live = live
+        self._live_seen: tuple[int, int, int] | None = None
+        if live is not None:
+            self._take(live)
 
     @classmethod
     def load(
@@ -146,8 +159,10 @@ class Bot:
         threads: int | None = None,
         device: Device = "auto",
         opened: OpenEncoders | None = None,
+        live: bool = False,
     ) -> "Bot":
-        """Read a model folder. opened: encoders that this process shares.
+        """Read a model folder. opened: encoders that this process shares. live: with the risk and
+        the answers that were changed since, and those that will be; else as it was trained.
 
         Raises:
             ModelError: a file is missing or broken, or the base encoder is not the one of training.
@@ -166,22 +181,48 @@ class Bot:
         )
         precedents = Precedents.load(folder, classifier)
         spelling = Spelling.load(folder)
-        return cls(config, classifier, answers, matcher, encoders.base, precedents, spelling)
+        return cls(
+            config, classifier, answers, matcher, encoders.base, precedents, spelling,
+            LiveFile(folder.parent) if live else None,
+        )  # fmt: skip
+
+    def catch_up(self) -> None:
+        """Take over what was changed without training since the last call; costs a look at a file.
+        What cannot be read changes nothing."""
+        if self._live is None or self._live.changed == self._live_seen:
+            return
+        try:
+            self._take(self._live)
+        except ModelError as error:
+            LOG.warning("%s", error)
+
+    def _take(self, live: LiveFile) -> None:
+        # Looked at before it is read: what is written in between is read again.
+        self._live_seen = live.changed
+        found, (config, answers) = live.read(), self._trained
+        with self._changing:
+            self._edited = found.book(answers)
+            self.config = config if found.risk is None else replace(config, alpha=found.risk)
+            self._teach(self.taught)
 
     @property
     def answers(self) -> AnswerBook:
-        """Its own, and those taught since."""
-        return self._live[1]
+        """Its own, as they were edited since, and those taught since."""
+        return self._now[1]
 
     @property
     def taught(self) -> Taught | None:
         """What it was taught since its training; None: nothing."""
-        return self._live[0]
+        return self._now[0]
 
     def teach(self, taught: Taught | None) -> None:
         """Answer by this from the next message on; other threads may be answering meanwhile."""
-        book = self._own_answers
-        self._live = (taught, book if taught is None else with_answers(book, taught.answers))
+        with self._changing:
+            self._teach(taught)
+
+    def _teach(self, taught: Taught | None) -> None:
+        book = self._edited
+        self._now = (taught, book if taught is None else with_answers(book, taught.answers))
 
     def read(self, texts: Sequence[str]) -> list[str]:
         """The texts as its classifier is to see them: in one normal form, slips mended."""
@@ -192,6 +233,7 @@ class Bot:
         """One reply for each text, in order. slots: values already known of this customer."""
         if not texts:
             return []
+        self.catch_up()
         clean, read = [normalise(text) for text in texts], self.read(texts)
         short = all(len(text) <= LONG for text in read)
         predictions = self._together(read) if short else self._predictions(read)
@@ -268,6 +310,18 @@ class Bot:
             passed_on=spoken.passed_on,
         )
 
+    @property
+    def nonconformity(self) -> NDArray[np.float32]:
+        """(m,) of the calibration rows, from which the conformal sets come."""
+        if self.matcher is not None and self.matcher.choice is not None:
+            return self.matcher.choice.nonconformity
+        return self.classifier.fusion.nonconformity
+
+    def refuses_far(self, label: str, probability: float) -> bool:
+        """Whether a message taken for this is refused where it is far from all examples."""
+        # What no example asks for is far from all examples.
+        return not (label in self._beyond and probability >= LIKELY)
+
     def _decided(self, prediction: Prediction, text: str) -> Decided:
         if not text:
             return Decided("reject", (), "the message is empty")
@@ -281,8 +335,7 @@ class Bot:
             prediction,
             self.config.policy,
             wants_person=wants_person(text),
-            # What no example asks for is far from all examples.
-            scoped=not (unseen and prediction.probability >= LIKELY),
+            scoped=self.refuses_far(prediction.label, prediction.probability),
         )
         if unseen and decided.decision in ("answer", "clarify"):
             return replace(decided, why=f"{decided.why}; found by the meaning of its text")
@@ -291,6 +344,7 @@ class Bot:
     def say(self, label: str, language: str, slots: Mapping[str, str]) -> Spoken:
         """The answer to an intent in words, or the question for the slot it lacks; where only the
         firm could fill that slot, as where there is no answer, it is passed on."""
+        self.catch_up()
         phrases = phrases_for(language)
         answer = self.answers.by_label.get(label)
         rendered = say(answer.variants(language), slots) if answer else Rendered(None, OURS)

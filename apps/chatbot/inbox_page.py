@@ -7,13 +7,15 @@ from datetime import UTC, datetime
 import pandas as pd
 import streamlit as st
 
-from apps.chatbot.answers import ANSWERS_FILE, AnswerBook
+from apps.chatbot.answers import AnswerBook
 from apps.chatbot.handover import ENDED, OPEN, Handover, Handovers
 from apps.chatbot.learning.lesson_files import accepted
+from apps.chatbot.live import answers_of
 from apps.chatbot.messages import Message
 from apps.chatbot.opening import open_handovers
 from apps.chatbot.suggestions import Suggestion, suggestions
 from apps.chatbot.taught import with_answers
+from apps.chatbot.told_page import show_told
 from shared.errors import TriptychError
 from shared.model_choice_page import page_registry
 from shared.settings import default_home
@@ -47,7 +49,7 @@ def book_of(home: str, reference: str) -> AnswerBook:
     for version in page_registry().versions_of("chatbot"):
         if version.reference == reference:
             taught = accepted(the_handovers(home).engine, version.name).answers
-            return with_answers(AnswerBook.load(version.path / ANSWERS_FILE), taught)
+            return with_answers(answers_of(version), taught)
     return AnswerBook()
 
 
@@ -73,14 +75,6 @@ def doing(done: str, action: Callable[[], object]) -> Callable[[], None]:
         act(done, action)
 
     return pressed
-
-
-def show_told() -> None:
-    kind, text = st.session_state.pop("told", ("", ""))
-    if kind == "error":
-        st.error(text)
-    elif kind:
-        st.success(text)
 
 
 def waited(since: datetime) -> str:

@@ -1,10 +1,11 @@
 """The chatbot's settings and tables, opened without a model: pages need no more."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from apps.chatbot.deliveries import Deliveries
 from apps.chatbot.handover import Handovers, Waits
@@ -35,6 +36,21 @@ def opened_database(home: Home) -> Engine:
     engine = create_engine(database_url(home, os.environ))
     upgrade(engine, MIGRATIONS, VERSION_TABLE)
     return engine
+
+
+@contextmanager
+def reading(home: Home) -> Iterator[Connection]:
+    """A connection that holds no writer up, however long its queries take, to the home's database.
+
+    Raises ServiceError: the database does not answer.
+    """
+    opened_database(home).dispose()
+    engine = create_engine(database_url(home, os.environ), read_only=True)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
 
 
 def handovers_on(

@@ -16,6 +16,7 @@ from apps.chatbot.bot import (
 from apps.chatbot.doctor.examination import refuse_errors
 from apps.chatbot.doctor.reading import Sources, of_questions
 from apps.chatbot.hardened import Hardening, forgetting
+from apps.chatbot.held_rows import HeldRows
 from apps.chatbot.judgement import judge, outcomes_of
 from apps.chatbot.match_fitting import fit_choice
 from apps.chatbot.matching import AnswerMatcher, Choice
@@ -157,7 +158,7 @@ class ChatbotRecipe:
             self._judged(bot, held, judge_oos, found.rivals, may_copy, options, notes),
             side_by_side=(*hardening.table(bot, held), *forgetting(bot, train, fit, self.previous)),
         )
-        outcomes, taught = outcomes_of(bot, held), train
+        outcomes, taught, rankings = outcomes_of(bot, held), train, HeldRows.of(bot, held)
         if cut and learned.encoder is None:
             # The report is written; the rows it was written on may now teach too.
             taught = everything
@@ -171,6 +172,7 @@ class ChatbotRecipe:
         _write(bot, folder, keep_encoder=learned.encoder is not None)
         TrainingRows.of(taught.texts).save(folder)
         save_outcomes(outcomes, folder)
+        rankings.taught(taught.single).save(folder)
         keep_texts(outcomes, folder)
         return report
 

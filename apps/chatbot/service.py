@@ -32,7 +32,9 @@ def open_conversations(
     version = Registry(home.models, clock).resolve(reference, app="chatbot")
     settings = chatbot_settings()
     engine = opened_database(home)
-    bot = Bot.load(version.path, home=home, threads=threads, device=device, opened=opened)
+    bot = Bot.load(
+        version.path, home=home, threads=threads, device=device, opened=opened, live=True
+    )
     teaching = LiveTeaching(bot, engine, version.name)
     teaching.refresh()
     return Conversations(
@@ -49,11 +51,11 @@ def open_conversations(
 def open_bot(
     reference: str, *, home: Home, clock: Callable[[], datetime], threads: int | None = None
 ) -> tuple[Bot, ModelVersion]:
-    """A bot outside any conversation, with what it was taught since its training.
+    """A bot outside any conversation, with what was changed and taught since its training.
 
     Raises: ModelError: no such model, or a broken one. ServiceError: the database does not answer.
     """
     version = Registry(home.models, clock).resolve(reference, app="chatbot")
-    bot = Bot.load(version.path, home=home, threads=threads)
+    bot = Bot.load(version.path, home=home, threads=threads, live=True)
     LiveTeaching(bot, opened_database(home), version.name).refresh()
     return bot, version

@@ -87,6 +87,7 @@ Index(
     postgresql_where=handovers.c.ended_at.is_(None),
 )
 Index("chatbot_handover_by_state", handovers.c.state, handovers.c.queued_at)
+Index("chatbot_handover_by_time", handovers.c.queued_at)
 
 deliveries = Table(
     "chatbot_delivery",
@@ -114,6 +115,7 @@ feedback = Table(
     Column("comment", Text, nullable=False),
     Column("at", UtcDateTime, nullable=False),
 )
+Index("chatbot_feedback_by_time", feedback.c.at)
 
 lessons = Table(
     "chatbot_lesson",

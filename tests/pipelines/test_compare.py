@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from apps.chatbot.answers import AnswerBook
+from apps.chatbot.bot import Bot
+from apps.chatbot.held_rows import HeldRows
+from apps.chatbot.live import LiveFile
+from apps.chatbot.questions import read_questions
 from apps.chatbot.recipe import ChatbotRecipe
+from apps.chatbot.shadow import shadow
 from pipelines.compare import compare_on, latency_of
 from pipelines.release import Released, release
 from pipelines.train import train
@@ -105,6 +111,56 @@ def promote(shop: Shop) -> Callable[..., Released]:
         )  # fmt: skip
 
     return run
+
+
+def test_the_kept_held_out_rows_decide_as_the_bot_does_at_any_risk(shop: Shop) -> None:
+    version = shop.registry.resolve("desk@2")
+    kept = HeldRows.load(version.path)
+    assert kept is not None
+    assert len(kept.rows) == 60
+    assert sum(kept.examples.values()) == 400  # the rows cut off have taught it since
+    bot = Bot.load(version.path, home=shop.home, threads=1)
+    asked = pd.read_csv(shop.folder / "fresh.csv")[:150]
+    held = read_questions(shop.folder / "fresh.csv", {}, shop.home, silent).examples()
+    rows = HeldRows.of(bot, held.take(np.arange(150)))
+    for risk in (0.01, 0.05, 0.2, 0.4):
+        bot.config = replace(bot.config, alpha=risk)
+        replies = bot.reply(asked["text"].tolist())
+        decided = rows.decided(risk)
+        assert [each.decision for each in decided] == [each.decision for each in replies]
+        assert [each.labels for each in decided if each.decision == "clarify"] == [
+            tuple(o.label for o in each.options) for each in replies if each.decision == "clarify"
+        ]
+
+
+def test_a_version_of_the_same_rows_would_change_nothing(shop: Shop) -> None:
+    one, two = (shop.registry.resolve(f"desk@{n}") for n in (1, 2))
+    alike = shadow(two, one)
+    assert (alike.n, alike.differences) == (60, ())
+    assert all(old == new for old, new in alike.moves)
+
+
+def test_a_running_bot_takes_a_risk_and_an_answer_with_its_next_message(shop: Shop) -> None:
+    version = shop.registry.resolve("desk@1")
+    live = LiveFile.of(version, now)
+    running = Bot.load(version.path, home=shop.home, threads=1, live=True)
+    trained = Bot.load(version.path, home=shop.home, threads=1)
+    text = "my money refund"
+    assert running.reply([text]) == trained.reply([text])
+    try:
+        live.choose_risk(0.3, "mia")
+        live.edit_answer(
+            AnswerBook(), "refund", "en", texts=["Five days."], title="", seen=(), by="mia"
+        )
+        (said,) = running.reply([text])
+        assert (said.decision, said.answer, running.config.alpha) == ("answer", "Five days.", 0.3)
+        assert Bot.load(version.path, home=shop.home, threads=1, live=True).reply([text]) == [said]
+        live.path.write_text("{")  # by hand, and wrong: the bot goes on as it was
+        assert running.reply([text]) == [said]
+        assert shop.registry.resolve("desk@1").path == version.path  # every file as published
+    finally:
+        live.path.unlink()
+    assert running.reply([text]) == trained.reply([text])
 
 
 def test_an_equal_version_goes_live_by_the_held_out_rows_of_both_reports(

@@ -177,7 +177,7 @@ def test_vectors_are_asked_for_in_portions_and_once(words_encode: Encode) -> Non
 def test_a_slot_of_the_firm_is_handed_over_and_not_asked_for() -> None:
     class OnlyAnswers(Bot):
         def __init__(self, answers: AnswerBook) -> None:
-            self._live = (None, answers)
+            self._now = (None, answers)
 
     bot = OnlyAnswers(
         AnswerBook(

@@ -1,0 +1,105 @@
+"""A candidate beside production on the rows that both kept: what customers would have met."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from apps.chatbot.decision import Policy
+from apps.chatbot.held_rows import HeldRow, HeldRows
+from apps.chatbot.shadow import Difference, shadow
+from shared.errors import DataError
+from shared.evaluation.forgetting import keep_texts
+from shared.evaluation.outcomes import save_outcomes, text_outcomes
+from shared.registry import ModelVersion, Registry
+
+PAGE = Path(__file__).resolve().parents[2] / "pipelines" / "models_page.py"
+OF_BOTH = 60  # questions that both know alike, so that the gate has enough
+MEANT = (*["hours"] * OF_BOTH, "refund", "track", "track", "track")
+ASKED = (
+    *[f"open on day {n}" for n in range(OF_BOTH)],
+    "money",
+    "parcel",
+    "mail ana@example.org",
+    "x",
+)
+
+
+def now() -> datetime:
+    return datetime(2026, 3, 2, tzinfo=UTC)
+
+
+def published(root: Path, readings: Sequence[tuple[tuple[str, float], ...]]) -> ModelVersion:
+    """A version that reads the last questions so, and the others right."""
+    folder = root / "made"
+    folder.mkdir()
+    sure = (("hours", 0.99),)
+    rankings = [*[sure] * (len(MEANT) - len(readings)), *readings]
+    rows = tuple(
+        HeldRow(meant, ranking, 0.0, False, True)
+        for meant, ranking in zip(MEANT, rankings, strict=True)
+    )
+    HeldRows(rows, (0.1, 0.2, 0.8), Policy(1.0, 4, ()), 0.25, {}).save(folder)
+    right = np.array([row.taken_for == row.truth for row in rows])
+    outcomes = text_outcomes(
+        "intent", ASKED, [(meant,) for meant in MEANT], right,
+        groups=np.arange(len(MEANT)), known_words=(), decisions=[""] * len(MEANT),
+        confidence=np.full(len(MEANT), 0.9), right=right,
+    )  # fmt: skip
+    save_outcomes((outcomes,), folder)
+    keep_texts((outcomes,), folder)
+    return Registry(root / "models", now).publish("desk", folder, app="chatbot", metrics={})
+
+
+@pytest.fixture
+def versions(tmp_path: Path) -> tuple[ModelVersion, ModelVersion]:
+    """Production, and a candidate that is worse, better and neither on a question each."""
+    right, wrong = (("refund", 0.9),), (("track", 0.9),)
+    unsure = (("track", 0.5), ("hours", 0.4))
+    production = published(tmp_path, (right, wrong, right, wrong))
+    return production, published(tmp_path, (wrong, unsure, wrong, wrong))
+
+
+def test_differences_are_told_the_worse_ones_first(
+    versions: tuple[ModelVersion, ModelVersion],
+) -> None:
+    production, candidate = versions
+    found = shadow(candidate, production)
+    assert found.n == OF_BOTH + 4
+    assert dict(found.moves) == {("answer", "answer"): OF_BOTH + 3, ("answer", "clarify"): 1}
+    assert found.differences == (
+        Difference("money", "refund", "answer refund", "answer track", better=False),
+        Difference("(holds personal data)", "track", "answer refund", "answer track", better=True),
+        Difference("parcel", "track", "answer track", "clarify track, hours", better=None),
+    )
+
+
+def test_a_version_that_kept_no_rows_is_named(
+    versions: tuple[ModelVersion, ModelVersion], tmp_path: Path
+) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "x.json").write_text("{}")
+    old = Registry(tmp_path / "models", now).publish(
+        "old", tmp_path / "old", app="chatbot", metrics={}
+    )
+    with pytest.raises(DataError, match=r"^old@1 was trained before held-out rankings were kept"):
+        shadow(versions[1], old)
+
+
+def test_the_page_compares_without_loading_a_model(
+    versions: tuple[ModelVersion, ModelVersion], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [version.reference for version in versions] == ["desk@1", "desk@2"]
+    monkeypatch.setenv("TRIPTYCH_HOME", str(tmp_path))
+    page = AppTest.from_file(str(PAGE), default_timeout=60).run()
+    assert not page.exception
+    shown = [each.value for each in page.markdown]
+    assert "Of 64 held-out questions 3 would be decided otherwise: 1 better, 1 worse." in shown
+    assert any(line.startswith("desk@2 in place of desk@1: **") for line in shown)
+    code = "import pipelines.models_page, sys; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
