@@ -8,10 +8,10 @@ from sqlalchemy import Connection, and_, func, inspect, or_, select
 
 from apps.news_monitor.evidence import Evidence
 from apps.news_monitor.ingest import epoch_hour
+from apps.news_monitor.judging_tables import alert
 from apps.news_monitor.page_data import AlertRow, Detector, TopicTile, topic_tiles
 from apps.news_monitor.responses import answers_to
 from apps.news_monitor.tables import (
-    alert,
     bucket,
     company,
     item,

@@ -28,6 +28,7 @@ from apps.news_monitor.detection import DetectionReport, Detector, Held
 from apps.news_monitor.feed_list import sync_feeds
 from apps.news_monitor.feeds import Fetched, FetchStatus, feed_client, fetch, next_check
 from apps.news_monitor.ingest import Ingested, epoch_hour, ingest, recent_stories
+from apps.news_monitor.judging_tables import decision, evaluation
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.links import Links
 from apps.news_monitor.mail import names_of, subject
@@ -43,15 +44,7 @@ from apps.news_monitor.reports import (
 )
 from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.stories import CopyIndex
-from apps.news_monitor.tables import (
-    MIGRATIONS,
-    VERSION_TABLE,
-    decision,
-    evaluation,
-    fetch_log,
-    job_run,
-    source,
-)
+from apps.news_monitor.tables import MIGRATIONS, VERSION_TABLE, fetch_log, job_run, source
 from apps.news_monitor.tick_report import SourceReport, TickReport
 from apps.news_monitor.watched_folder import take_files
 from apps.news_monitor.webhooks import call_due, owe_resolved

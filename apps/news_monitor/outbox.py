@@ -17,6 +17,7 @@ from apps.news_monitor.day_report import DayReport
 from apps.news_monitor.delivery import Mailer
 from apps.news_monitor.evidence import Evidence
 from apps.news_monitor.ingest import insert_new
+from apps.news_monitor.judging_tables import alert
 from apps.news_monitor.links import AlertRef, Links, MailLinks, Reader
 from apps.news_monitor.mail import Envelope, compose, sender_domain
 from apps.news_monitor.owed import (
@@ -29,8 +30,8 @@ from apps.news_monitor.owed import (
     note_sent,
 )
 from apps.news_monitor.report_mail import Collected, compose_collected, compose_heartbeat
-from apps.news_monitor.tables import alert, outbox, recipient
 from apps.news_monitor.telling import Subscription
+from apps.news_monitor.telling_tables import outbox, recipient
 from apps.news_monitor.thresholds import Severity
 
 Topics = Sequence[tuple[str, Severity]]

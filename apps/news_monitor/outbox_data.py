@@ -6,7 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from apps.news_monitor.tables import dropped_file, outbox, recipient, webhook_call
+from apps.news_monitor.tables import dropped_file
+from apps.news_monitor.telling_tables import outbox, recipient, webhook_call
 from apps.news_monitor.webhooks import place_of
 
 LISTED = 200

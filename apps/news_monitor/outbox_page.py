@@ -19,7 +19,7 @@ from apps.news_monitor.outbox_data import (
 from apps.news_monitor.owed import try_again
 from apps.news_monitor.page_data import LIVE, databases, reading
 from apps.news_monitor.responses import answerable, write_to
-from apps.news_monitor.tables import outbox, webhook_call
+from apps.news_monitor.telling_tables import outbox, webhook_call
 from shared.errors import TriptychError
 from shared.settings import default_home
 

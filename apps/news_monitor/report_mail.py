@@ -13,6 +13,7 @@ from apps.news_monitor.broad_html import BROAD_HTML
 from apps.news_monitor.broad_mail import alert_lines, alert_values
 from apps.news_monitor.day_report import DayReport, Post
 from apps.news_monitor.evidence import Evidence
+from apps.news_monitor.judging_tables import alert
 from apps.news_monitor.links import AlertRef
 from apps.news_monitor.mail import (
     Envelope,
@@ -24,7 +25,6 @@ from apps.news_monitor.mail import (
 )
 from apps.news_monitor.mail_html import BLUE, Cell, Head, render
 from apps.news_monitor.report_html import REPORT_HTML
-from apps.news_monitor.tables import alert
 
 
 @dataclass(frozen=True)

@@ -13,23 +13,16 @@ from apps.news_monitor.broad import told_in
 from apps.news_monitor.day_report import TICK, read_day
 from apps.news_monitor.evidence import Evidence
 from apps.news_monitor.ingest import insert_new
+from apps.news_monitor.judging_tables import alert, decision
 from apps.news_monitor.mail import sender_domain
 from apps.news_monitor.memos import database_key, forget, note, note_once, recall
 from apps.news_monitor.outbox import enqueue, recipients_of
 from apps.news_monitor.owed import new_row
 from apps.news_monitor.report_mail import Collected, how_many
 from apps.news_monitor.settings import NewsSettings
-from apps.news_monitor.tables import (
-    acknowledgement,
-    alert,
-    decision,
-    job_run,
-    outbox,
-    recipient,
-    silence,
-    silenced,
-)
+from apps.news_monitor.tables import job_run
 from apps.news_monitor.telling import Subscription, last_due
+from apps.news_monitor.telling_tables import acknowledgement, outbox, recipient, silence, silenced
 
 PAUSE, HEARTBEAT = "pause", "heartbeat"
 MOST_MAILS = 3

@@ -21,13 +21,15 @@ from apps.news_monitor.broad_mail import broad_sentence, broad_subject, compose_
 from apps.news_monitor.delivery import OutboxMailer
 from apps.news_monitor.evidence import Evidence, StoryLine
 from apps.news_monitor.ingest import insert_new
+from apps.news_monitor.judging_tables import alert, detector_config
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.mail import Envelope
 from apps.news_monitor.monitor import Monitor
 from apps.news_monitor.page_data import alert_rows
 from apps.news_monitor.settings import NewsSettings
-from apps.news_monitor.tables import alert, detector_config, model_version, outbox, topic
+from apps.news_monitor.tables import model_version, topic
 from apps.news_monitor.telling import Subscription
+from apps.news_monitor.telling_tables import outbox
 
 SENDER = "News <news@bank.example>"
 NAMES = ("Airlines", "Banks", "Energy", "Insurance", "Oil", "Retail", "Steel", "Telecoms")

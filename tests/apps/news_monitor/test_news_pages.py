@@ -26,7 +26,8 @@ from apps.news_monitor.page_data import (
 from apps.news_monitor.replay import replay
 from apps.news_monitor.responses import answers_to, silences
 from apps.news_monitor.settings import NewsSettings, SurgeSettings
-from apps.news_monitor.tables import MIGRATIONS, VERSION_TABLE, outbox
+from apps.news_monitor.tables import MIGRATIONS, VERSION_TABLE
+from apps.news_monitor.telling_tables import outbox
 from shared.settings import Home
 from shared.storage import create_engine, upgrade
 

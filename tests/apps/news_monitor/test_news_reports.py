@@ -19,14 +19,16 @@ from apps.news_monitor.alerts import follow_alert
 from apps.news_monitor.day_report import DayReport, Post, read_day
 from apps.news_monitor.delivery import OutboxMailer
 from apps.news_monitor.evidence import Evidence
+from apps.news_monitor.judging_tables import alert
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.monitor import Monitor
 from apps.news_monitor.outbox import deliver_due
 from apps.news_monitor.reports import owe_digests, owe_heartbeat, owe_reminders
 from apps.news_monitor.responses import acknowledge, silence_topic, write_to
 from apps.news_monitor.settings import NewsSettings
-from apps.news_monitor.tables import alert, job_run, outbox, recipient, silence, silenced, topic
+from apps.news_monitor.tables import job_run, topic
 from apps.news_monitor.telling import ReportSettings, Subscription, last_due
+from apps.news_monitor.telling_tables import outbox, recipient, silence, silenced
 from apps.news_monitor.thresholds import Severity
 
 AT = datetime(2026, 3, 11, 14, tzinfo=UTC)
