@@ -15,6 +15,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, text
 
 from apps.news_monitor.attention import attention_since
+from apps.news_monitor.backlog import Backlog
 from apps.news_monitor.bucket_counts import at_hour, rebuild_buckets
 from apps.news_monitor.company_data import company_alerts, company_lines, company_stories
 from apps.news_monitor.ingest import epoch_hour
@@ -81,6 +82,8 @@ def queries(connection: Connection) -> Sequence[Query]:
     assert topics is not None
     assert companies is not None
     name, title = next(iter(topics.topics)), next(iter(companies.topics))
+    first, later = Backlog.of(connection, MODEL), Backlog.of(connection, MODEL)
+    later.low = 0  # as the first round leaves it
     week, month = topics.until - timedelta(days=7), topics.until - timedelta(days=28)
     return (
         ("overview", "the configuration", last_detector),
@@ -98,7 +101,14 @@ def queries(connection: Connection) -> Sequence[Query]:
         ("companies", "one's alerts", lambda c: company_alerts(c, companies, title)),
         ("companies", "why no alert", lambda c: why(c, title)),
         ("laboratory", "models with stored labels", stored_models),
+        ("(monitor)", "labels wanting, first round", lambda c: _wanting(c, first)),
+        ("(monitor)", "labels wanting, a later round", lambda c: _wanting(c, later)),
     )
+
+
+def _wanting(connection: Connection, backlog: Backlog) -> int:
+    """What each round of the monitor asks before it judges."""
+    return len(backlog.next(connection, 64)) + backlog.count(connection)
 
 
 def _timed(

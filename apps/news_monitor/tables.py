@@ -46,6 +46,8 @@ source = Table(
     Column("last_status", String(20), nullable=False, default=""),
     Column("last_error", Text, nullable=False, default=""),
     Column("error_count", Integer, nullable=False, default=0),
+    # How often it says that it is made anew; NULL where it does not say.
+    Column("own_minutes", Float),
     Column("created_at", UtcDateTime, nullable=False),
 )
 

@@ -17,6 +17,7 @@ import apps.news_monitor.monitor as monitor_module
 import apps.news_monitor.opening as opening_module
 import apps.news_monitor.outbox as outbox_module
 from apps.news_monitor.delivery import OutboxMailer
+from apps.news_monitor.feed_parser import FeedParser
 from apps.news_monitor.judging_tables import alert, detector_config, evaluation
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.monitor import JOBS, Monitor
@@ -308,7 +309,7 @@ def _die_after(function: Callable[..., Any]) -> Callable[..., Any]:
 
 CUTS: dict[str, tuple[Any, str, bool]] = {
     "before a feed is asked": (monitor_module, "fetch", False),
-    "after a feed was read": (monitor_module, "parse_feed", True),
+    "after a feed was read": (FeedParser, "parse", True),
     "inside the transaction of a source": (monitor_module, "ingest", True),
     "before labelling": (monitor_module, "label_pending", False),
     "after labelling": (monitor_module, "label_pending", True),
