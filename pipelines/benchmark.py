@@ -17,6 +17,15 @@ from apps.chatbot.recipe import ChatbotRecipe
 from apps.news_monitor.recipe import NewsRecipe
 from pipelines.benchmark_answers import FAQS, benchmark_answers
 from pipelines.benchmark_core import benchmark_core
+from pipelines.benchmark_labels import (
+    PHRASEBANK,
+    PLACES,
+    SENTFIN,
+    TOPICS,
+    TWEETS,
+    benchmark_labels,
+    sentfin_headlines,
+)
 from pipelines.benchmark_recommender import SPLITS, benchmark_recommender
 from pipelines.benchmark_surges import measure_surges
 from pipelines.public_sets import all_there, nothing_in
@@ -32,6 +41,7 @@ from shared.settings import Home
 from shared.training.options import TrainOptions
 
 Say = Callable[[str], None]
+MODELS, LABELS, SURGES = NEWS_PARTS = ("models", "labels", "surges")
 # Shown of each report: what the recipes name first.
 SHOWN = {
     "accuracy", "macro F1", "calibration error", "out-of-scope AUROC", "out of scope let through",
@@ -89,7 +99,8 @@ def run_benchmark(
     """Measure and print; returns the rows.
 
     datasets: folder of public sets as `triptych data fetch` lays them out. items, events: any
-    shop's tables, for `recommender`. only: of its splits, all by default.
+    shop's tables, for `recommender`. only: of its splits, or of the parts of `news` (NEWS_PARTS),
+    all by default.
 
     Raises DataError when there is nothing to measure on.
     """
@@ -98,8 +109,11 @@ def run_benchmark(
     if what == "core":
         rows += list(_core(folder, seeds, home, say))
     if what == "recommender":
+        _require_among(only, SPLITS)
         rows += list(_shops(folder, items, events, seeds, only or SPLITS, home, say))
-    for trial in _trials(what, folder):
+    if what == "news":
+        _require_among(only, NEWS_PARTS)
+    for trial in _trials(what, folder, only or NEWS_PARTS):
         missing = [path for path in trial.needs if not path.exists()]
         if missing:
             say(f"skipped {trial.data}: {missing[0]} is not there")
@@ -107,7 +121,9 @@ def run_benchmark(
         rows += _tried(trial, seeds, home, say)
     if what == "chatbot":
         rows += list(_answers(folder, seeds[0], home, say))
-    if what == "news":
+    if what == "news" and (not only or LABELS in only):
+        rows += list(_labels(folder, seeds[0], home, say))
+    if what == "news" and (not only or SURGES in only):
         rows += list(_surges(folder, seeds[0], home, say))
     if not rows:
         raise nothing_in(folder)
@@ -127,7 +143,13 @@ def table_of(rows: Sequence[Row]) -> Iterator[str]:
         )
 
 
-def _trials(what: str, sets: Path) -> list[Trial]:
+def _require_among(only: Sequence[str], known: Sequence[str]) -> None:
+    unknown = sorted(set(only) - set(known))
+    if unknown:
+        raise DataError(f"--only {unknown[0]}: expected one of {', '.join(known)}")
+
+
+def _trials(what: str, sets: Path, news_parts: Sequence[str]) -> list[Trial]:
     frozen: dict[str, object] = {"method": "frozen"}
     if what == "chatbot":
         bank, clinc = sets / "chatbot" / "banking77", sets / "chatbot" / "clinc150"
@@ -139,7 +161,7 @@ def _trials(what: str, sets: Path) -> list[Trial]:
                      bank / "dnnc_valid.csv", {"method": "full"}),
             _clinc(clinc / "data_full_dev.csv", frozen),
         ]  # fmt: skip
-    if what == "news":
+    if what == "news" and MODELS in news_parts:
         tweets = sets / "finance" / "twitter_fin_sentiment" / "train.csv"
         topics = sets / "finance" / "twitter_fin_topic" / "train.csv"
         bank = sets / "finance" / "financial_phrasebank" / "50Agree_train.csv"
@@ -193,9 +215,6 @@ def _shops(
     say: Say,
 ) -> Iterator[Row]:
     """Each shop beside all rivals and its own sources, its slices too."""
-    unknown = sorted(set(splits) - set(SPLITS))
-    if unknown:
-        raise DataError(f"--only {unknown[0]}: expected one of {', '.join(SPLITS)}")
     shops = sets / "recommender"
     beauty, films = shops / "amazon_beauty", shops / "ml100k_plots"
     known = {
@@ -320,17 +339,24 @@ def _answers(sets: Path, seed: int, home: Home, say: Say) -> Iterator[Row]:
                   recall.low, recall.high, None)  # fmt: skip
 
 
+def _labels(sets: Path, seed: int, home: Home, say: Say) -> Iterator[Row]:
+    options = TrainOptions(method="frozen", seed=seed, progress=False)
+    for row in benchmark_labels(sets, home=home, options=options, say=say):
+        found = row.found
+        yield Row(row.data, row.system, row.measure, found.value, found.low, found.high, None)
+
+
 def _surges(sets: Path, seed: int, home: Home, say: Say) -> Iterator[Row]:
-    finance = sets / "finance"
-    tables = (
-        finance / "twitter_fin_sentiment" / "train.csv",
-        finance / "twitter_fin_topic" / "train.csv",
-        *sorted((finance / "replay_headlines").glob("*.csv.gz"))[:1],
+    streams = sorted((sets / "finance" / "replay_headlines").glob("*.csv.gz"))[:1]
+    tweets, bank, topics, other = (
+        sets / PLACES[name] for name in (TWEETS, PHRASEBANK, TOPICS, SENTFIN)
     )
-    if len(tables) < 3 or not all(path.exists() for path in tables):
-        say("skipped surges: they need twitter_fin_sentiment, twitter_fin_topic, replay_headlines")
+    if not streams or not all_there([tweets, bank, topics, other], say):
+        say("skipped surges: they need these sets, and finance/replay_headlines")
         return
-    for row in measure_surges(*tables, seed=seed, home=home, say=say):
+    known = sentfin_headlines(other)
+    found = measure_surges((tweets, bank), topics, streams[0], known, seed=seed, home=home, say=say)
+    for row in found:
         data = f"surge {row.scenario}, {row.budget} asked"
         yield Row(data, row.rule, "recall", row.recall, row.recall_low, row.recall_high, None)
         yield Row(data, row.rule, "false alarms a topic-week", row.false_alarms, row.false_low,

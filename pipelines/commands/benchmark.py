@@ -44,14 +44,14 @@ class Bench(StrEnum):
     PAGES = "pages"
 
 
-WITH_SETS = (Bench.METHODS, Bench.FEW, Bench.RECOMMENDER)
+WITH_SETS = (Bench.METHODS, Bench.FEW, Bench.RECOMMENDER, Bench.NEWS)
 
 
 @dataclass(frozen=True)
 class Asked:
     """The call. datasets: folder of public sets, None for the home's. seeds: of the runs whose
     means are told; the first is the seed of what runs once. only: of METHODS and FEW the sets, of
-    RECOMMENDER the splits. rows: of PAGES, the items."""
+    RECOMMENDER the splits, of NEWS the parts. rows: of PAGES, the items."""
 
     what: Bench
     datasets: Path | None
@@ -96,7 +96,7 @@ def benchmark(
             "--only",
             metavar="SET",
             help="Sets: few, news, pairs, banking; for `few` banking, clinc; for `recommender` "
-            "what is held out: last, time, hidden.",
+            "what is held out: last, time, hidden; for `news` models, labels, surges.",
         ),
     ] = None,
     rows: Annotated[int, typer.Option("--rows", min=1000, help="Items, for `pages`.")] = 1_000_000,
