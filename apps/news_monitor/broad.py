@@ -29,11 +29,13 @@ MAX_MAILS = 3
 @dataclass(frozen=True)
 class Told:
     """What a common mail tells: the evidence of its alerts, the highest score first; topics: how
-    many are followed; refs: which alerts they are, () where it does not matter."""
+    many are followed; refs: which alerts they are, () where it does not matter; firing: of a
+    reminder, the topics that still fire and wait for an answer."""
 
     alerts: tuple[Evidence, ...]
     topics: int
     refs: tuple[AlertRef, ...] = ()
+    firing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

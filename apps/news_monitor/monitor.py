@@ -37,11 +37,11 @@ from apps.news_monitor.mail import names_of, subject
 from apps.news_monitor.outbox import deliver_due
 from apps.news_monitor.parsing import ParsedFeed
 from apps.news_monitor.predictions import label_pending, register_model
+from apps.news_monitor.reminders import owe_reminders
 from apps.news_monitor.reports import (
     note_pause,
     owe_digests,
     owe_heartbeat,
-    owe_reminders,
     owe_summary,
 )
 from apps.news_monitor.settings import NewsSettings

@@ -177,7 +177,11 @@ def _told(connection: Connection, content: Collected) -> tuple[Told, Sequence[da
 def _notes(told: Told, overs: Sequence[datetime | None]) -> list[str]:
     """What became of the alerts, a sentence each."""
     pairs = list(zip(told.alerts, overs, strict=True))
-    on = [evidence.topic for evidence, over in pairs if over is None]
+    on = [
+        f"{evidence.topic} (since {in_words(evidence.opened_at)})"
+        for evidence, over in pairs
+        if over is None
+    ]
     notes = [f"Still going on: {names_of(on, shown=10)}."] if on else []
     return notes + [
         f"{evidence.topic}: from {in_words(evidence.opened_at)} to {in_words(over)}."

@@ -228,3 +228,15 @@ lease = Table(
     # Grows with each renewal: who waits sees a living holder by it, whatever the clocks say.
     Column("renewals", Integer, nullable=False),
 )
+
+correction = Table(
+    "news_correction",
+    metadata,
+    # What a reader says that a story is; the model's own label stays, and is what is counted.
+    Column("item_id", ForeignKey("news_item.id"), primary_key=True),
+    Column("sentiment", String(20), nullable=False),
+    # A list of topics; NULL where the reader said nothing of them.
+    Column("topics_json", Text),
+    Column("by", String(320), nullable=False),
+    Column("at", UtcDateTime, nullable=False, index=True),
+)
