@@ -28,6 +28,7 @@ from apps.news_monitor.page_data import (
     topic_tiles,
     topic_trend,
 )
+from apps.news_monitor.story_data import newest_stories, to_review, topic_stories
 from apps.news_monitor.tables import MIGRATIONS, VERSION_TABLE
 from apps.news_monitor.why_no_alert import held_back, judged_topics, why
 from shared.storage import create_engine, upgrade
@@ -100,6 +101,9 @@ def queries(connection: Connection) -> Sequence[Query]:
         ("companies", "one's stories", lambda c: company_stories(c, companies, title)),
         ("companies", "one's alerts", lambda c: company_alerts(c, companies, title)),
         ("companies", "why no alert", lambda c: why(c, title)),
+        ("stories", "the newest 100", lambda c: newest_stories(c, MODEL)),
+        ("stories", "the newest of a topic", lambda c: topic_stories(c, MODEL, 1)),
+        ("stories", "to be reviewed", lambda c: to_review(c, topics)),
         ("laboratory", "models with stored labels", stored_models),
         ("(monitor)", "labels wanting, first round", lambda c: _wanting(c, first)),
         ("(monitor)", "labels wanting, a later round", lambda c: _wanting(c, later)),

@@ -23,6 +23,7 @@ from apps.news_monitor.telling_tables import mark
 STORIES_SHOWN = 100
 QUEUE = 20
 DOUBT_SPAN = timedelta(days=7)
+DOUBTED_AMONG = 5000
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,12 @@ class Story:
 def newest_stories(
     connection: Connection, model_id: int, limit: int = STORIES_SHOWN
 ) -> list[Story]:
-    """Of whatever topic, the newest first."""
+    """Of whatever topic, the newest first; those without a label left out."""
+    newest = _newest(limit)
     query = (
         _labelled(model_id)
-        .where(item.c.story_id == item.c.id)
+        .where(item.c.id.in_(newest))
         .order_by(item.c.effective_at.desc(), item.c.id.desc())
-        .limit(limit)
     )
     return _read(connection, query)
 
@@ -103,8 +104,8 @@ def to_review(connection: Connection, detector: Detector, limit: int = QUEUE) ->
     doubtful = (
         _labelled(detector.model_id)
         .where(
+            item.c.id.in_(_newest(DOUBTED_AMONG)),
             item.c.effective_at > detector.until - DOUBT_SPAN,
-            item.c.story_id == item.c.id,
             ~done.exists(),
         )
         .order_by(sure, item.c.id.desc())
@@ -132,6 +133,16 @@ def topics_said(connection: Connection, item_id: int, model_id: int) -> list[str
 def correctable(connection: Connection) -> bool:
     """False for a database that no monitor has opened since there are corrections."""
     return inspect(connection).has_table(correction.name)
+
+
+def _newest(limit: int) -> Select[Any]:
+    """Ids. Chosen before anything is joined: otherwise every label is looked through."""
+    return (
+        select(item.c.id)
+        .where(item.c.story_id == item.c.id)
+        .order_by(item.c.effective_at.desc(), item.c.id.desc())
+        .limit(limit)
+    )
 
 
 def _labelled(model_id: int) -> Select[Any]:

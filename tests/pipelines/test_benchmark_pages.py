@@ -33,6 +33,7 @@ def test_each_query_finds_the_rows_that_were_made(tmp_path: Path) -> None:
         "alerts",
         "companies",
         "laboratory",
+        "stories",
         "(monitor)",
     }
     assert found["(monitor)", "labels wanting, first round"] == 0

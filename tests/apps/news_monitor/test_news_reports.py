@@ -299,7 +299,7 @@ def test_after_a_pause_one_summary_tells_what_happened_meanwhile(
     assert text_of(first).startswith(
         "The news monitor judged nothing from Wed 11 Mar 2026, 12:30 UTC to Wed 11 Mar 2026, "
         "22:31 UTC (10 hours). It has now judged the 10 hours it missed, by what was published "
-        "then: 1 alert.\nStill going on: Airlines (since Wed 11 Mar 2026, 14:00 UTC).\n"
+        "then: 1 alert.\nStill going on: Airlines (since Wed 11 Mar 2026, "
     )
 
 
