@@ -25,6 +25,15 @@ from pipelines.benchmark_customers import (
     measure_scope,
     measure_slips,
 )
+from pipelines.benchmark_labels import (
+    PHRASEBANK,
+    PLACES,
+    SENTFIN,
+    TOPICS,
+    benchmark_labels,
+    sentfin_headlines,
+)
+from pipelines.benchmark_labels import TWEETS as TWEET_SENTIMENT
 from pipelines.benchmark_recommender import SPLITS, USUAL, benchmark_recommender
 from pipelines.benchmark_surges import measure_surges
 from pipelines.public_sets import BANKING, all_there, nothing_in
@@ -47,11 +56,14 @@ SHOWN = {
     "right when answered", "answered", "sentiment accuracy", "sentiment macro F1",
     "topics macro F1", "topics micro F1", "topics exact match", "NDCG@10", "recall@10",
 }  # fmt: skip
-
-
 INTENTS = "intents"
-# Of the chatbot: what is asked of it.
-PARTS = (INTENTS, "answers", "slips", "scope", "replies")
+MODELS, LABELS, SURGES = "models", "labels", "surges"
+# What `only` may choose from: what a chatbot is asked, what of the news, how a shop is split.
+PARTS: Mapping[str, Sequence[str]] = {
+    "chatbot": (INTENTS, "answers", "slips", "scope", "replies"),
+    "news": (MODELS, LABELS, SURGES),
+    "recommender": SPLITS,
+}
 
 
 @dataclass(frozen=True)
@@ -103,19 +115,19 @@ def run_benchmark(
     """Measure and print; returns the rows.
 
     datasets: folder of public sets as `triptych data fetch` lays them out. items, events: any
-    shop's tables, for `recommender`. only: of its splits, by default those of each shop; or of
-    PARTS for `chatbot`, by default all.
+    shop's tables, for `recommender`. only: of what PARTS names for it; by default all, and of a
+    shop its own splits.
 
     Raises DataError when there is nothing to measure on.
     """
     folder = datasets or home.datasets
+    parts = _parts(what, only)
     rows: list[Row] = []
     if what == "core":
         rows += list(_core(folder, seeds, home, say))
     if what == "recommender":
         rows += list(_shops(folder, items, events, seeds, only, home, say))
-    parts = _parts(what, only)
-    for trial in _trials(what, folder) if INTENTS in parts else ():
+    for trial in _trials(what, folder) if {INTENTS, MODELS} & set(parts) else ():
         missing = [path for path in trial.needs if not path.exists()]
         if missing:
             say(f"skipped {trial.data}: {missing[0]} is not there")
@@ -123,7 +135,9 @@ def run_benchmark(
         rows += _tried(trial, seeds, home, say)
     if what == "chatbot":
         rows += list(_customers(folder, parts, seeds[0], home, say))
-    if what == "news":
+    if LABELS in parts:
+        rows += list(_labels(folder, seeds[0], home, say))
+    if SURGES in parts:
         rows += list(_surges(folder, seeds[0], home, say))
     if not rows:
         raise nothing_in(folder)
@@ -132,14 +146,13 @@ def run_benchmark(
     return [asdict(row) for row in rows]
 
 
-def _parts(what: str, only: Sequence[str]) -> tuple[str, ...]:
-    """Raises DataError for a part that the chatbot has none of."""
-    if what != "chatbot" or not only:
-        return PARTS
-    unknown = sorted(set(only) - set(PARTS))
+def _parts(what: str, only: Sequence[str]) -> Sequence[str]:
+    """Raises DataError for a part that there is none of."""
+    known = PARTS.get(what, ())
+    unknown = sorted(set(only) - set(known))
     if unknown:
-        raise DataError(f"--only {unknown[0]}: expected one of {', '.join(PARTS)}")
-    return tuple(only)
+        raise DataError(f"--only {unknown[0]}: expected one of {', '.join(known)}")
+    return only or known
 
 
 def table_of(rows: Sequence[Row]) -> Iterator[str]:
@@ -221,9 +234,6 @@ def _shops(
     say: Say,
 ) -> Iterator[Row]:
     """Each shop beside all rivals and its own sources, its slices too."""
-    unknown = sorted(set(splits) - set(SPLITS))
-    if unknown:
-        raise DataError(f"--only {unknown[0]}: expected one of {', '.join(SPLITS)}")
     with tempfile.TemporaryDirectory(prefix="triptych-shops-") as work:
         shops = shop_sets(sets, Path(work), say)
         if items is not None and events is not None:
@@ -359,17 +369,24 @@ CUSTOMERS: Mapping[str, tuple[Callable[..., Iterator[Asked]], str]] = {
 }
 
 
+def _labels(sets: Path, seed: int, home: Home, say: Say) -> Iterator[Row]:
+    options = TrainOptions(method="frozen", seed=seed, progress=False)
+    for row in benchmark_labels(sets, home=home, options=options, say=say):
+        found = row.found
+        yield Row(row.data, row.system, row.measure, found.value, found.low, found.high, None)
+
+
 def _surges(sets: Path, seed: int, home: Home, say: Say) -> Iterator[Row]:
-    finance = sets / "finance"
-    tables = (
-        finance / "twitter_fin_sentiment" / "train.csv",
-        finance / "twitter_fin_topic" / "train.csv",
-        *sorted((finance / "replay_headlines").glob("*.csv.gz"))[:1],
+    streams = sorted((sets / "finance" / "replay_headlines").glob("*.csv.gz"))[:1]
+    tweets, bank, topics, other = (
+        sets / PLACES[name] for name in (TWEET_SENTIMENT, PHRASEBANK, TOPICS, SENTFIN)
     )
-    if len(tables) < 3 or not all(path.exists() for path in tables):
-        say("skipped surges: they need twitter_fin_sentiment, twitter_fin_topic, replay_headlines")
+    if not streams or not all_there([tweets, bank, topics, other], say):
+        say("skipped surges: they need these sets, and finance/replay_headlines")
         return
-    for row in measure_surges(*tables, seed=seed, home=home, say=say):
+    known = sentfin_headlines(other)
+    found = measure_surges((tweets, bank), topics, streams[0], known, seed=seed, home=home, say=say)
+    for row in found:
         data = f"surge {row.scenario}, {row.budget} asked"
         yield Row(data, row.rule, "recall", row.recall, row.recall_low, row.recall_high, None)
         yield Row(data, row.rule, "false alarms a topic-week", row.false_alarms, row.false_low,

@@ -126,10 +126,11 @@ def _outcomes(
     scored = classifier.score(texts)
     refused = classifier.score(outside).oos if outside else None
     fused = Outcome(FUSION, scored.probabilities, seconds, scored.oos, refused)
-    return [fused, _svm(train, texts), _logistic(train, texts, encoder)]
+    return [fused, svm(train, texts), _logistic(train, texts, encoder)]
 
 
-def _svm(train: Examples, texts: Sequence[str]) -> Outcome:
+def svm(train: Examples, texts: Sequence[str]) -> Outcome:
+    """Its margins, a column for each of train.names."""
     started = time.perf_counter()
     features = make_union(
         TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),

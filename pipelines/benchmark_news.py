@@ -25,10 +25,12 @@ BUDGETS = (0.02, 0.05)
 
 @dataclass(frozen=True)
 class Stream:
-    """counts: stories and negative ones; positive: (H, I) alike."""
+    """counts: stories and negative ones; positive: (H, I) alike. recall: the chance that a story
+    of an injected surge is counted as negative, 1 where labels are given."""
 
     counts: Counts
     positive: NDArray[np.int64]
+    recall: float = 1.0
 
     @property
     def days(self) -> int:
@@ -193,6 +195,8 @@ def inject(
             bad = int(rng.binomial(added, usual_k / max(usual_n, 1e-9)))
         else:
             added = bad = int(rng.poisson((scenario.size - 1.0) * usual_k))
+            if stream.recall < 1.0:
+                bad = int(rng.binomial(added, stream.recall))
         hour = day * 24 + int(rng.integers(24))
         stories[hour, topic] += added
         negative[hour, topic] += bad

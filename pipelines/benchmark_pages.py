@@ -15,6 +15,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, text
 
 from apps.news_monitor.attention import attention_since
+from apps.news_monitor.backlog import Backlog
 from apps.news_monitor.bucket_counts import at_hour, rebuild_buckets
 from apps.news_monitor.company_data import company_alerts, company_lines, company_stories
 from apps.news_monitor.ingest import epoch_hour
@@ -27,6 +28,7 @@ from apps.news_monitor.page_data import (
     topic_tiles,
     topic_trend,
 )
+from apps.news_monitor.story_data import newest_stories, to_review, topic_stories
 from apps.news_monitor.tables import MIGRATIONS, VERSION_TABLE
 from apps.news_monitor.why_no_alert import held_back, judged_topics, why
 from shared.storage import create_engine, upgrade
@@ -81,6 +83,8 @@ def queries(connection: Connection) -> Sequence[Query]:
     assert topics is not None
     assert companies is not None
     name, title = next(iter(topics.topics)), next(iter(companies.topics))
+    first, later = Backlog.of(connection, MODEL), Backlog.of(connection, MODEL)
+    later.low = 0  # as the first round leaves it
     week, month = topics.until - timedelta(days=7), topics.until - timedelta(days=28)
     return (
         ("overview", "the configuration", last_detector),
@@ -97,8 +101,18 @@ def queries(connection: Connection) -> Sequence[Query]:
         ("companies", "one's stories", lambda c: company_stories(c, companies, title)),
         ("companies", "one's alerts", lambda c: company_alerts(c, companies, title)),
         ("companies", "why no alert", lambda c: why(c, title)),
+        ("stories", "the newest 100", lambda c: newest_stories(c, MODEL)),
+        ("stories", "the newest of a topic", lambda c: topic_stories(c, MODEL, 1)),
+        ("stories", "to be reviewed", lambda c: to_review(c, topics)),
         ("laboratory", "models with stored labels", stored_models),
+        ("(monitor)", "labels wanting, first round", lambda c: _wanting(c, first)),
+        ("(monitor)", "labels wanting, a later round", lambda c: _wanting(c, later)),
     )
+
+
+def _wanting(connection: Connection, backlog: Backlog) -> int:
+    """What each round of the monitor asks before it judges."""
+    return len(backlog.next(connection, 64)) + backlog.count(connection)
 
 
 def _timed(

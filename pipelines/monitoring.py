@@ -19,6 +19,7 @@ from apps.news_monitor.company_data import (
     has_companies,
     title_of,
 )
+from apps.news_monitor.corrections import Correction, Exported, corrections, export_examples
 from apps.news_monitor.delivery import Mailer, OutboxMailer, SmtpMailer
 from apps.news_monitor.feed_list import (
     IMPORT,
@@ -147,6 +148,18 @@ def forget_feed(home: Home, url: str) -> None:
     """Read an imported feed no more. Raises DataError if it was not imported."""
     with _tables(home) as connection:
         remove_feed(connection, url)
+
+
+def corrected_stories(home: Home) -> list[Correction]:
+    """What readers said that stories are, the newest first."""
+    with _tables(home) as connection:
+        return corrections(connection)
+
+
+def export_corrections(home: Home, folder: Path) -> Exported:
+    """Write it for training. Raises DataError where there is nothing."""
+    with _tables(home) as connection:
+        return export_examples(connection, folder)
 
 
 @contextmanager

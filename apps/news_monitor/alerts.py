@@ -17,12 +17,11 @@ from apps.news_monitor.evidence import (
     StoryLine,
 )
 from apps.news_monitor.ingest import insert_new
+from apps.news_monitor.judging_tables import alert, alert_item
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.outbox import enqueue
 from apps.news_monitor.surges import Scan
 from apps.news_monitor.tables import (
-    alert,
-    alert_item,
     item,
     item_topic,
     prediction,

@@ -16,8 +16,9 @@ from apps.news_monitor.alerts import Moment
 from apps.news_monitor.baseline import Floats
 from apps.news_monitor.detector_state import TopicStates
 from apps.news_monitor.episodes import EpisodeRule, Phase, advance
+from apps.news_monitor.judging_tables import attention
 from apps.news_monitor.surges import Scan
-from apps.news_monitor.tables import attention, topic
+from apps.news_monitor.tables import topic
 
 LIMIT = 4.0
 """-log10 of the chance of so many stories, over all windows looked at."""

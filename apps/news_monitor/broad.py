@@ -13,9 +13,10 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection, insert, select, update
 
 from apps.news_monitor.evidence import Evidence
+from apps.news_monitor.judging_tables import alert, broad, broad_member
 from apps.news_monitor.links import AlertRef
-from apps.news_monitor.tables import alert, broad, broad_member, silenced
 from apps.news_monitor.telling import SEVERITIES
+from apps.news_monitor.telling_tables import silenced
 
 SPAN = timedelta(hours=6)
 """Topics that fire within so long of one another fire at once."""
@@ -28,11 +29,13 @@ MAX_MAILS = 3
 @dataclass(frozen=True)
 class Told:
     """What a common mail tells: the evidence of its alerts, the highest score first; topics: how
-    many are followed; refs: which alerts they are, () where it does not matter."""
+    many are followed; refs: which alerts they are, () where it does not matter; firing: of a
+    reminder, the topics that still fire and wait for an answer."""
 
     alerts: tuple[Evidence, ...]
     topics: int
     refs: tuple[AlertRef, ...] = ()
+    firing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

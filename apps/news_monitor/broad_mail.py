@@ -33,10 +33,15 @@ def broad_subject(told: Told) -> str:
     """Such as "[Critical] Bad news in 5 of 12 topics: Airlines, Banks, Oil and 2 more"."""
     worst = max(told.alerts, key=lambda evidence: SEVERITIES.index(evidence.severity)).severity
     names = names_of([evidence.topic for evidence in told.alerts])
-    return f"[{worst.capitalize()}] Bad news in {len(told.alerts)} of {told.topics} topics: {names}"
+    number = f"{len(told.alerts)} of {told.topics} topics"
+    title = f"[{worst.capitalize()}] Bad news in {number}: {names}"
+    return f"Reminder: {title}" if told.firing else title
 
 
 def broad_sentence(told: Told) -> str:
+    """What the mail says first."""
+    if told.firing:
+        return f"Still firing, and not acknowledged by anybody: {names_of(told.firing, shown=10)}."
     return (
         f"Bad news is surging in {len(told.alerts)} of the {told.topics} topics at once; this "
         "one mail stands for all of them."

@@ -2,24 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
-from sqlalchemy import Connection, and_, func, inspect, or_, select
+from sqlalchemy import Connection, func, inspect, or_, select
 
 from apps.news_monitor.evidence import Evidence
 from apps.news_monitor.ingest import epoch_hour
+from apps.news_monitor.judging_tables import alert
 from apps.news_monitor.page_data import AlertRow, Detector, TopicTile, topic_tiles
 from apps.news_monitor.responses import answers_to
-from apps.news_monitor.tables import (
-    alert,
-    bucket,
-    company,
-    item,
-    item_topic,
-    prediction,
-    said_label,
-    said_p_negative,
-)
+from apps.news_monitor.story_data import Story, topic_stories
+from apps.news_monitor.tables import bucket, company
 from apps.news_monitor.why_no_alert import table_lines
 
 MONTH_HOURS = 28 * 24
@@ -44,20 +36,6 @@ class CompanyLine:
     @property
     def state(self) -> str:
         return self.tile.state if self.tile else "quiet"
-
-
-@dataclass(frozen=True)
-class CompanyStory:
-    """A story that names a company. sentiment, p_negative: what it says of this one; own: asked of
-    the model for this company alone, for others are named beside it."""
-
-    title: str
-    url: str
-    publisher: str
-    at: datetime
-    sentiment: str
-    p_negative: float
-    own: bool
 
 
 def has_companies(connection: Connection) -> bool:
@@ -121,41 +99,9 @@ def company_lines(connection: Connection, detector: Detector) -> list[CompanyLin
 
 def company_stories(
     connection: Connection, detector: Detector, title: str, limit: int = STORIES_SHOWN
-) -> list[CompanyStory]:
+) -> list[Story]:
     """The newest stories that name a company, and what each says of it."""
-    query = (
-        select(item.c.title, item.c.summary, item.c.url, item.c.publisher, item.c.effective_at)
-        .add_columns(said_label().label("sentiment"), said_p_negative().label("p_negative"))
-        .add_columns(item_topic.c.label.is_not(None).label("own"))
-        .select_from(item_topic)
-        .join(item, item.c.id == item_topic.c.item_id)
-        .join(
-            prediction,
-            and_(
-                prediction.c.item_id == item_topic.c.item_id,
-                prediction.c.model_id == item_topic.c.model_id,
-            ),
-        )
-        .where(
-            item_topic.c.topic_id == detector.topics[title],
-            item_topic.c.model_id == detector.model_id,
-        )
-        .order_by(item_topic.c.item_id.desc())
-        .limit(limit)
-    )
-    found = [
-        CompanyStory(
-            row.title or row.summary,
-            row.url,
-            row.publisher,
-            row.effective_at,
-            row.sentiment,
-            row.p_negative,
-            bool(row.own),
-        )
-        for row in connection.execute(query)
-    ]
-    return sorted(found, key=lambda story: story.at, reverse=True)
+    return topic_stories(connection, detector.model_id, detector.topics[title], limit)
 
 
 def company_alerts(connection: Connection, detector: Detector, title: str) -> list[AlertRow]:

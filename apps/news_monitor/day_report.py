@@ -11,20 +11,11 @@ from sqlalchemy import Connection, Table, func, select
 from apps.news_monitor.decisions import WORDS
 from apps.news_monitor.evidence import Evidence
 from apps.news_monitor.ingest import epoch_hour
+from apps.news_monitor.judging_tables import alert, decision, detector_config
 from apps.news_monitor.mail import subject
 from apps.news_monitor.owed import OPEN
-from apps.news_monitor.tables import (
-    alert,
-    decision,
-    detector_config,
-    item,
-    job_run,
-    model_version,
-    outbox,
-    source,
-    topic,
-    webhook_call,
-)
+from apps.news_monitor.tables import item, job_run, model_version, source, topic
+from apps.news_monitor.telling_tables import outbox, webhook_call
 
 TICK = "tick"
 

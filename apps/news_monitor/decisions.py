@@ -17,8 +17,8 @@ from sqlalchemy import Connection
 from apps.news_monitor.coverage import Coverage
 from apps.news_monitor.episodes import Change, Episodes, Phase
 from apps.news_monitor.ingest import insert_new
+from apps.news_monitor.judging_tables import decision, evaluation
 from apps.news_monitor.surges import Gate, Scan
-from apps.news_monitor.tables import decision, evaluation
 
 
 class Verdict(StrEnum):

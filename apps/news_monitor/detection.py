@@ -32,16 +32,16 @@ from apps.news_monitor.detector_state import TopicStates, read_states, write_sta
 from apps.news_monitor.episodes import Phase, advance
 from apps.news_monitor.following import Following, carry_over
 from apps.news_monitor.ingest import insert_new
-from apps.news_monitor.opening import Desk, Opened, open_alerts
-from apps.news_monitor.predictions import ActiveModel, followed_topics
-from apps.news_monitor.settings import NewsSettings
-from apps.news_monitor.surges import Scan, scan
-from apps.news_monitor.tables import (
+from apps.news_monitor.judging_tables import (
     attention_state,
     calibration,
     detector_config,
     detector_state,
 )
+from apps.news_monitor.opening import Desk, Opened, open_alerts
+from apps.news_monitor.predictions import ActiveModel, followed_topics
+from apps.news_monitor.settings import NewsSettings
+from apps.news_monitor.surges import Scan, scan
 from apps.news_monitor.thresholds import Calibrator, FalseAlarmCurve
 from apps.news_monitor.trends import Counts
 

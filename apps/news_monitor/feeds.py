@@ -1,8 +1,9 @@
 """Fetching a feed: polite, bounded, and never an exception. What went wrong is a row."""
 
+import re
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -14,6 +15,7 @@ from apps.news_monitor.public_addresses import PublicTransport, RefusedAddressEr
 from apps.news_monitor.settings import FetchSettings
 
 LONGEST_WAIT = timedelta(hours=24)
+MAX_AGE = re.compile(r"(?:^|[\s,])max-age\s*=\s*\"?(\d{1,9})", re.IGNORECASE)
 CHUNK = 64 * 1024
 ACCEPT = (
     "application/atom+xml, application/rss+xml, application/feed+json, application/xml;q=0.9, "
@@ -36,6 +38,7 @@ class Fetched:
 
     body: unpacked, only with OK. etag, last_modified: opaque, to be sent back as they came.
     content_type: the header, for the charset. retry_after: the server's wish, at most 24 h.
+    fresh_for: how long it says that this answer holds (Cache-Control, or Expires), at most 24 h.
     error: one line, empty with OK and NOT_MODIFIED. code: the last HTTP status, None without one.
     """
 
@@ -46,6 +49,7 @@ class Fetched:
     etag: str | None = None
     last_modified: str | None = None
     retry_after: timedelta | None = None
+    fresh_for: timedelta | None = None
     error: str = ""
     code: int | None = None
     milliseconds: int = 0
@@ -142,6 +146,7 @@ def _read(
             url,
             etag=response.headers.get("ETag"),
             last_modified=response.headers.get("Last-Modified"),
+            fresh_for=fresh_for(response.headers, now),
             code=code,
         )
     if code in (429, 503):
@@ -163,6 +168,7 @@ def _read(
         content_type=response.headers.get("Content-Type", ""),
         etag=response.headers.get("ETag"),
         last_modified=response.headers.get("Last-Modified"),
+        fresh_for=fresh_for(response.headers, now),
         code=code,
     )
 
@@ -206,6 +212,25 @@ def retry_after(value: str | None, now: datetime) -> timedelta | None:
     if text.isdigit():
         # A number of any length is a wish to wait long, not an overflow.
         return min(timedelta(seconds=min(int(text[:9]), 10**7)), LONGEST_WAIT)
+    return _until(text, now)
+
+
+def fresh_for(headers: Mapping[str, str], now: datetime) -> timedelta | None:
+    """How long an answer holds, at least 0 and at most 24 h; None if it does not say.
+
+    max-age goes before Expires (RFC 9111, 5.3); no-cache and no-store ask for nothing to be kept.
+    """
+    asked = headers.get("Cache-Control", "")
+    if re.search(r"\bno-(?:cache|store)\b", asked, re.IGNORECASE):
+        return None
+    found = MAX_AGE.search(asked)
+    if found:
+        return min(timedelta(seconds=int(found[1])), LONGEST_WAIT)
+    return _until(headers.get("Expires", ""), now)
+
+
+def _until(text: str, now: datetime) -> timedelta | None:
+    """From now to an HTTP date, within 0 and 24 h."""
     try:
         when = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError):
@@ -216,18 +241,28 @@ def retry_after(value: str | None, now: datetime) -> timedelta | None:
 
 
 def next_check(
-    fetched: Fetched, errors: int, settings: FetchSettings, *, now: datetime, jitter: float
+    fetched: Fetched,
+    errors: int,
+    settings: FetchSettings,
+    *,
+    now: datetime,
+    jitter: float,
+    own: timedelta | None = None,
 ) -> datetime:
     """When to ask again. errors: failures in a row with this one. jitter in [0, 1) spreads feeds.
+    own: how often the feed itself says that it is made anew.
 
-    A good answer waits the set interval, a failure doubles it each time, a server's own wish is
-    kept where it is longer, all within 24 h; a feed that is gone is asked once a day.
+    A good answer waits the set interval, or longer where the feed or its server says that there
+    will be nothing new, up to longest_minutes; a failure doubles the interval each time, a wish to
+    be left alone is kept where it is longer, all within 24 h; a feed that is gone is asked once a
+    day.
     """
     interval = timedelta(minutes=settings.every_minutes)
     if fetched.status is FetchStatus.GONE:
         wait = LONGEST_WAIT
     elif fetched.status in (FetchStatus.OK, FetchStatus.NOT_MODIFIED):
-        wait = interval
+        asked = max(own or interval, fetched.fresh_for or interval)
+        wait = max(interval, min(asked, timedelta(minutes=settings.longest_minutes)))
     else:
         wait = min(interval * 2.0 ** min(max(errors - 1, 0), 10), LONGEST_WAIT)
     if fetched.retry_after is not None:

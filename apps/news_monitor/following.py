@@ -17,15 +17,12 @@ from apps.news_monitor.companies import CompanyList
 from apps.news_monitor.company_names import CompanyFinder
 from apps.news_monitor.company_sentiment import said_of, texts_about
 from apps.news_monitor.ingest import insert_new
+from apps.news_monitor.judging_tables import alert, attention_state, detector_config, detector_state
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.tables import (
-    alert,
-    attention_state,
     bucket,
     company,
     company_reading,
-    detector_config,
-    detector_state,
     item,
     item_topic,
     prediction,

@@ -20,30 +20,25 @@ from sqlalchemy import Connection, Engine, event, func, select, text
 from apps.news_monitor.alert_difference import Episode
 from apps.news_monitor.detection import Detector
 from apps.news_monitor.evidence import Evidence
-from apps.news_monitor.labels import Labels
-from apps.news_monitor.page_data import SQLITE
-from apps.news_monitor.predictions import ActiveModel
-from apps.news_monitor.settings import NewsSettings
-from apps.news_monitor.tables import (
+from apps.news_monitor.judging_tables import (
     alert,
     alert_item,
     attention,
     attention_state,
     broad,
     broad_member,
-    bucket,
     calibration,
-    company,
     decision,
     detector_config,
     detector_state,
     evaluation,
-    metadata,
-    model_version,
-    outbox,
-    recipient,
-    topic,
 )
+from apps.news_monitor.labels import Labels
+from apps.news_monitor.page_data import SQLITE
+from apps.news_monitor.predictions import ActiveModel
+from apps.news_monitor.settings import NewsSettings
+from apps.news_monitor.tables import bucket, company, metadata, model_version, topic
+from apps.news_monitor.telling_tables import outbox, recipient
 from shared.errors import DataError
 from shared.storage import create_engine
 

@@ -16,42 +16,38 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Engine, delete, insert, select, update
 
 from apps.news_monitor.articles import articles_of
 from apps.news_monitor.attention import attention_line
+from apps.news_monitor.backlog import Backlog
 from apps.news_monitor.company_watch import CompanyWatch
 from apps.news_monitor.coverage import fallen_silent
 from apps.news_monitor.day_report import TICK
 from apps.news_monitor.delivery import Mailer
 from apps.news_monitor.detection import DetectionReport, Detector, Held
 from apps.news_monitor.feed_list import sync_feeds
-from apps.news_monitor.feeds import Fetched, FetchStatus, feed_client, fetch, next_check
+from apps.news_monitor.feed_parser import feed_parser
+from apps.news_monitor.feeds import Fetched, FetchStatus, feed_client, fetch
 from apps.news_monitor.ingest import Ingested, epoch_hour, ingest, recent_stories
+from apps.news_monitor.judging_tables import decision, evaluation
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.links import Links
 from apps.news_monitor.mail import names_of, subject
 from apps.news_monitor.outbox import deliver_due
-from apps.news_monitor.parsing import ParsedFeed, parse_feed
-from apps.news_monitor.predictions import count_unlabelled, label_pending, register_model
+from apps.news_monitor.parsing import ParsedFeed
+from apps.news_monitor.predictions import label_pending, register_model
+from apps.news_monitor.reminders import owe_reminders
 from apps.news_monitor.reports import (
     note_pause,
     owe_digests,
     owe_heartbeat,
-    owe_reminders,
     owe_summary,
 )
 from apps.news_monitor.settings import NewsSettings
+from apps.news_monitor.source_state import Reading, note_source
 from apps.news_monitor.stories import CopyIndex
-from apps.news_monitor.tables import (
-    MIGRATIONS,
-    VERSION_TABLE,
-    decision,
-    evaluation,
-    fetch_log,
-    job_run,
-    source,
-)
+from apps.news_monitor.tables import MIGRATIONS, VERSION_TABLE, fetch_log, job_run, source
 from apps.news_monitor.tick_report import SourceReport, TickReport
 from apps.news_monitor.watched_folder import take_files
 from apps.news_monitor.webhooks import call_due, owe_resolved
@@ -98,6 +94,7 @@ class Monitor:
         self._client = client or (lambda: feed_client(settings.fetch))
         self._jitter = jitter or random.Random()
         self._copies: CopyIndex | None = None
+        self._backlog: Backlog | None = None
         self._detector: Detector | None = None
         self._companies = CompanyWatch(engine, settings)
         upgrade(engine, MIGRATIONS, VERSION_TABLE)
@@ -170,11 +167,12 @@ class Monitor:
             )
             parsed = ParsedFeed()
             if fetched.status is FetchStatus.OK:
-                parsed = parse_feed(
+                parsed = feed_parser().parse(
                     fetched.body,
                     url=fetched.url,
                     content_type=fetched.content_type,
                     limit=settings.max_entries,
+                    seconds=settings.parse_seconds,
                 )
             results.append((row, fetched, parsed))
         return results
@@ -205,7 +203,13 @@ class Monitor:
                         fetched=now,
                         source_id=row["id"],
                     )
-                self._note_source(connection, row, fetched, parsed, failed, result, now)
+                note_source(
+                    connection,
+                    Reading(row, fetched, parsed, failed, result),
+                    self._settings.fetch,
+                    now=now,
+                    jitter=self._jitter.random(),
+                )
         except BaseException:
             # What the index of copies learnt was not stored: it is read anew next time.
             self._copies = None
@@ -216,48 +220,6 @@ class Monitor:
         report.copies += result.copies
         if failed:
             report.lines.append(f"feed {row['url']}: {problem}")
-
-    def _note_source(
-        self,
-        connection: Connection,
-        row: dict[str, Any],
-        fetched: Fetched,
-        parsed: ParsedFeed,
-        failed: bool,
-        result: Ingested,
-        now: datetime,
-    ) -> None:
-        errors = row["error_count"] + 1 if failed else 0
-        values: dict[str, Any] = {
-            "last_status": fetched.status.value if fetched.error or not failed else "malformed",
-            "last_error": fetched.error or parsed.problem,
-            "error_count": errors,
-            "next_check_at": next_check(
-                fetched, errors, self._settings.fetch, now=now, jitter=self._jitter.random()
-            ),
-        }
-        if not failed:
-            values["last_ok_at"] = now
-            # A 304 may leave them out; then the old ones still hold.
-            values["etag"] = fetched.etag or (row["etag"] if fetched.code == 304 else None)
-            values["last_modified"] = fetched.last_modified or (
-                row["last_modified"] if fetched.code == 304 else None
-            )
-        if parsed.title:
-            values["title"] = parsed.title[:200]
-        connection.execute(update(source).where(source.c.id == row["id"]).values(**values))
-        connection.execute(
-            insert(fetch_log).values(
-                source_id=row["id"],
-                started_at=now,
-                status=values["last_status"],
-                milliseconds=fetched.milliseconds,
-                bytes=len(fetched.body),
-                n_items=result.found,
-                n_new=result.new,
-                error=values["last_error"],
-            )
-        )
 
     def read_folder(self, now: datetime, report: TickReport) -> None:
         """Take in the files that were dropped into the watched folder, if there is one."""
@@ -290,12 +252,19 @@ class Monitor:
             return
         with self._engine.begin() as connection:
             model = register_model(connection, self._labeller, now)
+            if self._backlog is None:
+                self._backlog = Backlog.of(connection, model.id)
         companies = self._companies.read(model, report.lines)
         report.labelled = label_pending(
-            self._engine, model, now=now, limit=LABELS_PER_TICK, companies=companies
+            self._engine,
+            model,
+            now=now,
+            limit=LABELS_PER_TICK,
+            companies=companies,
+            backlog=self._backlog,
         )
         with self._engine.begin() as connection:
-            report.unlabelled = count_unlabelled(connection, model.id)
+            report.unlabelled = self._backlog.count(connection)
         if report.unlabelled:
             # Half a history would make the other half look like a surge.
             report.lines.append(

@@ -4,7 +4,9 @@ Besides what owed.py knows, a mail may wait in the state digest (for its reader'
 offline (for the summary after a pause of the monitor); it is joined once it stands in such a mail.
 """
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from email.message import EmailMessage
 from typing import Any
@@ -17,6 +19,7 @@ from apps.news_monitor.day_report import DayReport
 from apps.news_monitor.delivery import Mailer
 from apps.news_monitor.evidence import Evidence
 from apps.news_monitor.ingest import insert_new
+from apps.news_monitor.judging_tables import alert
 from apps.news_monitor.links import AlertRef, Links, MailLinks, Reader
 from apps.news_monitor.mail import Envelope, compose, sender_domain
 from apps.news_monitor.owed import (
@@ -29,8 +32,8 @@ from apps.news_monitor.owed import (
     note_sent,
 )
 from apps.news_monitor.report_mail import Collected, compose_collected, compose_heartbeat
-from apps.news_monitor.tables import alert, outbox, recipient
 from apps.news_monitor.telling import Subscription
+from apps.news_monitor.telling_tables import outbox, recipient
 from apps.news_monitor.thresholds import Severity
 
 Topics = Sequence[tuple[str, Severity]]
@@ -60,13 +63,15 @@ def enqueue(
     kind: str = "alert",
     number: int | None = None,
     late: bool = False,
+    content: str | None = None,
 ) -> int:
     """One row for each recipient who wants it, in the caller's transaction; rows already there stay
     one.
 
     kind: "alert", or "broad" for a mail about many topics, of which alert_id is the lead. number:
     of what the mail is about, where that is not the alert. alert_key tells it from one of the same
-    number in another database. late: it happened while the monitor was down, and waits for the
+    number in another database. content: the topics that a reminder of many is about, as JSON.
+    late: it happened while the monitor was down, and waits for the
     summary.
     """
     ids = recipients_of(connection, [one.address for one in subscriptions])
@@ -84,6 +89,7 @@ def enqueue(
             "revision": revision,
             "recipient_id": ids[one.address],
             "message_id": f"<{identity}@{sender_domain(sender)}>",
+            "content_json": content,
             **new_row(now, one.not_before(now, severity)),
         }
         if one.waits_for_digest(severity):
@@ -140,7 +146,8 @@ def _message(engine: Engine, row: dict[str, Any], envelope: Envelope) -> EmailMe
     if kind == "broad":
         with engine.begin() as connection:
             told = told_in(connection, row["alert_id"], row["revision"])
-        return compose_broad(told, envelope, at)
+        firing = json.loads(row["content_json"]) if row["content_json"] else ()
+        return compose_broad(replace(told, firing=tuple(firing)), envelope, at)
     if kind == "heartbeat":
         return compose_heartbeat(DayReport.from_json(row["content_json"]), envelope, at)
     if kind in ("digest", "offline"):

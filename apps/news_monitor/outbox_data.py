@@ -1,15 +1,18 @@
 """What the outbox page shows, read from the tables."""
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, select
 
-from apps.news_monitor.tables import dropped_file, outbox, recipient, webhook_call
+from apps.news_monitor.tables import dropped_file, job_run, lease
+from apps.news_monitor.telling_tables import outbox, recipient, webhook_call
 from apps.news_monitor.webhooks import place_of
 
 LISTED = 200
+ROUNDS = 50
 KINDS = {
     "alert": "alert {0}",
     "broad": "alert {0} and others",
@@ -77,6 +80,42 @@ def dropped_files(connection: Connection) -> list[dict[str, Any]]:
         }
         for row in connection.execute(query)
     ]
+
+
+def last_rounds(connection: Connection) -> list[dict[str, Any]]:
+    """What the monitor did in its last rounds, the newest first."""
+    query = select(job_run).order_by(job_run.c.started_at.desc()).limit(ROUNDS)
+    return [
+        _round(row.job, row.started_at, json.loads(row.report_json))
+        for row in connection.execute(query)
+    ]
+
+
+def _round(job: str, at: datetime, report: dict[str, Any]) -> dict[str, Any]:
+    sources = report.get("sources", [])
+    return {
+        "began": at,
+        "job": job,
+        "seconds": report.get("seconds"),
+        "feeds asked": len(sources),
+        "of these failed": sum(bool(one["problem"]) for one in sources),
+        "new articles": report.get("new"),
+        "labelled": report.get("labelled"),
+        "hours judged": report.get("evaluated"),
+        "alerts": len(report.get("alerts", [])),
+        "to know": "; ".join(report.get("lines", [])),
+    }
+
+
+def running(connection: Connection) -> str:
+    """Which monitor holds the database, in a sentence; "" where none does, or none ever did."""
+    row = connection.execute(select(lease).order_by(lease.c.until.desc()).limit(1)).one_or_none()
+    if row is None:
+        return ""
+    return (
+        f"{row.holder} runs the monitor since {row.since:%Y-%m-%d %H:%M} UTC, and last said so at "
+        f"{row.renewed_at:%H:%M:%S}."
+    )
 
 
 def _owed(row: Any, what: str, to: str) -> Owed:

@@ -1,4 +1,4 @@
-"""What is owed and what could not be delivered; who is written to; the files that were dropped."""
+"""What is owed and could not be delivered; who is written to; dropped files; the last rounds."""
 
 import os
 from datetime import datetime
@@ -12,14 +12,16 @@ from apps.news_monitor.alerts_page import act
 from apps.news_monitor.outbox_data import (
     Owed,
     dropped_files,
+    last_rounds,
     owed_calls,
     owed_mails,
     recipients,
+    running,
 )
 from apps.news_monitor.owed import try_again
 from apps.news_monitor.page_data import LIVE, databases, reading
 from apps.news_monitor.responses import answerable, write_to
-from apps.news_monitor.tables import outbox, webhook_call
+from apps.news_monitor.telling_tables import outbox, webhook_call
 from shared.errors import TriptychError
 from shared.settings import default_home
 
@@ -78,8 +80,17 @@ def show_files(connection: Connection) -> None:
         st.dataframe(pd.DataFrame(found), hide_index=True, width="stretch")
 
 
+def show_rounds(connection: Connection) -> None:
+    st.subheader("Jobs")
+    said = running(connection)
+    st.text(said or "No monitor holds this database now.")
+    rounds = last_rounds(connection)
+    if rounds:
+        st.dataframe(pd.DataFrame(rounds), hide_index=True, width="stretch")
+
+
 def main() -> None:
-    st.title("Outbox")
+    st.title("Outbox and jobs")
     try:
         choices = databases(default_home(os.environ), os.environ)
     except TriptychError as error:
@@ -98,6 +109,7 @@ def main() -> None:
         show_owed("Webhooks", calls, webhook_call, database)
         show_recipients(connection, database)
         show_files(connection)
+        show_rounds(connection)
 
 
 if __name__ == "__main__":

@@ -16,23 +16,18 @@ from apps.news_monitor.decisions import WORDS
 from apps.news_monitor.episodes import Phase
 from apps.news_monitor.evidence import Evidence
 from apps.news_monitor.ingest import epoch_hour
-from apps.news_monitor.responses import Answers, answers_to
-from apps.news_monitor.settings import FetchSettings
-from apps.news_monitor.tables import (
-    REPLAY_DATABASE,
+from apps.news_monitor.judging_tables import (
     alert,
     broad,
     broad_member,
-    bucket,
     detector_config,
     detector_state,
     evaluation,
-    model_version,
-    outbox,
-    recipient,
-    source,
-    topic,
 )
+from apps.news_monitor.responses import Answers, answers_to
+from apps.news_monitor.settings import FetchSettings
+from apps.news_monitor.tables import REPLAY_DATABASE, bucket, model_version, source, topic
+from apps.news_monitor.telling_tables import outbox, recipient
 from apps.news_monitor.trends import trend_frame
 from shared.settings import Home, database_url
 from shared.storage import create_engine

@@ -11,6 +11,7 @@ import io
 import json
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +28,8 @@ FLAT_ENTITY = re.compile(
 HARMLESS = (feedparser.NonXMLContentType, feedparser.CharacterEncodingOverride)
 """Complaints about the header of a feed that was read well."""
 FIELD_LIMIT = 20_000
+PERIODS = {"hourly": 60, "daily": 1440, "weekly": 10_080, "monthly": 43_200, "yearly": 525_600}
+"""Minutes."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class ParsedFeed:
-    """title, language: of the feed. problem: one line; entries may be there all the same."""
+    """title, language: of the feed. problem: one line; entries may be there all the same.
+    own_minutes: how often it says that it is made anew (ttl, or sy:updatePeriod), if it does."""
 
     title: str = ""
     language: str = ""
     entries: tuple[Entry, ...] = ()
     problem: str = ""
+    own_minutes: float | None = None
 
 
 def parse_feed(body: bytes, *, url: str, content_type: str = "", limit: int = 1000) -> ParsedFeed:
@@ -83,7 +88,28 @@ def parse_feed(body: bytes, *, url: str, content_type: str = "", limit: int = 10
         language=_text(about.get("language"))[:20],
         entries=entries,
         problem=problem,
+        own_minutes=own_minutes(about),
     )
+
+
+def own_minutes(about: Mapping[str, Any]) -> float | None:
+    """The longer of RSS's ttl and the syndication module's period divided by its frequency.
+
+    Source: RSS 2.0, "ttl is a number of minutes"; web.resource.org/rss/1.0/modules/syndication.
+
+    >>> own_minutes({"ttl": "30", "sy_updateperiod": "daily", "sy_updatefrequency": "12"})
+    120.0
+    """
+    ttl = _count(about.get("ttl"))
+    period = PERIODS.get(_text(about.get("sy_updateperiod")).strip().casefold())
+    often = _count(about.get("sy_updatefrequency")) or 1
+    said = [minutes for minutes in (ttl, period and period / often) if minutes]
+    return float(max(said)) if said else None
+
+
+def _count(value: Any) -> int | None:
+    text = _text(value).strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 7 else None
 
 
 def without_doctype(body: bytes) -> bytes:

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, func, select
-from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy import Connection, Engine, select
 
+from apps.news_monitor.backlog import Backlog
 from apps.news_monitor.bucket_counts import rebuild_buckets
 from apps.news_monitor.following import Following
 from apps.news_monitor.ingest import insert_new
 from apps.news_monitor.labels import ALL_NEWS, LabelTexts
-from apps.news_monitor.tables import item, item_topic, model_version, prediction, topic
+from apps.news_monitor.tables import item_topic, model_version, prediction, topic
 from shared.errors import SettingsError
 
 
@@ -62,19 +62,6 @@ def followed_topics(wanted: Sequence[str], model: ActiveModel) -> tuple[str, ...
     return tuple(wanted) or known
 
 
-def _unlabelled(model_id: int) -> ColumnElement[bool]:
-    labelled = select(prediction.c.item_id).where(
-        prediction.c.item_id == item.c.id, prediction.c.model_id == model_id
-    )
-    return and_(item.c.story_id == item.c.id, ~labelled.exists())
-
-
-def count_unlabelled(connection: Connection, model_id: int) -> int:
-    """Stories (first items, not copies) that the model has not labelled yet."""
-    query = select(func.count()).select_from(item).where(_unlabelled(model_id))
-    return int(connection.execute(query).scalar_one())
-
-
 def label_pending(
     engine: Engine,
     model: ActiveModel,
@@ -83,20 +70,20 @@ def label_pending(
     limit: int,
     batch: int = 64,
     companies: Following | None = None,
+    backlog: Backlog | None = None,
 ) -> int:
-    """Label up to `limit` stories, newest first, and what they say of companies; returns how
-    many."""
+    """Label up to `limit` stories, and what they say of companies; returns how many. backlog: of
+    the model, where one is kept."""
+    if backlog is None:
+        with engine.begin() as connection:
+            backlog = Backlog.of(connection, model.id)
     done = 0
     while done < limit:
         with engine.begin() as connection:
-            rows = connection.execute(
-                select(item.c.id, item.c.title, item.c.summary, item.c.hour)
-                .where(_unlabelled(model.id))
-                .order_by(item.c.effective_at.desc(), item.c.id.desc())
-                .limit(min(batch, limit - done))
-            ).all()
-        if not rows:
-            break
+            rows = backlog.next(connection, min(batch, limit - done))
+            if not rows:
+                backlog.note_done(connection)
+                break
         # Outside a transaction: the model takes its time, and others want to write.
         texts = [row.title or row.summary for row in rows]
         labels = model.labeller.label(texts)
@@ -130,5 +117,6 @@ def label_pending(
             insert_new(connection, item_topic, topics)
             insert_new(connection, item_topic, named)
             rebuild_buckets(connection, model.id, sorted({row.hour for row in rows}))
+        backlog.passed(rows)
         done += len(rows)
     return done

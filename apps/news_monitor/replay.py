@@ -34,13 +34,14 @@ from apps.news_monitor.evidence import Evidence
 from apps.news_monitor.following import Following, follow
 from apps.news_monitor.given_labels import LABEL_COLUMNS, GivenLabels
 from apps.news_monitor.ingest import Ingested, ingest
+from apps.news_monitor.judging_tables import alert
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.outbox import deliver_due
 from apps.news_monitor.predictions import ActiveModel, label_pending, register_model
 from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.stories import CopyIndex
 from apps.news_monitor.surges import scan
-from apps.news_monitor.tables import MIGRATIONS, REPLAY_DATABASE, VERSION_TABLE, alert
+from apps.news_monitor.tables import MIGRATIONS, REPLAY_DATABASE, VERSION_TABLE
 from apps.news_monitor.trends import trend_frame
 from shared.atomic import write_text
 from shared.errors import DataError

@@ -13,6 +13,7 @@ from apps.news_monitor.broad_html import BROAD_HTML
 from apps.news_monitor.broad_mail import alert_lines, alert_values
 from apps.news_monitor.day_report import DayReport, Post
 from apps.news_monitor.evidence import Evidence
+from apps.news_monitor.judging_tables import alert
 from apps.news_monitor.links import AlertRef
 from apps.news_monitor.mail import (
     Envelope,
@@ -24,7 +25,6 @@ from apps.news_monitor.mail import (
 )
 from apps.news_monitor.mail_html import BLUE, Cell, Head, render
 from apps.news_monitor.report_html import REPORT_HTML
-from apps.news_monitor.tables import alert
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,11 @@ def _told(connection: Connection, content: Collected) -> tuple[Told, Sequence[da
 def _notes(told: Told, overs: Sequence[datetime | None]) -> list[str]:
     """What became of the alerts, a sentence each."""
     pairs = list(zip(told.alerts, overs, strict=True))
-    on = [evidence.topic for evidence, over in pairs if over is None]
+    on = [
+        f"{evidence.topic} (since {in_words(evidence.opened_at)})"
+        for evidence, over in pairs
+        if over is None
+    ]
     notes = [f"Still going on: {names_of(on, shown=10)}."] if on else []
     return notes + [
         f"{evidence.topic}: from {in_words(evidence.opened_at)} to {in_words(over)}."

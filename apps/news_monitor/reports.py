@@ -1,4 +1,4 @@
-"""Mails that fall due by the clock: heartbeat, digests, reminders, the summary after a pause.
+"""Mails that fall due by the clock: heartbeat, digests, the summary after a pause.
 
 Each is found due by what the database says and written with the note that it is, in one
 transaction: whenever the process dies, each is owed once, under one Message-ID.
@@ -13,27 +13,18 @@ from apps.news_monitor.broad import told_in
 from apps.news_monitor.day_report import TICK, read_day
 from apps.news_monitor.evidence import Evidence
 from apps.news_monitor.ingest import insert_new
+from apps.news_monitor.judging_tables import alert, decision
 from apps.news_monitor.mail import sender_domain
 from apps.news_monitor.memos import database_key, forget, note, note_once, recall
-from apps.news_monitor.outbox import enqueue, recipients_of
+from apps.news_monitor.outbox import recipients_of
 from apps.news_monitor.owed import new_row
 from apps.news_monitor.report_mail import Collected, how_many
 from apps.news_monitor.settings import NewsSettings
-from apps.news_monitor.tables import (
-    acknowledgement,
-    alert,
-    decision,
-    job_run,
-    outbox,
-    recipient,
-    silence,
-    silenced,
-)
+from apps.news_monitor.tables import job_run
 from apps.news_monitor.telling import Subscription, last_due
+from apps.news_monitor.telling_tables import outbox, recipient, silenced
 
 PAUSE, HEARTBEAT = "pause", "heartbeat"
-MOST_MAILS = 3
-"""About one alert: the first, and two reminders."""
 
 
 def note_pause(connection: Connection, now: datetime, pause: timedelta) -> None:
@@ -147,51 +138,6 @@ def owe_digests(connection: Connection, settings: NewsSettings, now: datetime) -
              content.to_json(), now)  # fmt: skip
         told_there = outbox.c.id.in_([row.id for row in mine])
         connection.execute(update(outbox).where(told_there).values(state="joined"))
-
-
-def owe_reminders(connection: Connection, settings: NewsSettings, now: datetime) -> None:
-    """A further mail about each alert that still fires, that nobody has acknowledged for so long,
-    and whose topic is not silenced; two at most."""
-    if not settings.remind_hours:
-        return
-    seen = select(acknowledgement.c.alert_id).where(acknowledgement.c.alert_id == alert.c.id)
-    hushed = select(silence.c.id).where(
-        silence.c.topic_id == alert.c.topic_id, silence.c.begins_at <= now, silence.c.ends_at > now
-    )
-    last = func.max(outbox.c.created_at)
-    query = (
-        select(alert.c.id, alert.c.dedupe_key, alert.c.revision, alert.c.evidence_json)
-        .join(outbox, outbox.c.alert_id == alert.c.id)
-        .where(
-            alert.c.state == "firing",
-            alert.c.revision < MOST_MAILS,
-            outbox.c.kind == "alert",
-            ~seen.exists(),
-            ~hushed.exists(),
-        )
-        .group_by(alert.c.id)
-        .having(last <= now - timedelta(hours=settings.remind_hours))
-        .order_by(alert.c.id)
-    )
-    for row in connection.execute(query).all():
-        evidence = Evidence.from_json(row.evidence_json)
-        revision = row.revision + 1
-        connection.execute(update(alert).where(alert.c.id == row.id).values(revision=revision))
-        enqueue(
-            connection,
-            alert_id=row.id,
-            alert_key=row.dedupe_key[:8],
-            revision=revision,
-            topics=[(evidence.topic, evidence.severity)],
-            # Who reads a digest has it there, once.
-            subscriptions=[
-                one
-                for one in map(settings.subscription, settings.recipients)
-                if not one.waits_for_digest(evidence.severity)
-            ],
-            sender=settings.mail_from,
-            now=now,
-        )
 
 
 def _ends(

@@ -11,15 +11,15 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, func, insert, inspect, select, update
 
 from apps.news_monitor.ingest import insert_new
-from apps.news_monitor.tables import (
+from apps.news_monitor.judging_tables import alert
+from apps.news_monitor.tables import topic
+from apps.news_monitor.telling_tables import (
     acknowledgement,
-    alert,
     mark,
     outbox,
     recipient,
     silence,
     silenced,
-    topic,
 )
 from shared.errors import DataError
 

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, select
 
 from apps.news_monitor.answer_html import Choice, answer_page
 from apps.news_monitor.evidence import Evidence
+from apps.news_monitor.judging_tables import alert
 from apps.news_monitor.links import (
     NO_ALERT,
     Action,
@@ -35,7 +36,8 @@ from apps.news_monitor.responses import (
     silence_topic,
     write_to,
 )
-from apps.news_monitor.tables import MIGRATIONS, VERSION_TABLE, alert, recipient
+from apps.news_monitor.tables import MIGRATIONS, VERSION_TABLE
+from apps.news_monitor.telling_tables import recipient
 from shared.errors import DataError, TriptychError
 from shared.storage import create_engine, upgrade
 

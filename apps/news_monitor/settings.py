@@ -27,12 +27,16 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 class FetchSettings(Section):
     """[news.fetch]: how feeds are read. Bytes are counted after unpacking.
 
+    longest_minutes: a feed that says it is made anew more seldom than every_minutes is asked so
+    seldom, up to this. parse_seconds: of processor time, after which a feed is given up.
     allow_hosts: hosts (or host:port) that may resolve to private or loopback addresses.
     """
 
     every_minutes: float = Field(default=15.0, ge=1.0, le=1440.0)
+    longest_minutes: float = Field(default=60.0, ge=1.0, le=1440.0)
     connect_seconds: float = Field(default=10.0, gt=0.0)
     total_seconds: float = Field(default=30.0, gt=0.0)
+    parse_seconds: int = Field(default=10, ge=1, le=600)
     max_bytes: int = Field(default=5 * 1024 * 1024, ge=1024)
     max_entries: int = Field(default=1000, ge=1)
     max_redirects: int = Field(default=5, ge=0)
@@ -43,7 +47,8 @@ class FetchSettings(Section):
     @property
     def overdue(self) -> timedelta:
         """A feed without a good answer for so long is down: several tries have failed."""
-        return max(timedelta(hours=2), timedelta(minutes=4 * self.every_minutes))
+        longest = max(4 * self.every_minutes, 2 * self.longest_minutes)
+        return max(timedelta(hours=2), timedelta(minutes=longest))
 
 
 class SmtpSettings(Section):

@@ -1,13 +1,12 @@
-"""The monitor's tables: SQLAlchemy Core, for SQLite and PostgreSQL alike.
+"""The monitor's tables: what is read, how it is labelled and counted, and what the monitor notes.
 
-Times are time-zone-aware UTC; `hour` counts whole hours since the epoch. Buckets, stories'
-totals and evaluations are derived and can be rebuilt; items, predictions, alerts and the outbox
-are what must not be lost. Names and keys already fit what is planned on top of them (companies,
-silences, feedback, several recipients each with its own wishes).
+SQLAlchemy Core, for SQLite and PostgreSQL alike. Times are time-zone-aware UTC; `hour` counts
+whole hours since the epoch. Buckets and evaluations are derived and can be rebuilt; items,
+predictions, alerts and the outbox are what must not be lost. What was judged stands in
+judging_tables.py, who is told of it in telling_tables.py; all are one schema, `metadata`.
 """
 
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import (
     Boolean,
@@ -20,7 +19,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    UniqueConstraint,
     func,
 )
 from sqlalchemy.sql.elements import ColumnElement
@@ -31,20 +29,6 @@ VERSION_TABLE = "news_version"
 REPLAY_DATABASE = "replay.db"
 MIGRATIONS = Path(__file__).parent / "migrations"
 metadata = MetaData()
-
-
-def _delivery() -> tuple[Column[Any], ...]:
-    """Columns of what is sent at least once: see owed.py."""
-    return (
-        Column("state", String(10), nullable=False),
-        Column("attempts", Integer, nullable=False),
-        Column("created_at", UtcDateTime, nullable=False),
-        Column("next_try_at", UtcDateTime, nullable=False, index=True),
-        Column("lease_until", UtcDateTime),
-        Column("last_error", Text, nullable=False),
-        Column("sent_at", UtcDateTime),
-    )
-
 
 source = Table(
     "news_source",
@@ -62,6 +46,8 @@ source = Table(
     Column("last_status", String(20), nullable=False, default=""),
     Column("last_error", Text, nullable=False, default=""),
     Column("error_count", Integer, nullable=False, default=0),
+    # How often it says that it is made anew; NULL where it does not say.
+    Column("own_minutes", Float),
     Column("created_at", UtcDateTime, nullable=False),
 )
 
@@ -198,148 +184,6 @@ def said_label() -> ColumnElement[str]:
     return func.coalesce(item_topic.c.label, prediction.c.label)
 
 
-detector_config = Table(
-    "news_detector_config",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("fingerprint", String(64), nullable=False, unique=True),
-    Column("model_id", ForeignKey("news_model_version.id"), nullable=False, index=True),
-    Column("settings_json", Text, nullable=False),
-    Column("created_at", UtcDateTime, nullable=False),
-    # Everything up to here has been judged; the watermark of detection.
-    Column("evaluated_until", UtcDateTime),
-)
-
-calibration = Table(
-    "news_calibration",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("config_id", ForeignKey("news_detector_config.id"), nullable=False, index=True),
-    Column("at", UtcDateTime, nullable=False),
-    Column("threshold", Float, nullable=False),
-    Column("per_week", Float, nullable=False),
-    Column("topics", Integer, nullable=False),
-    Column("topic_weeks", Float, nullable=False),
-    Column("episodes_json", Text, nullable=False),
-)
-
-evaluation = Table(
-    "news_evaluation",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("topic_id", ForeignKey("news_topic.id"), nullable=False),
-    Column("at", UtcDateTime, nullable=False, index=True),
-    Column("config_id", ForeignKey("news_detector_config.id"), nullable=False),
-    Column("window_hours", Integer, nullable=False),
-    Column("stories", Integer, nullable=False),
-    Column("negative", Integer, nullable=False),
-    Column("usual_share", Float, nullable=False),
-    Column("expected_count", Float, nullable=False),
-    Column("p_share", Float, nullable=False),
-    Column("p_count", Float, nullable=False),
-    Column("p_volume", Float, nullable=False),
-    Column("score", Float, nullable=False),
-    Column("threshold", Float, nullable=False),
-    # Why the score is 0: a name of surges.Gate in lower case; "open" when nothing stopped it.
-    Column("gate", String(20), nullable=False),
-    UniqueConstraint("config_id", "at", "topic_id", "window_hours"),
-    Index("ix_news_evaluation_topic", "topic_id", "config_id", "at"),
-)
-
-detector_state = Table(
-    "news_detector_state",
-    metadata,
-    Column("config_id", ForeignKey("news_detector_config.id"), primary_key=True),
-    Column("topic_id", ForeignKey("news_topic.id"), primary_key=True),
-    Column("phase", Integer, nullable=False),
-    Column("streak", Integer, nullable=False),
-    Column("cool_until", Integer, nullable=False),
-    Column("alert_id", ForeignKey("news_alert.id"), index=True),
-)
-
-alert = Table(
-    "news_alert",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("dedupe_key", String(200), nullable=False, unique=True),
-    Column("topic_id", ForeignKey("news_topic.id"), nullable=False, index=True),
-    Column("config_id", ForeignKey("news_detector_config.id"), nullable=False, index=True),
-    Column("state", String(10), nullable=False),
-    Column("severity", String(10), nullable=False),
-    Column("opened_at", UtcDateTime, nullable=False, index=True),
-    Column("resolved_at", UtcDateTime),
-    Column("peak_score", Float, nullable=False),
-    Column("revision", Integer, nullable=False),
-    Column("evidence_json", Text, nullable=False),
-)
-
-alert_item = Table(
-    "news_alert_item",
-    metadata,
-    Column("alert_id", ForeignKey("news_alert.id"), primary_key=True),
-    Column("item_id", ForeignKey("news_item.id"), primary_key=True, index=True),
-    Column("rank", Integer, nullable=False),
-)
-
-recipient = Table(
-    "news_recipient",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("email", String(320), nullable=False, unique=True),
-    Column("enabled", Boolean, nullable=False, default=True),
-)
-
-outbox = Table(
-    "news_outbox",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("kind", String(10), nullable=False),
-    # NULL for a mail about no one alert: heartbeat, digest, summary after downtime.
-    Column("alert_id", ForeignKey("news_alert.id"), index=True),
-    Column("revision", Integer, nullable=False),
-    Column("recipient_id", ForeignKey("news_recipient.id"), nullable=False, index=True),
-    Column("message_id", String(300), nullable=False, unique=True),
-    *_delivery(),
-    # What such a mail tells, frozen when it fell due.
-    Column("content_json", Text),
-    UniqueConstraint("alert_id", "revision", "kind", "recipient_id"),
-)
-
-acknowledgement = Table(
-    "news_acknowledgement",
-    metadata,
-    Column("alert_id", ForeignKey("news_alert.id"), primary_key=True),
-    Column("by", String(320), nullable=False),
-    Column("at", UtcDateTime, nullable=False),
-)
-
-silence = Table(
-    "news_silence",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("topic_id", ForeignKey("news_topic.id"), nullable=False, index=True),
-    Column("begins_at", UtcDateTime, nullable=False),
-    Column("ends_at", UtcDateTime, nullable=False, index=True),
-    Column("by", String(320), nullable=False),
-)
-
-silenced = Table(
-    "news_silenced",
-    metadata,
-    # An alert that opened while its topic was silenced: it is told to nobody.
-    Column("alert_id", ForeignKey("news_alert.id"), primary_key=True),
-    Column("silence_id", ForeignKey("news_silence.id"), nullable=False, index=True),
-)
-
-mark = Table(
-    "news_mark",
-    metadata,
-    Column("alert_id", ForeignKey("news_alert.id"), primary_key=True),
-    Column("by", String(320), primary_key=True),
-    Column("useful", Boolean, nullable=False),
-    Column("at", UtcDateTime, nullable=False),
-)
-
 memo = Table(
     "news_memo",
     metadata,
@@ -348,17 +192,6 @@ memo = Table(
     Column("value", Text, nullable=False),
 )
 
-webhook_call = Table(
-    "news_webhook_call",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("url", Text, nullable=False),
-    Column("alert_id", ForeignKey("news_alert.id"), nullable=False, index=True),
-    Column("event", String(20), nullable=False),
-    Column("idempotency_key", String(64), nullable=False, unique=True),
-    Column("body", Text, nullable=False),
-    *_delivery(),
-)
 
 dropped_file = Table(
     "news_dropped_file",
@@ -396,71 +229,14 @@ lease = Table(
     Column("renewals", Integer, nullable=False),
 )
 
-decision = Table(
-    "news_decision",
+correction = Table(
+    "news_correction",
     metadata,
-    Column("config_id", ForeignKey("news_detector_config.id"), primary_key=True),
-    Column("topic_id", ForeignKey("news_topic.id"), primary_key=True),
-    Column("at", UtcDateTime, primary_key=True, index=True),
-    # What came of the moment: a value of decisions.Verdict, or the name of the gate.
-    Column("verdict", String(20), nullable=False),
-    Column("score", Float, nullable=False),
-    Column("threshold", Float, nullable=False),
-    # Part of the topic's usual items whose outlets delivered; NULL while nothing is usual.
-    Column("coverage", Float),
-    Column("missing_json", Text, nullable=False),
-    # The alert that was open, or opened, then.
-    Column("alert_id", ForeignKey("news_alert.id"), index=True),
-)
-
-broad = Table(
-    "news_broad",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("dedupe_key", String(64), nullable=False, unique=True),
-    Column("config_id", ForeignKey("news_detector_config.id"), nullable=False, index=True),
-    # The alert whose outbox rows carry the common mail.
-    Column("lead_alert_id", ForeignKey("news_alert.id"), nullable=False, unique=True),
-    # How many topics were followed.
-    Column("topics", Integer, nullable=False),
-    Column("opened_at", UtcDateTime, nullable=False),
-    Column("joined_at", UtcDateTime, nullable=False, index=True),
-    # The last mail; members of a later revision have not been told of yet.
-    Column("revision", Integer, nullable=False),
-)
-
-broad_member = Table(
-    "news_broad_member",
-    metadata,
-    Column("alert_id", ForeignKey("news_alert.id"), primary_key=True),
-    Column("broad_id", ForeignKey("news_broad.id"), nullable=False, index=True),
-    Column("revision", Integer, nullable=False),
-)
-
-attention = Table(
-    "news_attention",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("config_id", ForeignKey("news_detector_config.id"), nullable=False),
-    Column("topic_id", ForeignKey("news_topic.id"), nullable=False, index=True),
-    Column("opened_at", UtcDateTime, nullable=False, index=True),
-    Column("resolved_at", UtcDateTime),
-    Column("peak_score", Float, nullable=False),
-    Column("window_hours", Integer, nullable=False),
-    Column("stories", Integer, nullable=False),
-    Column("usual_stories", Float, nullable=False),
-    Column("negative", Integer, nullable=False),
-    Column("usual_share", Float, nullable=False),
-    UniqueConstraint("config_id", "topic_id", "opened_at"),
-)
-
-attention_state = Table(
-    "news_attention_state",
-    metadata,
-    Column("config_id", ForeignKey("news_detector_config.id"), primary_key=True),
-    Column("topic_id", ForeignKey("news_topic.id"), primary_key=True),
-    Column("phase", Integer, nullable=False),
-    Column("streak", Integer, nullable=False),
-    Column("cool_until", Integer, nullable=False),
-    Column("attention_id", ForeignKey("news_attention.id"), index=True),
+    # What a reader says that a story is; the model's own label stays, and is what is counted.
+    Column("item_id", ForeignKey("news_item.id"), primary_key=True),
+    Column("sentiment", String(20), nullable=False),
+    # A list of topics; NULL where the reader said nothing of them.
+    Column("topics_json", Text),
+    Column("by", String(320), nullable=False),
+    Column("at", UtcDateTime, nullable=False, index=True),
 )

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, Row, select
 
 from apps.news_monitor.evidence import Evidence
 from apps.news_monitor.ingest import insert_new
+from apps.news_monitor.judging_tables import alert
 from apps.news_monitor.owed import (
     DeliveryError,
     DeliveryReport,
@@ -29,8 +30,8 @@ from apps.news_monitor.owed import (
     note_sent,
 )
 from apps.news_monitor.public_addresses import PublicTransport, RefusedAddressError
-from apps.news_monitor.tables import alert, webhook_call
 from apps.news_monitor.telling import Webhook
+from apps.news_monitor.telling_tables import webhook_call
 
 OPENED, RESOLVED = "alert.opened", "alert.resolved"
 PER_ROUND = 100

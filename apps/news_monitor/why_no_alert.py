@@ -10,16 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, func, inspect, select
 
 from apps.news_monitor.decisions import WORDS, Verdict
+from apps.news_monitor.judging_tables import attention, decision, detector_config, evaluation
 from apps.news_monitor.mail import chance_words, names_of
-from apps.news_monitor.tables import (
-    attention,
-    decision,
-    detector_config,
-    evaluation,
-    job_run,
-    model_version,
-    topic,
-)
+from apps.news_monitor.tables import job_run, model_version, topic
 from shared.errors import DataError
 
 SPAN = timedelta(hours=24)

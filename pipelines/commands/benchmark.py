@@ -47,14 +47,14 @@ class Bench(StrEnum):
     LOAD = "load"
 
 
-WITH_SETS = (Bench.METHODS, Bench.FEW, Bench.CHATBOT, Bench.RECOMMENDER)
+WITH_SETS = (Bench.METHODS, Bench.FEW, Bench.CHATBOT, Bench.NEWS, Bench.RECOMMENDER)
 
 
 @dataclass(frozen=True)
 class Asked:
     """The call. datasets: folder of public sets, None for the home's. seeds: of the runs whose
     means are told; the first is the seed of what runs once. only: of METHODS and FEW the sets, of
-    RECOMMENDER the splits, of CHATBOT what is asked. rows: of PAGES the items, of INDEX the
+    CHATBOT, NEWS and RECOMMENDER what benchmark.PARTS names. rows: of PAGES the items, of INDEX the
     vectors, of LISTS the users. model: of LOAD, the chatbot."""
 
     what: Bench
@@ -102,7 +102,7 @@ def benchmark(
             metavar="SET",
             help="Sets: few, news, pairs, banking; for `few` banking, clinc; for `recommender` "
             "what is held out: last, time, hidden, month; for `chatbot` intents, answers, slips, "
-            "scope, replies.",
+            "scope, replies; for `news` models, labels, surges.",
         ),
     ] = None,
     rows: Annotated[

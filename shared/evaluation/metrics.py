@@ -128,6 +128,21 @@ def label_f1(
     )
 
 
+def weighted_f1(
+    truth: NDArray[np.bool_], predicted: NDArray[np.bool_], weights: NDArray[Any]
+) -> Floats:
+    """(b,) mean F1 over the labels, each counted as often as rows have it, as scikit-learn's.
+
+    Truth a a b, predicted a b b: F1 is 2/3 for both, so the mean is too.
+
+    >>> weighted_f1(one_hot([0, 0, 1], 2), one_hot([0, 1, 1], 2), np.ones((1, 3))).round(3).tolist()
+    [0.667]
+    """
+    support = _sums(truth, weights)
+    f1 = np.nan_to_num(label_f1(truth, predicted, weights))
+    return np.asarray((support * f1).sum(1) / np.maximum(support.sum(1), 1))
+
+
 @overload
 def micro_f1(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float: ...
 @overload

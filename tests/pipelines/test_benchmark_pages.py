@@ -28,4 +28,12 @@ def test_each_query_finds_the_rows_that_were_made(tmp_path: Path) -> None:
         found = {(page, query): ask(connection) for page, query, ask in queries(connection)}
     assert len(found["overview", "tiles"]) == TOPICS  # type: ignore[arg-type]
     assert len(found["companies", "one's stories"]) > 0  # type: ignore[arg-type]
-    assert {page for page, _ in found} == {"overview", "alerts", "companies", "laboratory"}
+    assert {page for page, _ in found} == {
+        "overview",
+        "alerts",
+        "companies",
+        "laboratory",
+        "stories",
+        "(monitor)",
+    }
+    assert found["(monitor)", "labels wanting, first round"] == 0

@@ -17,16 +17,11 @@ from apps.news_monitor.evidence import (
     StoryLine,
 )
 from apps.news_monitor.ingest import ingest, insert_new
+from apps.news_monitor.judging_tables import detector_config
 from apps.news_monitor.labels import Labels
 from apps.news_monitor.predictions import label_pending, register_model
 from apps.news_monitor.stories import CopyIndex
-from apps.news_monitor.tables import (
-    MIGRATIONS,
-    VERSION_TABLE,
-    detector_config,
-    model_version,
-    topic,
-)
+from apps.news_monitor.tables import MIGRATIONS, VERSION_TABLE, model_version, topic
 from apps.news_monitor.telling import Subscription
 from shared.storage import create_engine, upgrade
 

@@ -33,16 +33,9 @@ from apps.news_monitor.responses import (
     silences,
 )
 from apps.news_monitor.rest import answer_site
-from apps.news_monitor.tables import (
-    MIGRATIONS,
-    VERSION_TABLE,
-    mark,
-    metadata,
-    outbox,
-    recipient,
-    silence,
-)
+from apps.news_monitor.tables import MIGRATIONS, VERSION_TABLE, metadata
 from apps.news_monitor.telling import LinkSettings
+from apps.news_monitor.telling_tables import mark, outbox, recipient, silence
 from shared.errors import DataError
 from shared.storage import ENV_FOLDER
 

@@ -21,13 +21,16 @@ from apps.news_monitor.broad_mail import broad_sentence, broad_subject, compose_
 from apps.news_monitor.delivery import OutboxMailer
 from apps.news_monitor.evidence import Evidence, StoryLine
 from apps.news_monitor.ingest import insert_new
+from apps.news_monitor.judging_tables import alert, detector_config
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.mail import Envelope
 from apps.news_monitor.monitor import Monitor
 from apps.news_monitor.page_data import alert_rows
+from apps.news_monitor.responses import acknowledge
 from apps.news_monitor.settings import NewsSettings
-from apps.news_monitor.tables import alert, detector_config, model_version, outbox, topic
+from apps.news_monitor.tables import model_version, topic
 from apps.news_monitor.telling import Subscription
+from apps.news_monitor.telling_tables import outbox
 
 SENDER = "News <news@bank.example>"
 NAMES = ("Airlines", "Banks", "Energy", "Insurance", "Oil", "Retail", "Steel", "Telecoms")
@@ -198,7 +201,9 @@ def test_three_crises_in_one_tick_send_one_mail(
 
     watch = Monitor(
         engine,
-        NewsSettings(feeds=("https://wire.example/rss",), recipients=("desk@bank.example",)),
+        NewsSettings(
+            feeds=("https://wire.example/rss",), recipients=("desk@bank.example",), remind_hours=2
+        ),
         labeller,
         OutboxMailer(tmp_path),
         client=lambda: httpx.Client(transport=httpx.MockTransport(answer)),
@@ -216,3 +221,22 @@ def test_three_crises_in_one_tick_send_one_mail(
     assert [row.mails for row in rows] == [
         {"desk@bank.example": "sent (with other topics)"} for _ in range(3)
     ]
+    with engine.begin() as connection:
+        acknowledge(
+            connection, next(row.id for row in rows if row.evidence.topic == "Oil"), "a", now
+        )
+    assert watch.tick(now + timedelta(hours=3)).mails.sent == 1
+    assert watch.tick(now + timedelta(hours=4)).mails.sent == 0
+    again = next(path for path in tmp_path.glob("*.eml") if path != mail)
+    message = email.message_from_bytes(again.read_bytes(), policy=default)
+    first = email.message_from_bytes(mail.read_bytes(), policy=default)
+    assert message["Subject"] == f"Reminder: {first['Subject']}"
+    assert message["References"] == first["References"]
+    body = message.get_body(("plain",))
+    assert body is not None
+    waiting = "Still firing, and not acknowledged by anybody: Airlines, Banks."
+    assert str(body.get_content()).splitlines()[:2] == [waiting, ""]
+    with engine.begin() as connection:
+        for row in rows:
+            acknowledge(connection, row.id, "a", now)
+    assert watch.tick(now + timedelta(hours=6)).mails.sent == 0

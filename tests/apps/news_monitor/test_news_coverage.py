@@ -17,6 +17,7 @@ from apps.news_monitor.coverage import Coverage, fallen_silent, read_coverage
 from apps.news_monitor.delivery import OutboxMailer
 from apps.news_monitor.episodes import EpisodeRule, Episodes, advance
 from apps.news_monitor.ingest import epoch_hour, ingest
+from apps.news_monitor.judging_tables import decision
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.monitor import Monitor
 from apps.news_monitor.page_data import reading, source_frame
@@ -24,7 +25,7 @@ from apps.news_monitor.predictions import ActiveModel, label_pending, register_m
 from apps.news_monitor.replay import replay
 from apps.news_monitor.settings import NewsSettings, SurgeSettings
 from apps.news_monitor.stories import CopyIndex
-from apps.news_monitor.tables import decision, source
+from apps.news_monitor.tables import source
 from apps.news_monitor.why_no_alert import held_back, why, why_lines
 from shared.errors import DataError
 

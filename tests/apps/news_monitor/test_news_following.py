@@ -14,11 +14,12 @@ from apps.news_monitor.company_names import CompanyFinder
 from apps.news_monitor.company_watch import CompanyWatch
 from apps.news_monitor.following import Following, follow, read_again
 from apps.news_monitor.ingest import ingest
+from apps.news_monitor.judging_tables import alert
 from apps.news_monitor.labels import Labels, LabelTexts
 from apps.news_monitor.predictions import ActiveModel, label_pending, register_model
 from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.stories import CopyIndex
-from apps.news_monitor.tables import alert, bucket, item, item_topic, topic
+from apps.news_monitor.tables import bucket, item, item_topic, topic
 from shared.errors import SettingsError
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -15,12 +15,13 @@ from apps.news_monitor.alert_difference import (
 )
 from apps.news_monitor.articles import Article
 from apps.news_monitor.ingest import ingest
+from apps.news_monitor.judging_tables import alert, detector_config
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.laboratory import stored_models, try_out
 from apps.news_monitor.predictions import label_pending, register_model
 from apps.news_monitor.settings import NewsSettings, SurgeSettings
 from apps.news_monitor.stories import CopyIndex
-from apps.news_monitor.tables import alert, detector_config, metadata
+from apps.news_monitor.tables import metadata
 from shared.errors import DataError
 
 END = datetime(2026, 3, 1, tzinfo=UTC)

@@ -17,20 +17,14 @@ import apps.news_monitor.monitor as monitor_module
 import apps.news_monitor.opening as opening_module
 import apps.news_monitor.outbox as outbox_module
 from apps.news_monitor.delivery import OutboxMailer
+from apps.news_monitor.feed_parser import FeedParser
+from apps.news_monitor.judging_tables import alert, detector_config, evaluation
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.monitor import JOBS, Monitor
 from apps.news_monitor.owed import DeliveryError
 from apps.news_monitor.settings import FetchSettings, NewsSettings
-from apps.news_monitor.tables import (
-    alert,
-    detector_config,
-    evaluation,
-    fetch_log,
-    item,
-    job_run,
-    outbox,
-    source,
-)
+from apps.news_monitor.tables import fetch_log, item, job_run, source
+from apps.news_monitor.telling_tables import outbox
 from shared.errors import SettingsError
 from shared.storage import create_engine
 
@@ -315,7 +309,7 @@ def _die_after(function: Callable[..., Any]) -> Callable[..., Any]:
 
 CUTS: dict[str, tuple[Any, str, bool]] = {
     "before a feed is asked": (monitor_module, "fetch", False),
-    "after a feed was read": (monitor_module, "parse_feed", True),
+    "after a feed was read": (FeedParser, "parse", True),
     "inside the transaction of a source": (monitor_module, "ingest", True),
     "before labelling": (monitor_module, "label_pending", False),
     "after labelling": (monitor_module, "label_pending", True),

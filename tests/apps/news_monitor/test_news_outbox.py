@@ -11,6 +11,7 @@ from sqlalchemy import Engine, select, update
 from apps.news_monitor.alerts import follow_alert
 from apps.news_monitor.evidence import Evidence
 from apps.news_monitor.ingest import insert_new
+from apps.news_monitor.judging_tables import alert
 from apps.news_monitor.outbox import deliver_due
 from apps.news_monitor.owed import (
     LEASE,
@@ -19,8 +20,8 @@ from apps.news_monitor.owed import (
     RefusedForGoodError,
     UnknownOutcomeError,
 )
-from apps.news_monitor.tables import alert, outbox, recipient
 from apps.news_monitor.telling import Subscription
+from apps.news_monitor.telling_tables import outbox, recipient
 
 SENDER = "News <news@bank.example>"
 

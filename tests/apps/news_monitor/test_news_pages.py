@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from sqlalchemy import Engine, select, update
+from pydantic import BaseModel
+from sqlalchemy import Engine, insert, select, update
 from streamlit.testing.v1 import AppTest
 
 from apps.news_monitor.articles import Article
@@ -26,12 +27,15 @@ from apps.news_monitor.page_data import (
 from apps.news_monitor.replay import replay
 from apps.news_monitor.responses import answers_to, silences
 from apps.news_monitor.settings import NewsSettings, SurgeSettings
-from apps.news_monitor.tables import MIGRATIONS, VERSION_TABLE, outbox
+from apps.news_monitor.tables import MIGRATIONS, VERSION_TABLE, job_run
+from apps.news_monitor.telling_tables import outbox
+from apps.news_monitor.tick_report import SourceReport, TickReport
 from shared.settings import Home
 from shared.storage import create_engine, upgrade
 
 PAGES = Path(__file__).resolve().parents[3] / "apps" / "news_monitor"
 END = datetime(2026, 3, 1, tzinfo=UTC)
+AT = datetime(2026, 3, 11, 14, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -120,6 +124,7 @@ def test_the_alert_is_shown_with_its_stories(home: Home, monkeypatch: pytest.Mon
             "laboratory_page",
             "Nothing has been read yet. Start the monitor with `triptych news run`.",
         ),
+        ("stories_page", "Nothing has been read yet. Start the monitor with `triptych news run`."),
         (
             "alerts_page",
             "No alert yet. `triptych news replay` shows what past headlines would have raised.",
@@ -144,6 +149,8 @@ def test_neither_pages_nor_monitor_import_torch() -> None:
             "outbox_page",
             "companies_page",
             "laboratory_page",
+            "stories_page",
+            "settings_page",
             "monitor",
             "replay",
         )
@@ -173,8 +180,11 @@ def live(
     monkeypatch.delenv("TRIPTYCH_DATABASE_URL", raising=False)
     engine = create_engine(home.database_url)
     upgrade(engine, MIGRATIONS, VERSION_TABLE)
+    report = TickReport(AT, [SourceReport("https://f.example", "failed", 0, 0, "HTTP 404")], new=7)
     with engine.begin() as connection:
         open_evidence(connection, evidence)
+        run = insert(job_run).values(job="tick", started_at=AT, report_json=report.to_json())
+        connection.execute(run)
         connection.execute(update(outbox).values(state="dead", last_error="550 no such user"))
     yield home, engine
     engine.dispose()
@@ -209,6 +219,9 @@ def test_the_outbox_page_shows_dead_letters_and_a_way_back(
     page = open_page("outbox_page", home, monkeypatch)
     said = "Given up: alert 1 to desk@bank.example. 550 no such user"
     assert said in [text.value for text in page.text]
+    assert page.text[-1].value == "No monitor holds this database now."
+    (last,) = page.dataframe[-1].value.to_dict("records")
+    assert (last["feeds asked"], last["of these failed"], last["new articles"]) == (1, 1, 7)
     for label in ("Try again", "Unsubscribe"):
         (button,) = [one for one in page.button if one.label == label]
         button.click().run()
@@ -218,3 +231,41 @@ def test_the_outbox_page_shows_dead_letters_and_a_way_back(
         states = {"Try again": ("queued", 0), "Unsubscribe": ("dead", 0)}
         assert (row.state, row.attempts) == states[label]
     assert "desk@bank.example: unsubscribed" in [text.value for text in page.text]
+
+
+def test_the_settings_page_says_what_is_set_and_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(
+        '[news]\nfeeds = ["https://wire.example/rss"]\nfalse_alarms_per_week = 0.5\n'
+        'recipients = ["a@bank.example", "b@bank.example"]\nremind_hours = 4\n'
+        '[[news.subscriptions]]\naddress = "b@bank.example"\nmode = "digest"\ntopics = ["Oil"]\n'
+        'min_severity = "high"\nquiet_hours = "22:00-07:00"\ntime_zone = "Europe/London"\n'
+        '[[news.webhooks]]\nurl = "https://chat.bank.example/hooks/hidden-part"\n'
+        'secret = "0123456789abcdef"\n[news.smtp]\nhost = "mail.bank.example"\n'
+        'password = "correct horse"\n'
+    )
+    monkeypatch.setenv("TRIPTYCH_SETTINGS", str(file))
+    page = open_page("settings_page", Home(tmp_path), monkeypatch)
+    rows = [row for table in page.dataframe for row in table.value.to_dict("records")]
+    said = {row["what"]: row["set to"] for row in rows}
+    assert said["False alarms a week, topics"] == "0.5"
+    assert said["a@bank.example"] == "all topics, warning and above; at once"
+    assert said["b@bank.example"] == (
+        "Oil, high and above; one digest a day at 08:00, not 22:00-07:00 (Europe/London)"
+    )
+    assert said["Reminded of what nobody acknowledges"] == "every 4 h, twice at most"
+    assert said["Mail server"] == "mail.bank.example:587, starttls"
+    assert (said["Its password"], said["Their secret"]) == ("set", "not set")
+    for secret in ("correct horse", "0123456789abcdef", "hidden-part"):
+        assert secret not in str(rows)
+    # Each key is one of [news], or of a table in it.
+    for key in (key for row in rows for key in row["key"].split(", ")):
+        model: type[BaseModel] = NewsSettings
+        for part in key.split("."):
+            field = model.model_fields[part]
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                model = field.annotation
+    file.write_text("[news]\nfeeds = 3\n")
+    assert page.run().error[0].value.startswith("own.toml [news]: feeds = 3")

@@ -134,6 +134,23 @@ def test_dates_that_are_none_are_left_out() -> None:
     assert feed.entries[0].published is None
 
 
+SYNDICATION = "xmlns:sy='http://purl.org/rss/1.0/modules/syndication/'"
+
+
+@pytest.mark.parametrize(
+    ("said", "minutes"),
+    [("", None), ("<ttl>45</ttl>", 45), ("<ttl>-5</ttl>", None), ("<ttl>soon</ttl>", None),
+     ("<ttl>99999999999999999999</ttl>", None),
+     ("<sy:updatePeriod> Hourly </sy:updatePeriod>", 60),
+     ("<sy:updatePeriod>daily</sy:updatePeriod><sy:updateFrequency>4</sy:updateFrequency>", 360),
+     ("<sy:updatePeriod>hourly</sy:updatePeriod><sy:updateFrequency>0</sy:updateFrequency>", 60),
+     ("<ttl>30</ttl><sy:updatePeriod>hourly</sy:updatePeriod>", 60)],
+)  # fmt: skip
+def test_how_often_a_feed_says_it_is_made_anew(said: str, minutes: float | None) -> None:
+    body = rss(said).replace("<rss ", f"<rss {SYNDICATION} ")
+    assert parse(body).own_minutes == minutes
+
+
 def test_only_so_many_entries_are_taken() -> None:
     body = rss("".join(f"<item><title>{n}</title></item>" for n in range(30))).encode()
     assert len(parse_feed(body, url=URL, limit=10).entries) == 10

@@ -19,14 +19,17 @@ from apps.news_monitor.alerts import follow_alert
 from apps.news_monitor.day_report import DayReport, Post, read_day
 from apps.news_monitor.delivery import OutboxMailer
 from apps.news_monitor.evidence import Evidence
+from apps.news_monitor.judging_tables import alert
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.monitor import Monitor
 from apps.news_monitor.outbox import deliver_due
-from apps.news_monitor.reports import owe_digests, owe_heartbeat, owe_reminders
+from apps.news_monitor.reminders import owe_reminders
+from apps.news_monitor.reports import owe_digests, owe_heartbeat
 from apps.news_monitor.responses import acknowledge, silence_topic, write_to
 from apps.news_monitor.settings import NewsSettings
-from apps.news_monitor.tables import alert, job_run, outbox, recipient, silence, silenced, topic
+from apps.news_monitor.tables import job_run, topic
 from apps.news_monitor.telling import ReportSettings, Subscription, last_due
+from apps.news_monitor.telling_tables import outbox, recipient, silence, silenced
 from apps.news_monitor.thresholds import Severity
 
 AT = datetime(2026, 3, 11, 14, tzinfo=UTC)
@@ -143,7 +146,7 @@ def test_a_digest_tells_once_what_waited_for_it(
     assert message["Subject"] == "News digest: 2 alerts since Wed 11 Mar 2026, 14:00 UTC"
     assert message["Message-ID"].startswith("<digest-20260312T080000.r1.u1.")
     text = text_of(message)
-    assert "Still going on: Airlines.\n" in text
+    assert "Still going on: Airlines (since Wed 11 Mar 2026, 14:00 UTC).\n" in text
     assert "Oil: from Wed 11 Mar 2026, 14:00 UTC to Wed 11 Mar 2026, 20:00 UTC.\n" in text
     assert "Airlines  high      14 of 30 stories of the last 24 hours negative (usual 4)" in text
 
@@ -296,7 +299,7 @@ def test_after_a_pause_one_summary_tells_what_happened_meanwhile(
     assert text_of(first).startswith(
         "The news monitor judged nothing from Wed 11 Mar 2026, 12:30 UTC to Wed 11 Mar 2026, "
         "22:31 UTC (10 hours). It has now judged the 10 hours it missed, by what was published "
-        "then: 1 alert.\nStill going on: Airlines.\n"
+        "then: 1 alert.\nStill going on: Airlines (since Wed 11 Mar 2026, "
     )
 
 

@@ -1,20 +1,21 @@
 """Tables, ingest and labels on SQLite and PostgreSQL."""
 
+import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, delete, func, select
 
 from apps.news_monitor.articles import Article
+from apps.news_monitor.backlog import Backlog
 from apps.news_monitor.bucket_counts import first_bucket_hour, read_counts, rebuild_buckets
 from apps.news_monitor.ingest import epoch_hour, ingest, recent_stories
 from apps.news_monitor.labels import ALL_NEWS, LabelTexts
 from apps.news_monitor.predictions import (
     ActiveModel,
-    count_unlabelled,
     label_pending,
     register_model,
 )
@@ -107,7 +108,7 @@ def test_an_interrupted_labelling_is_taken_up_again(
         model = register_model(connection, labeller, NOW)
     assert label_pending(engine, model, now=NOW, limit=7, batch=3) == 7
     with engine.begin() as connection:
-        assert count_unlabelled(connection, model.id) == 3
+        assert Backlog.of(connection, model.id).count(connection) == 3
     assert label_pending(engine, model, now=NOW, limit=100) == 3
     assert label_pending(engine, model, now=NOW, limit=100) == 0
     with engine.begin() as connection:
@@ -116,6 +117,41 @@ def test_an_interrupted_labelling_is_taken_up_again(
         before = connection.execute(select(bucket)).all()
         rebuild_buckets(connection, model.id, hours)
         assert sorted(connection.execute(select(bucket)).all()) == sorted(before)
+
+
+def test_the_backlog_finds_every_story_without_a_label_however_they_come(
+    engine: Engine, labeller: LabelTexts, story: Story
+) -> None:
+    rng = random.Random(5)
+    number, backlog = 0, None
+    with engine.begin() as connection:
+        model = register_model(connection, labeller, NOW)
+    for turn in range(25):
+        if rng.random() < 0.6:
+            some = [story(f"oil report {number + n}", NOW, "A") for n in range(rng.randrange(6))]
+            number += len(some)
+            with engine.begin() as connection:
+                ingest(connection, some, copies=CopyIndex(), fetched=NOW)
+        with engine.begin() as connection:
+            if turn % 8 == 0:  # a new start
+                backlog = Backlog.of(connection, model.id)
+        label_pending(engine, model, now=NOW, limit=rng.randrange(6), batch=2, backlog=backlog)
+        with engine.begin() as connection:
+            left = (
+                number
+                - connection.execute(select(func.count()).select_from(prediction)).scalar_one()
+            )
+            assert backlog is not None
+            assert backlog.count(connection) == left
+            assert len(backlog.next(connection, 100)) <= left
+            assert Backlog.of(connection, model.id).count(connection) == left
+    label_pending(engine, model, now=NOW, limit=100, backlog=backlog)
+    with engine.begin() as connection:
+        # All is labelled and noted: nobody looks at what is below any more.
+        noted = Backlog.of(connection, model.id)
+        assert (noted.low, noted.high) == (0, max(connection.scalars(select(item.c.id))))
+        connection.execute(delete(prediction))
+        assert noted.next(connection, 100) == []
 
 
 class NoTopics:

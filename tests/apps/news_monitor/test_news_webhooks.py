@@ -15,8 +15,8 @@ from sqlalchemy import Engine, select
 from apps.news_monitor.alerts import follow_alert
 from apps.news_monitor.evidence import Evidence
 from apps.news_monitor.owed import DeliveryReport, try_again
-from apps.news_monitor.tables import webhook_call
 from apps.news_monitor.telling import Webhook
+from apps.news_monitor.telling_tables import webhook_call
 from apps.news_monitor.webhooks import OPENED, call_due, owe_calls, owe_resolved
 
 AT = datetime(2026, 3, 11, 14, tzinfo=UTC)

@@ -1,0 +1,42 @@
+"""What the monitor is set to do, as it would start now."""
+
+import os
+
+import pandas as pd
+import streamlit as st
+
+from apps.news_monitor.settings import SECTION, NewsSettings
+from apps.news_monitor.settings_view import setting_lines
+from shared.errors import TriptychError
+from shared.settings import load_section, settings_file
+
+
+def main() -> None:
+    st.title("Settings")
+    try:
+        file = settings_file(os.environ)
+        settings = load_section(NewsSettings, SECTION, file=file, environ=os.environ)
+    except TriptychError as error:
+        st.error(str(error))
+        return
+    place = f"`{file}`, section `[news]`" if file else "no `triptych.toml`: these are the defaults"
+    st.caption(
+        f"Read from {place}; variables `TRIPTYCH_NEWS__…` of the environment win. Change them "
+        "there, and start the monitor again. What another budget or rule would have told is on the "
+        "page The laboratory; `triptych news test-mail` tries the mail server."
+    )
+    lines = setting_lines(settings)
+    for group in dict.fromkeys(line.group for line in lines):
+        st.subheader(group)
+        frame = pd.DataFrame(
+            [
+                {"what": line.what, "set to": line.value, "key": line.key}
+                for line in lines
+                if line.group == group
+            ]
+        )
+        st.dataframe(frame, hide_index=True, width="stretch")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""How well news is labelled, without fine-tuning: by folds, by one model for all, on unseen sets.
+
+Headlines are read as in training and in use; near duplicates, of all sets together, lie in one
+fold, so that no row is judged by a model that has seen its copy. The rival learns from the same
+rows.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from apps.news_monitor.examples import sentiment_examples, topic_examples
+from apps.news_monitor.labelling import headline
+from apps.news_monitor.labels import SENTIMENTS
+from pipelines.benchmark_core import FOLDS, SVM, svm
+from pipelines.public_sets import all_there
+from shared.evaluation.intervals import Interval, bootstrap, mean_of, paired_bootstrap
+from shared.evaluation.metrics import macro_f1, one_hot, weighted_f1
+from shared.inference.model_encoders import open_base_encoder
+from shared.inference.remembered import RememberingEmbedder
+from shared.inference.runtime import Embedder
+from shared.pretrained import resolve
+from shared.settings import Home
+from shared.training.examples import Examples, folds, from_rows
+from shared.training.learning import HeadData, refit
+from shared.training.options import TrainOptions
+
+Say = Callable[[str], None]
+Floats = NDArray[np.float32]
+PHRASEBANK, TWEETS, SENTFIN = "Financial PhraseBank 50Agree", "Twitter sentiment", "SEntFiN"
+GOLD, FIQA, TOPICS = "gold headlines", "FiQA, sign", "Twitter topics"
+PLACES = {
+    PHRASEBANK: "finance/financial_phrasebank/50Agree_train.csv",
+    TWEETS: "finance/twitter_fin_sentiment/train.csv",
+    SENTFIN: "finance/sentfin/train.csv",
+    GOLD: "finance/gold_news/train.csv.gz",
+    FIQA: "finance/fiqa_sa/train.jsonl",
+    TOPICS: "finance/twitter_fin_topic/train.csv",
+}
+LABELS_OF_TWEETS = {"0": "negative", "1": "positive", "2": "neutral"}
+OWN, COMMON = "triptych", "triptych, one model for all sets"
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """One figure of a system on a set."""
+
+    data: str
+    system: str
+    measure: str
+    found: Interval
+
+
+@dataclass(frozen=True, eq=False)
+class Sets:
+    """What is there of the public sets, as they are trained on."""
+
+    sentiment: Mapping[str, Examples]
+    unseen: Mapping[str, Examples]
+    topics: Examples | None
+
+
+def benchmark_labels(
+    folder: Path, *, home: Home, options: TrainOptions, say: Say
+) -> Iterator[LabelRow]:
+    """Every figure that the sets in `folder` allow; a missing set is skipped with a line."""
+    base = resolve(options.base, cache=home.cache)
+    embedder = RememberingEmbedder(
+        open_base_encoder(base, cache=home.cache, threads=options.threads, device=options.device)
+    )
+    sets = read_sets(folder, home, say)
+    if sets.sentiment:
+        yield from _by_folds(sets.sentiment, embedder, options, say)
+    if sets.unseen and {PHRASEBANK, TWEETS} <= set(sets.sentiment):
+        yield from _never_seen(sets, embedder, options, say)
+    if sets.topics is not None:
+        yield from _topics(sets.topics, embedder, options, say)
+
+
+def read_sets(folder: Path, home: Home, say: Say) -> Sets:
+    """The sets under `folder` that are there."""
+    there = {name: folder / place for name, place in PLACES.items()}
+    there = {name: path for name, path in there.items() if all_there([path], say)}
+
+    def given(name: str) -> Examples:
+        return sentiment_examples(
+            [there[name]], mapping={}, spellings=LABELS_OF_TWEETS, home=home, say=say
+        )
+
+    read: dict[str, Callable[[], Examples]] = {
+        PHRASEBANK: lambda: given(PHRASEBANK),
+        TWEETS: lambda: given(TWEETS),
+        SENTFIN: lambda: sentfin_headlines(there[SENTFIN]),
+        GOLD: lambda: _gold(there[GOLD]),
+        FIQA: lambda: _fiqa(there[FIQA]),
+    }
+    found = {name: make() for name, make in read.items() if name in there}
+    topics = None
+    if TOPICS in there:
+        topics = topic_examples([there[TOPICS]], mapping={}, home=home, say=say)
+    learnt = (PHRASEBANK, TWEETS, SENTFIN)
+    return Sets(
+        {name: rows for name, rows in found.items() if name in learnt},
+        {name: rows for name, rows in found.items() if name not in learnt},
+        topics,
+    )
+
+
+def sentfin_headlines(path: Path) -> Examples:
+    """Headlines that say the same of every company they name."""
+    rows = pd.read_csv(path, keep_default_na=False)
+    said = rows.groupby("title", sort=False)["sentiment"].agg(["nunique", "first"])
+    agreed = said[said["nunique"] == 1]["first"]
+    return _labelled(zip(agreed.index, agreed, strict=True))
+
+
+def _gold(path: Path) -> Examples:
+    """Headlines about the price of gold with its direction; those about something else left out."""
+    rows = pd.read_csv(path, keep_default_na=False)
+    pairs = zip(rows["News"], rows["Price Sentiment"], strict=True)
+    return _labelled((text, said) for text, said in pairs if said in SENTIMENTS)
+
+
+def _fiqa(path: Path) -> Examples:
+    """Every row with a score that is not 0: its sign."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    scored = ((row["sentence"], float(row["sentiment_score"])) for row in rows)
+    return _labelled((t, "positive" if score > 0 else "negative") for t, score in scored if score)
+
+
+def _labelled(pairs: Iterable[tuple[str, str]]) -> Examples:
+    read = [(headline(str(text)), (label,)) for text, label in pairs]
+    return from_rows([text for text, _ in read], [label for _, label in read], "single")
+
+
+def _fitted(
+    rows: Examples, embedder: Embedder, options: TrainOptions
+) -> Callable[[Sequence[str]], Floats]:
+    """(n, 3) probabilities of SENTIMENTS, of texts, by the frozen fusion."""
+    fit = refit(HeadData("sentiment", rows), embedder=embedder, options=options)
+    columns = [fit.classifier.labels.index(label) for label in SENTIMENTS]
+    return lambda texts: fit.classifier.predict_proba(texts)[:, columns]
+
+
+def _rival(rows: Examples, texts: Sequence[str]) -> Floats:
+    """(n, 3) margins of SENTIMENTS."""
+    return svm(rows, texts).scores[:, [rows.names.index(label) for label in SENTIMENTS]]
+
+
+def _by_folds(
+    sets: Mapping[str, Examples], embedder: Embedder, options: TrainOptions, say: Say
+) -> Iterator[LabelRow]:
+    """Each set's own model, one of all sets, and the rival, each judged on rows of other folds."""
+    texts = [text for rows in sets.values() for text in rows.texts]
+    whole = from_rows(texts, [y for rows in sets.values() for y in rows.labels], "single")
+    origin = np.repeat(np.arange(len(sets)), [len(rows) for rows in sets.values()])
+    systems = (OWN, COMMON, SVM) if len(sets) > 1 else (OWN, SVM)
+    scores = {name: np.zeros((len(whole), 3), dtype=np.float32) for name in systems}
+    for number, (train, held) in enumerate(folds(whole, FOLDS, options.seed), start=1):
+        if COMMON in scores:
+            asked = [texts[row] for row in held]
+            scores[COMMON][held] = _fitted(whole.take(train), embedder, options)(asked)
+        for at in range(len(sets)):
+            own, mine = whole.take(train[origin[train] == at]), held[origin[held] == at]
+            asked = [texts[row] for row in mine]
+            scores[OWN][mine] = _fitted(own, embedder, options)(asked)
+            scores[SVM][mine] = _rival(own, asked)
+        say(f"sentiment: fold {number} of {FOLDS} done")
+    truth = np.array([SENTIMENTS.index(label) for label in whole.single])
+    for at, name in enumerate(sets):
+        rows = origin == at
+        said = {system: found[rows].argmax(1) for system, found in scores.items()}
+        for system, codes in said.items():
+            yield from _figures(f"{name}, {FOLDS} folds", system, truth[rows], codes)
+        if COMMON in said:
+            right = {system: mean_of(codes == truth[rows]) for system, codes in said.items()}
+            gain = paired_bootstrap(right[COMMON], right[OWN], int(rows.sum()))
+            found = Interval(gain.value, gain.low, gain.high)
+            yield LabelRow(f"{name}, {FOLDS} folds", COMMON, "accuracy above its own model", found)
+
+
+def _never_seen(
+    sets: Sets, embedder: Embedder, options: TrainOptions, say: Say
+) -> Iterator[LabelRow]:
+    """Taught by tweets and PhraseBank, asked of other sets; of FiQA only bad or good."""
+    taught = [sets.sentiment[name] for name in (PHRASEBANK, TWEETS)]
+    rows = from_rows(
+        [text for part in taught for text in part.texts],
+        [y for part in taught for y in part.labels],
+        "single",
+    )
+    ours = _fitted(rows, embedder, options)
+    for name, held in sets.unseen.items():
+        allowed = [at for at, label in enumerate(SENTIMENTS) if label in held.names]
+        truth = np.array([SENTIMENTS.index(label) for label in held.single])
+        right = {}
+        for system, scores in ((OWN, ours(held.texts)), (SVM, _rival(rows, held.texts))):
+            said = np.array(allowed)[scores[:, allowed].argmax(1)]
+            right[system] = said == truth
+            yield from _figures(f"{name}, never seen", system, truth, said)
+        gain = paired_bootstrap(mean_of(right[OWN]), mean_of(right[SVM]), len(held))
+        found = Interval(gain.value, gain.low, gain.high)
+        yield LabelRow(f"{name}, never seen", OWN, "accuracy above the SVM", found)
+        say(f"{name}: {len(held)} rows asked")
+
+
+def _topics(
+    rows: Examples, embedder: Embedder, options: TrainOptions, say: Say
+) -> Iterator[LabelRow]:
+    """The likeliest topic is one of the row's. Rows of a topic with one group are never asked."""
+    ours, theirs = (np.full(len(rows), np.nan) for _ in range(2))
+    for number, (train, held) in enumerate(folds(rows, FOLDS, options.seed), start=1):
+        part, texts = rows.take(train), [rows.texts[row] for row in held]
+        head = HeadData("topics", part)
+        model = refit(head, embedder=embedder, options=options).classifier
+        ours[held] = _hits(rows.take(held), model.labels, model.predict_proba(texts))
+        if rows.kind == "single":
+            theirs[held] = _hits(rows.take(held), part.names, svm(part, texts).scores)
+        say(f"topics: fold {number} of {FOLDS} done")
+    for system, hits in ((OWN, ours), (SVM, theirs)):
+        known = hits[~np.isnan(hits)]
+        if len(known):
+            found = bootstrap(mean_of(known), len(known))
+            yield LabelRow(f"{TOPICS}, {FOLDS} folds", system, "accuracy", found)
+
+
+def _hits(rows: Examples, names: Sequence[str], scores: Floats) -> NDArray[np.float64]:
+    said = [names[at] for at in scores.argmax(1)]
+    return np.array([name in own for name, own in zip(said, rows.labels, strict=True)], np.float64)
+
+
+def _figures(
+    data: str, system: str, truth: NDArray[np.int64], said: NDArray[np.int64]
+) -> Iterator[LabelRow]:
+    """truth, said: codes of SENTIMENTS."""
+    actual, claimed = one_hot(truth, len(SENTIMENTS)), one_hot(said, len(SENTIMENTS))
+    bad = truth == SENTIMENTS.index("negative")
+    found = {
+        "accuracy": bootstrap(mean_of(said == truth), len(truth)),
+        "macro F1": bootstrap(lambda w: macro_f1(actual, claimed, w), len(truth)),
+        "weighted F1": bootstrap(lambda w: weighted_f1(actual, claimed, w), len(truth)),
+        "negative recall": bootstrap(mean_of(np.where(bad, said == truth, np.nan)), len(truth)),
+    }
+    for measure, interval in found.items():
+        yield LabelRow(data, system, measure, interval)

@@ -1,0 +1,75 @@
+"""The labels' benchmark reads each set as it is laid out, and judges every system on it."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipelines import benchmark_labels as module
+from pipelines.benchmark_core import SVM
+from pipelines.benchmark_labels import COMMON, FIQA, GOLD, OWN, PHRASEBANK, PLACES, SENTFIN, TWEETS
+from shared.settings import Home
+from shared.training.options import TrainOptions
+
+WORDS = {"negative": "slump loss", "neutral": "report plan", "positive": "gain record"}
+
+
+def rows(seed: int, number: int = 45) -> list[tuple[str, str]]:
+    """Two words of their sentiment among others that say nothing."""
+    rng = np.random.default_rng(seed)
+    others = [f"{a}{b}" for a in "bdfgklm" for b in "aeiou"]
+    said = [list(WORDS)[n % 3] for n in range(number)]
+    return [(" ".join([*rng.choice(others, 5), WORDS[label]]), label) for label in said]
+
+
+def test_every_system_is_judged_on_every_set(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FOLDS", 2)
+
+    # The fusion is tested elsewhere, and takes its time: here its answers are known beforehand.
+    def by_words(texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.array([[words in text for words in WORDS.values()] for text in texts], np.float32)
+
+    monkeypatch.setattr(module, "_fitted", lambda *_: by_words)
+    spelt = {"negative": "0", "positive": "1", "neutral": "2"}
+    tables = {
+        PHRASEBANK: ["text,label", *(f"{text},{y}" for text, y in rows(1))],
+        TWEETS: ["text,label", *(f"{text},{spelt[y]}" for text, y in rows(2))],
+        SENTFIN: [
+            "id,title,entity,sentiment",
+            *(f"{n},{text},Oryx,{y}" for n, (text, y) in enumerate(rows(3))),
+            "90,Oryx up and Lynx down,Oryx,positive",
+            "90,Oryx up and Lynx down,Lynx,negative",
+        ],
+        FIQA: [
+            json.dumps({"sentence": text, "sentiment_score": {"n": -0.4, "p": 0.3}.get(y[0], 0)})
+            for text, y in rows(4)
+            if y != "neutral"
+        ],
+    }
+    for name, lines in tables.items():
+        path = tmp_path / PLACES[name]
+        path.parent.mkdir(parents=True)
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    said: list[str] = []
+    options = TrainOptions(
+        method="frozen", base=str(tiny_encoder), seed=3, threads=1, progress=False
+    )
+    home = Home(tmp_path / "home")
+    found = list(module.benchmark_labels(tmp_path, home=home, options=options, say=said.append))
+    assert f"skipped: {tmp_path / PLACES[GOLD]} is not there" in said
+    figures = {(row.data, row.system, row.measure): row.found for row in found}
+    for name in (PHRASEBANK, TWEETS, SENTFIN):
+        for system in (OWN, COMMON):
+            assert figures[f"{name}, 2 folds", system, "accuracy"].value == 1
+            assert figures[f"{name}, 2 folds", system, "weighted F1"].value == 1
+        assert figures[f"{name}, 2 folds", SVM, "accuracy"].value > 0.9
+        gain = figures[f"{name}, 2 folds", COMMON, "accuracy above its own model"]
+        assert (gain.low, gain.value, gain.high) == (0, 0, 0)
+    assert figures["FiQA, sign, never seen", OWN, "negative recall"].value == 1
+    assert ("FiQA, sign, never seen", OWN, "accuracy above the SVM") in figures
+    assert len(module.read_sets(tmp_path, home, said.append).sentiment[SENTFIN]) == 45
