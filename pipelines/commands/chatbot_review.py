@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.column_names import LabelledColumns
 from pipelines.options import (
     HomeOption,
     JsonOption,
-    LabelColumn,
     ModelOption,
-    TextColumn,
     ThreadsOption,
-    mapping_of,
     open_home,
     print_json,
     speaker,
@@ -198,6 +196,7 @@ def reopen(
 
 
 @app.command()
+@spelled_out
 def export(
     output: Annotated[
         Path, typer.Option("--output", metavar="DIR", help="Folder for what is written.")
@@ -215,8 +214,7 @@ def export(
         Path | None,
         typer.Option("--answers", metavar="FILE", callback=there, help="Your own, likewise."),
     ] = None,
-    text_column: TextColumn = None,
-    label_column: LabelColumn = None,
+    columns: LabelledColumns = LabelledColumns(),
     model: ModelOption = "chatbot",
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -229,7 +227,7 @@ def export(
     engine, name, _ = lessons_of(open_home(home), model, _now)
     done = export_lessons(
         engine, name, output, examples=examples, answers=answers,
-        mapping=mapping_of(text=text_column, label=label_column),
+        mapping=columns.mapping,
     )  # fmt: skip
     if as_json:
         print_json(done.as_dict())

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from pipelines.column_names import LabelledColumns
 from pipelines.options import (
     HomeOption,
     InputOption,
     JsonOption,
-    LabelColumn,
     ModelOption,
     OutputOption,
     SeedOption,
@@ -21,6 +21,7 @@ from pipelines.options import (
     open_home,
     print_json,
     speaker,
+    spelled_out,
     there,
     use_threads,
 )
@@ -79,6 +80,7 @@ def fetch(
 
 
 @app.command("curve")
+@spelled_out
 def curve(
     app_name: Annotated[Labelled, typer.Argument(metavar="APP", help="chatbot or news.")],
     examples: Annotated[
@@ -93,8 +95,7 @@ def curve(
     base: Annotated[
         str, typer.Option("--base", metavar="MODEL", help="Base encoder, as `train` takes it.")
     ] = "minilm",
-    text_column: TextColumn = None,
-    label_column: LabelColumn = None,
+    columns: LabelledColumns = LabelledColumns(),
     home: HomeOption = None,
     seed: SeedOption = 13,
     threads: ThreadsOption = None,
@@ -105,7 +106,7 @@ def curve(
     from pipelines.learning_curve import curve_of
 
     found = curve_of(
-        app_name.value, examples, mapping_of(text=text_column, label=label_column),
+        app_name.value, examples, columns.mapping,
         open_home(home), base=base, repeats=repeats, seed=seed, threads=threads,
         say=speaker(as_json),
     )  # fmt: skip
@@ -121,6 +122,7 @@ def curve(
 
 
 @app.command("labels")
+@spelled_out
 def labels(
     app_name: Annotated[Labelled, typer.Argument(metavar="APP", help="chatbot or news.")],
     examples: Annotated[
@@ -136,8 +138,7 @@ def labels(
     base: Annotated[
         str, typer.Option("--base", metavar="MODEL", help="Base encoder, as `train` takes it.")
     ] = "minilm",
-    text_column: TextColumn = None,
-    label_column: LabelColumn = None,
+    columns: LabelledColumns = LabelledColumns(),
     home: HomeOption = None,
     seed: SeedOption = 13,
     threads: ThreadsOption = None,
@@ -148,7 +149,7 @@ def labels(
     from pipelines.label_errors import label_errors_of, suspects_table
 
     found = label_errors_of(
-        app_name.value, examples, mapping_of(text=text_column, label=label_column),
+        app_name.value, examples, columns.mapping,
         open_home(home), base=base, seed=seed, threads=threads, say=speaker(as_json),
     )  # fmt: skip
     if output is not None:

@@ -8,26 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.column_names import ExampleColumns, ShopColumns
 from pipelines.options import (
-    AnswerColumn,
     BaseOption,
-    EventColumn,
     HomeOption,
-    ItemColumn,
     JsonOption,
-    LabelColumn,
-    QuestionColumn,
     SeedOption,
-    TextColumn,
     ThreadsOption,
-    TimeColumn,
-    TitleColumn,
-    UserColumn,
-    ValueColumn,
-    mapping_of,
     open_home,
     print_json,
     speaker,
+    spelled_out,
     there,
     use_threads,
 )
@@ -64,6 +55,7 @@ def tell(report: "DataReport", output: Path | None, as_json: bool) -> None:
 
 
 @app.command("recommender")
+@spelled_out
 def doctor_recommender(
     items: Annotated[
         Path,
@@ -90,12 +82,7 @@ def doctor_recommender(
         ),
     ] = None,
     output: ReportFolder = None,
-    item_column: ItemColumn = None,
-    title_column: TitleColumn = None,
-    user_column: UserColumn = None,
-    time_column: TimeColumn = None,
-    event_column: EventColumn = None,
-    value_column: ValueColumn = None,
+    columns: ShopColumns = ShopColumns(),
     home: HomeOption = None,  # noqa: ARG001  (nothing is kept; every command takes it)
     as_json: JsonOption = False,
 ) -> None:
@@ -107,10 +94,7 @@ def doctor_recommender(
     report = examine_shop(
         items,
         events,
-        mapping_of(
-            item_id=item_column, title=title_column, user_id=user_column,
-            timestamp=time_column, event=event_column, value=value_column,
-        ),
+        columns.mapping,
         held_out=held_out,
         now=datetime.now(UTC),
     )  # fmt: skip
@@ -118,6 +102,7 @@ def doctor_recommender(
 
 
 @app.command("chatbot")
+@spelled_out
 def doctor_chatbot(
     examples: Annotated[
         list[Path],
@@ -171,10 +156,7 @@ def doctor_chatbot(
         bool, typer.Option("--quick", help="Without a model: no wrong labels, no overlaps.")
     ] = False,
     base: BaseOption = "minilm",
-    text_column: TextColumn = None,
-    label_column: LabelColumn = None,
-    question_column: QuestionColumn = None,
-    answer_column: AnswerColumn = None,
+    columns: ExampleColumns = ExampleColumns(),
     home: HomeOption = None,
     seed: SeedOption = 13,
     threads: ThreadsOption = None,
@@ -191,9 +173,7 @@ def doctor_chatbot(
 
     sources = Sources(
         tuple(examples), answers, tuple(validation or ()), out_of_scope,
-        mapping_of(
-            text=text_column, label=label_column, question=question_column, answer=answer_column
-        ),
+        columns.mapping,
     )  # fmt: skip
     done = examined(
         sources, open_home(home), output=output, fix=fix or (), overwrite=overwrite,

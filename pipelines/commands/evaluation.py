@@ -6,19 +6,18 @@ from typing import Annotated
 
 import typer
 
+from pipelines.column_names import LabelledColumns
 from pipelines.options import (
     HomeOption,
     InputOption,
     JsonOption,
-    LabelColumn,
     ModelOption,
-    TextColumn,
     ThreadsOption,
-    mapping_of,
     measured,
     open_home,
     print_json,
     speaker,
+    spelled_out,
     use_threads,
 )
 
@@ -35,12 +34,12 @@ def register(app: typer.Typer) -> None:
     app.command("evaluate")(evaluate)
 
 
+@spelled_out
 def evaluate(
     app_name: Annotated[App, typer.Argument(metavar="APP", help="chatbot, news or recommender.")],
     model: ModelOption,
     input_file: InputOption,
-    text_column: TextColumn = None,
-    label_column: LabelColumn = None,
+    columns: LabelledColumns = LabelledColumns(),
     home: HomeOption = None,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
@@ -49,7 +48,7 @@ def evaluate(
     use_threads(threads)
     from pipelines.evaluate import evaluate_model
 
-    mapping = mapping_of(text=text_column, label=label_column)
+    mapping = columns.mapping
     done = evaluate_model(
         app_name.value, model, input_file, mapping, open_home(home), say=speaker(as_json)
     )

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.column_names import LabelledColumns
 from pipelines.options import (
     HomeOption,
     InputOption,
     JsonOption,
-    LabelColumn,
-    TextColumn,
     ThreadsOption,
-    mapping_of,
     open_home,
     print_json,
     speaker,
+    spelled_out,
     there,
     use_threads,
 )
@@ -109,6 +108,7 @@ def gate_limits(strict: bool) -> "GateLimits":
 
 
 @app.command("promote")
+@spelled_out
 def promote(
     name: NameArgument,
     version: Annotated[int, typer.Argument(metavar="VERSION")],
@@ -128,8 +128,7 @@ def promote(
         bool, typer.Option("--force", help="Promote whatever the gate says; needs --reason.")
     ] = False,
     strict: StrictOption = False,
-    text_column: TextColumn = None,
-    label_column: LabelColumn = None,
+    columns: LabelledColumns = LabelledColumns(),
     home: HomeOption = None,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
@@ -146,7 +145,7 @@ def promote(
         version,
         input_file=input_file,
         must_pass=must_pass,
-        mapping=mapping_of(text=text_column, label=label_column),
+        mapping=columns.mapping,
         limits=gate_limits(strict),
         reason=reason,
         force=force,
@@ -164,6 +163,7 @@ def promote(
 
 
 @app.command("compare")
+@spelled_out
 def compare(
     candidate: Annotated[str, typer.Argument(metavar="NAME@CANDIDATE")],
     production: Annotated[str, typer.Argument(metavar="NAME[@PRODUCTION]")],
@@ -174,8 +174,7 @@ def compare(
         typer.Option("--output", metavar="DIR", help="A page, a verdict and changes.csv go here."),
     ] = None,
     strict: StrictOption = False,
-    text_column: TextColumn = None,
-    label_column: LabelColumn = None,
+    columns: LabelledColumns = LabelledColumns(),
     home: HomeOption = None,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
@@ -191,7 +190,7 @@ def compare(
         old,
         input_file,
         must_pass=must_pass,
-        mapping=mapping_of(text=text_column, label=label_column),
+        mapping=columns.mapping,
         limits=gate_limits(strict),
         home=open_home(home),
         say=speaker(as_json),

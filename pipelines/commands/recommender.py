@@ -8,24 +8,20 @@ from typing import Annotated
 
 import typer
 
+from pipelines.column_names import ShopColumns
 from pipelines.commands.bulk import Bulk
 from pipelines.commands.models import MustPassOption, StrictOption, gate_limits
 from pipelines.options import (
     BaseOption,
     DeviceOption,
-    EventColumn,
     HomeOption,
-    ItemColumn,
     JsonOption,
     MinutesOption,
     ModelOption,
     OutputOption,
     SeedOption,
     ThreadsOption,
-    TimeColumn,
-    TitleColumn,
     UserColumn,
-    ValueColumn,
     device_of,
     mapping_of,
     open_home,
@@ -54,6 +50,7 @@ def recommender() -> None:
 
 
 @app.command("import")
+@spelled_out
 def import_(
     model: ModelOption = "recommender",
     items: Annotated[
@@ -74,12 +71,7 @@ def import_(
             help="New events, a table as `train` takes it.",
         ),
     ] = None,
-    item_column: ItemColumn = None,
-    title_column: TitleColumn = None,
-    user_column: UserColumn = None,
-    time_column: TimeColumn = None,
-    event_column: EventColumn = None,
-    value_column: ValueColumn = None,
+    columns: ShopColumns = ShopColumns(),
     home: HomeOption = None,
     threads: ThreadsOption = None,
     device: DeviceOption = None,
@@ -96,10 +88,7 @@ def import_(
         model=model,
         items=items,
         events=events,
-        mapping=mapping_of(
-            item_id=item_column, title=title_column, user_id=user_column,
-            timestamp=time_column, event=event_column, value=value_column,
-        ),
+        mapping=columns.mapping,
         home=open_home(home),
         threads=threads,
         device=device_of(device),
@@ -114,6 +103,7 @@ def import_(
 
 
 @app.command("retrain")
+@spelled_out
 def retrain_(
     items: Annotated[
         Path, typer.Option("--items", metavar="FILE", callback=there, help="The present catalogue.")
@@ -136,12 +126,7 @@ def retrain_(
     minutes: MinutesOption = None,
     must_pass: MustPassOption = None,
     strict: StrictOption = False,
-    item_column: ItemColumn = None,
-    title_column: TitleColumn = None,
-    user_column: UserColumn = None,
-    time_column: TimeColumn = None,
-    event_column: EventColumn = None,
-    value_column: ValueColumn = None,
+    columns: ShopColumns = ShopColumns(),
     home: HomeOption = None,
     seed: SeedOption = 13,
     threads: ThreadsOption = None,
@@ -154,10 +139,7 @@ def retrain_(
     use_threads(threads)
     from pipelines.retrain import Shop, retrain
 
-    mapping = mapping_of(
-        item_id=item_column, title=title_column, user_id=user_column,
-        timestamp=time_column, event=event_column, value=value_column,
-    )  # fmt: skip
+    mapping = columns.mapping
 
     def run() -> None:
         done = retrain(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.column_names import ExampleColumns, LabelledColumns
 from pipelines.commands.training import (
     ExamplesOption,
     NameOption,
@@ -16,17 +17,12 @@ from pipelines.commands.training import (
     pair_of,
 )
 from pipelines.options import (
-    AnswerColumn,
     DeviceOption,
     HomeOption,
     JsonOption,
-    LabelColumn,
-    QuestionColumn,
     SeedOption,
-    TextColumn,
     ThreadsOption,
     device_of,
-    mapping_of,
     open_home,
     print_json,
     speaker,
@@ -135,10 +131,7 @@ def search_chatbot(
     examples: ExamplesOption,
     name: NameOption,
     validation: ValidationOption = None,
-    text_column: TextColumn = None,
-    label_column: LabelColumn = None,
-    question_column: QuestionColumn = None,
-    answer_column: AnswerColumn = None,
+    columns: ExampleColumns = ExampleColumns(),
     trying: Trying = Trying(),
 ) -> None:
     """Find how to fine-tune a chatbot; called again, a search that was cut off goes on."""
@@ -148,9 +141,7 @@ def search_chatbot(
     recipe = ChatbotRecipe(
         examples=tuple(examples),
         validation=tuple(validation or ()),
-        mapping=mapping_of(
-            text=text_column, label=label_column, question=question_column, answer=answer_column
-        ),
+        mapping=columns.mapping,
     )
     search_with(recipe, name, trying)
 
@@ -161,8 +152,7 @@ def search_news(
     sentiment: SentimentOption,
     name: NameOption,
     topics: TopicsOption = None,
-    text_column: TextColumn = None,
-    label_column: LabelColumn = None,
+    columns: LabelledColumns = LabelledColumns(),
     sentiment_label: SentimentLabelOption = None,
     trying: Trying = Trying(),
 ) -> None:
@@ -173,7 +163,7 @@ def search_news(
     recipe = NewsRecipe(
         sentiment=tuple(sentiment),
         topics=tuple(topics or ()),
-        mapping=mapping_of(text=text_column, label=label_column),
+        mapping=columns.mapping,
         sentiment_labels=dict(pair_of(entry) for entry in sentiment_label or ()),
     )
     search_with(recipe, name, trying)

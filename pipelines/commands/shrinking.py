@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from pipelines.column_names import LabelledColumns
 from pipelines.options import (
     BaseOption,
     DeviceOption,
@@ -12,23 +13,22 @@ from pipelines.options import (
     EpochsOption,
     HomeOption,
     JsonOption,
-    LabelColumn,
     MinutesOption,
     SeedOption,
-    TextColumn,
     TextsOption,
     ThreadsOption,
     device_of,
-    mapping_of,
     open_home,
     print_json,
     speaker,
+    spelled_out,
     there,
     use_threads,
 )
 from shared.training.options import ALLOWED_DROP, STUDENT_LAYERS, StudentKind, TrainOptions
 
 
+@spelled_out
 def shrink(
     texts: TextsOption,
     to: Annotated[
@@ -61,8 +61,7 @@ def shrink(
     force: Annotated[
         bool, typer.Option("--force", help="Write it though it misses the gate.")
     ] = False,
-    text_column: TextColumn = None,
-    label_column: LabelColumn = None,
+    columns: LabelledColumns = LabelledColumns(),
     home: HomeOption = None,
     seed: SeedOption = 13,
     threads: ThreadsOption = None,
@@ -75,7 +74,7 @@ def shrink(
 
     done = shrink_on_tables(
         texts,
-        mapping_of(text=text_column, label=label_column),
+        columns.mapping,
         output=output,
         kind=to,
         layers=layers,

@@ -8,27 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.column_names import ExampleColumns, LabelledColumns, ShopColumns
 from pipelines.options import (
-    AnswerColumn,
     BaseOption,
     DeviceOption,
     EpochsOption,
-    EventColumn,
     HomeOption,
-    ItemColumn,
     JsonOption,
-    LabelColumn,
     MinutesOption,
-    QuestionColumn,
     SeedOption,
-    TextColumn,
     ThreadsOption,
-    TimeColumn,
-    TitleColumn,
-    UserColumn,
-    ValueColumn,
     device_of,
-    mapping_of,
     measured,
     open_home,
     print_json,
@@ -242,10 +232,7 @@ def train_chatbot(
     ] = None,
     augment: AugmentOption = False,
     learning: Learning = Learning(),
-    text_column: TextColumn = None,
-    label_column: LabelColumn = None,
-    question_column: QuestionColumn = None,
-    answer_column: AnswerColumn = None,
+    columns: ExampleColumns = ExampleColumns(),
     run: Run = Run(),
 ) -> None:
     """Train a chatbot that understands, answers, asks back and refuses."""
@@ -261,9 +248,7 @@ def train_chatbot(
         answers=answers,
         unlabelled=unlabelled,
         augment=augment,
-        mapping=mapping_of(
-            text=text_column, label=label_column, question=question_column, answer=answer_column
-        ),
+        mapping=columns.mapping,
         settings=load_section(
             ChatbotSettings, "chatbot", file=settings_file(os.environ), environ=os.environ
         ),
@@ -279,8 +264,7 @@ def train_news(
     topics: TopicsOption = None,
     augment: AugmentOption = False,
     learning: Learning = Learning(),
-    text_column: TextColumn = None,
-    label_column: LabelColumn = None,
+    columns: LabelledColumns = LabelledColumns(),
     sentiment_label: SentimentLabelOption = None,
     run: Run = Run(),
 ) -> None:
@@ -292,7 +276,7 @@ def train_news(
         sentiment=tuple(sentiment),
         topics=tuple(topics or ()),
         augment=augment,
-        mapping=mapping_of(text=text_column, label=label_column),
+        mapping=columns.mapping,
         sentiment_labels=dict(pair_of(entry) for entry in sentiment_label or ()),
     )
     run_training(recipe, name, learning, run)
@@ -328,12 +312,7 @@ def train_recommender(
     ],
     name: NameOption,
     learning: Learning = Learning(),
-    user_column: UserColumn = None,
-    item_column: ItemColumn = None,
-    time_column: TimeColumn = None,
-    event_column: EventColumn = None,
-    value_column: ValueColumn = None,
-    title_column: TitleColumn = None,
+    columns: ShopColumns = ShopColumns(),
     run: Run = Run(),
 ) -> None:
     """Train a recommender from item texts and from what users did."""
@@ -343,13 +322,6 @@ def train_recommender(
     recipe = RecommenderRecipe(
         items=items,
         events=events,
-        mapping=mapping_of(
-            user_id=user_column,
-            item_id=item_column,
-            timestamp=time_column,
-            event=event_column,
-            value=value_column,
-            title=title_column,
-        ),
+        mapping=columns.mapping,
     )
     run_training(recipe, name, learning, run)

@@ -5,21 +5,19 @@ from typing import Annotated
 
 import typer
 
+from pipelines.column_names import LogColumns
 from pipelines.options import (
     DeviceOption,
-    EventColumn,
     HomeOption,
-    ItemColumn,
     JsonOption,
     OutputOption,
     ThreadsOption,
-    TimeColumn,
     UserColumn,
-    ValueColumn,
     device_of,
     mapping_of,
     open_home,
     print_json,
+    spelled_out,
     there,
     use_threads,
 )
@@ -89,6 +87,7 @@ def lists(
 
 
 @app.command("result")
+@spelled_out
 def result(
     lists: Annotated[
         Path,
@@ -114,11 +113,7 @@ def result(
         list[str] | None,
         typer.Option("--event", metavar="TYPE", help="Only these types count; repeatable."),
     ] = None,
-    user_column: UserColumn = None,
-    item_column: ItemColumn = None,
-    time_column: TimeColumn = None,
-    event_column: EventColumn = None,
-    value_column: ValueColumn = None,
+    columns: LogColumns = LogColumns(),
     home: HomeOption = None,  # noqa: ARG001  (nothing is kept; every command takes it)
     as_json: JsonOption = False,
 ) -> None:
@@ -129,10 +124,7 @@ def result(
     found = trial_result(
         lists,
         events,
-        mapping_of(
-            user_id=user_column, item_id=item_column, timestamp=time_column,
-            event=event_column, value=value_column,
-        ),
+        columns.mapping,
         arm,
         begins=moment_of(begins),
         ends=moment_of(ends),

@@ -8,18 +8,17 @@ from typing import Annotated
 
 import typer
 
+from pipelines.column_names import LabelledColumns
 from pipelines.options import (
     HomeOption,
     JsonOption,
-    LabelColumn,
     ModelOption,
     SeedOption,
-    TextColumn,
     ThreadsOption,
-    mapping_of,
     open_home,
     print_json,
     speaker,
+    spelled_out,
     there,
     use_threads,
 )
@@ -46,6 +45,7 @@ def register(app: typer.Typer) -> None:
     app.command("explain")(explain)
 
 
+@spelled_out
 def audit(
     app_name: Annotated[
         Audited, typer.Argument(metavar="APP", help="chatbot, news or recommender.")
@@ -73,8 +73,7 @@ def audit(
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE.html", help="Where the page goes.")
     ] = None,
-    text_column: TextColumn = None,
-    label_column: LabelColumn = None,
+    columns: LabelledColumns = LabelledColumns(),
     home: HomeOption = None,
     seed: SeedOption = 13,
     threads: ThreadsOption = None,
@@ -91,7 +90,7 @@ def audit(
         input_file=input_file,
         must_pass=must_pass,
         output=output,
-        mapping=mapping_of(text=text_column, label=label_column),
+        mapping=columns.mapping,
         rows=rows,
         seed=seed,
         say=speaker(as_json),
