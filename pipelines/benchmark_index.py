@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.inference.vector_index import IndexKind, VectorIndex, kind_for
+from shared.inference.index_kinds import IndexKind, kind_for
+from shared.inference.vector_index import VectorIndex
 
 Say = Callable[[str], None]
 Vectors = NDArray[np.float32]

@@ -23,7 +23,7 @@ FLOORS = ["training", "evaluation", "inference", "modeling"]
 # Each heavy library lives in one place, so that it can be replaced in one place and a page or a
 # service that does not need it never pays for its import.
 HOMES = {
-    "faiss": ("shared/inference/vector_index.py",),
+    "faiss": ("shared/inference/index_kinds.py", "shared/inference/vector_index.py"),
     "apscheduler": ("pipelines/schedule.py",),
     "ray": ("pipelines/distributed.py",),
     "onnxruntime": ("shared/inference/runtime.py", "shared/inference/export.py"),

@@ -11,11 +11,12 @@ from fastapi import APIRouter, HTTPException, Path, Query
 from pydantic import BaseModel, Field
 
 from apps.chatbot.bot import Bot
-from apps.chatbot.conversation import Conversations, Turn
+from apps.chatbot.conversation import Conversations
 from apps.chatbot.feedback import MessageNotFoundError, Thumb, rate
 from apps.chatbot.messages import Message, storable
 from apps.chatbot.rate_limit import RateLimit
 from apps.chatbot.tracker import tracker
+from apps.chatbot.turns import Turn
 
 MAX_MESSAGE_CHARS = 10_000
 LONGEST_ID = 200

@@ -1,11 +1,11 @@
-"""Nearest vectors by cosine, exact or approximate, kept in a folder. The one home of FAISS."""
+"""Nearest vectors by cosine, exact or approximate, kept in a folder."""
 
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 from uuid import uuid4
 
 import faiss
@@ -15,25 +15,19 @@ from numpy.typing import NDArray
 from shared.atomic import replacing, write_text
 from shared.errors import DataError, ModelError, ModelNotFoundError
 from shared.inference.batches import unit_length
+from shared.inference.index_kinds import (
+    IndexKind,
+    Recall,
+    kind_for,
+    new_index,
+    parameters_for,
+    sample,
+    tune,
+)
 from shared.modeling.encoder_folder import read_json_object
 
-IndexKind = Literal["flat", "hnsw", "ivf_sq", "ivf_pq"]
-
 DESCRIPTION_FILE = "index.json"
-# Up to where a kind pays (`triptych benchmark index`): flat answers one query on 30,000 x 384 in
-# about 5 ms; one byte a dimension (ivf_sq) keeps .99 of the neighbours; only past 5 million must
-# vectors be smaller still.
-FLAT_UP_TO = 30_000
-SCALAR_UP_TO = 5_000_000
-# Rows a list of an inverted file, and a centroid of a product quantiser, are trained on (FAISS).
-_ROWS_PER_CENTROID = 39
-_FEWEST_FOR_PQ = 16 * _ROWS_PER_CENTROID
-# Rows for each list that its centre is found from: more cost most of a build and bring nothing.
-_ROWS_SAMPLED = 64
-# A doubled effort that brings less recall than this has found what there is: codes are the limit.
-_LEAST_GAIN = 0.001
 _REBUILD_SHARE = 0.1
-_RECALL_QUERIES = 200
 
 
 class Hits(NamedTuple):
@@ -44,16 +38,6 @@ class Hits(NamedTuple):
 
     ids: NDArray[np.object_]
     scores: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Recall:
-    """Share of the `k` exact nearest neighbours that the index finds, over `queries` of its own
-    vectors (each without itself). 0..1; 1 for "flat", which is exact."""
-
-    k: int
-    value: float
-    queries: int
 
 
 class VectorIndex:
@@ -107,11 +91,11 @@ class VectorIndex:
         if len(rows) == 0:
             raise DataError("an index needs at least one vector; got none")
         chosen: IndexKind = kind_for(len(rows)) if kind == "auto" else kind
-        index = _new_index(chosen, *rows.shape)
+        index = new_index(chosen, *rows.shape)
         if not index.is_trained:
-            index.train(_sample(rows, index.nlist, seed))
+            index.train(sample(rows, index.nlist, seed))
         index.add(rows)
-        effort, recall = _tune(index, chosen, rows, wanted_recall, seed)
+        effort, recall = tune(index, chosen, rows, wanted_recall, seed)
         return cls(
             index,
             ids,
@@ -299,7 +283,7 @@ class VectorIndex:
             # A graph may have corners that no path leads to; its rows can still be scanned.
             found = faiss.downcast_index(self._index.storage).search(queries, fetch)
         else:
-            parameters = _parameters(self.kind, effort, fetch)
+            parameters = parameters_for(self.kind, effort, fetch)
             found = self._index.search(queries, fetch, params=parameters)
         scores: NDArray[np.float32] = found[0]
         rows: NDArray[np.int64] = found[1]
@@ -339,86 +323,6 @@ def _checked_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     if len(bad):
         raise DataError(f"vector {bad[0]} has a number that is not finite; expected finite numbers")
     return np.ascontiguousarray(unit_length(vectors.astype(np.float32, copy=False)))
-
-
-def kind_for(rows: int) -> IndexKind:
-    if rows <= FLAT_UP_TO:
-        return "flat"
-    return "ivf_sq" if rows <= SCALAR_UP_TO else "ivf_pq"
-
-
-def _new_index(kind: IndexKind, rows: int, dim: int) -> Any:
-    """An empty index. Sizes: 2 sqrt(n) lists (twice as many are learnt from twice the rows, minutes
-    more for a million, and did not answer sooner), never fewer rows to a list than its training
-    asks for; one byte for each 6 dimensions or so ("ivf_pq", dim 384)."""
-    metric = faiss.METRIC_INNER_PRODUCT
-    lists = max(1, min(int(2 * rows**0.5), rows // _ROWS_PER_CENTROID))
-    if kind == "flat":
-        return faiss.IndexFlatIP(dim)
-    if kind == "hnsw":
-        return faiss.IndexHNSWFlat(dim, 32, metric)
-    if kind == "ivf_sq":
-        return faiss.index_factory(dim, f"IVF{lists},SQ8", metric)
-    if kind == "ivf_pq":
-        if rows < _FEWEST_FOR_PQ:
-            raise DataError(
-                f"an index of kind 'ivf_pq' needs at least {_FEWEST_FOR_PQ} vectors; got {rows}: "
-                "use kind 'flat'"
-            )
-        parts = max(part for part in range(1, min(dim, 64) + 1) if dim % part == 0)
-        bits = 8 if rows >= 256 * _ROWS_PER_CENTROID else 4
-        return faiss.index_factory(dim, f"IVF{lists},PQ{parts}x{bits}", metric)
-    raise DataError(f"index kind '{kind}'; allowed are auto, flat, hnsw, ivf_sq and ivf_pq")
-
-
-def _sample(rows: NDArray[np.float32], lists: int, seed: int) -> NDArray[np.float32]:
-    """Rows to train the lists on: so many for each, or all."""
-    wanted = max(_ROWS_SAMPLED * lists, 256 * _ROWS_PER_CENTROID)
-    if wanted >= len(rows):
-        return rows
-    places = np.random.default_rng(seed).choice(len(rows), wanted, replace=False)
-    return rows[np.sort(places)]
-
-
-def _tune(
-    index: Any, kind: IndexKind, rows: NDArray[np.float32], wanted: float, seed: int
-) -> tuple[int, tuple[Recall, ...]]:
-    """The smallest effort, by doubling, that reaches `wanted` recall of the 100 nearest."""
-    depths = [k for k in (10, 100) if k < len(rows)] or [max(1, len(rows) - 1)]
-    count = min(_RECALL_QUERIES, len(rows))
-    if kind == "flat" or len(rows) == 1:
-        return 1, tuple(Recall(k, 1.0, count) for k in depths)
-    places = np.sort(np.random.default_rng(seed).choice(len(rows), count, replace=False))
-    queries, deepest = rows[places], max(depths)
-    _, exact = faiss.knn(queries, rows, deepest + 1, metric=faiss.METRIC_INNER_PRODUCT)
-    effort, limit = (64, len(rows)) if kind == "hnsw" else (8, index.nlist)
-    reached = -1.0
-    while True:
-        parameters = _parameters(kind, effort, deepest + 1)
-        _, found = index.search(queries, deepest + 1, params=parameters)
-        recall = tuple(Recall(k, _found_share(exact, found, places, k), count) for k in depths)
-        gain, reached = recall[-1].value - reached, recall[-1].value
-        if reached >= wanted or effort >= limit or gain < _LEAST_GAIN:
-            return effort, recall
-        effort *= 2
-
-
-def _found_share(
-    exact: NDArray[np.int64], found: NDArray[np.int64], own: NDArray[np.int64], k: int
-) -> float:
-    shares = []
-    for truth, answer, itself in zip(exact, found, own, strict=True):
-        others = truth[truth != itself][:k]
-        shares.append(np.isin(others, answer[answer != itself][:k]).mean())
-    return float(np.mean(shares))
-
-
-def _parameters(kind: IndexKind, effort: int, fetch: int) -> Any:
-    if kind == "flat":
-        return None
-    if kind == "hnsw":
-        return cast(Any, faiss).SearchParametersHNSW(efSearch=max(effort, fetch))
-    return cast(Any, faiss).SearchParametersIVF(nprobe=effort)
 
 
 def _sha256(path: Path) -> str:

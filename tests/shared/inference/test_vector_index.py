@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from shared.errors import DataError, ModelError, ModelNotFoundError
-from shared.inference.vector_index import IndexKind, VectorIndex, kind_for
+from shared.inference.index_kinds import IndexKind, kind_for
+from shared.inference.vector_index import VectorIndex
 
 DIM = 24
 KINDS: tuple[IndexKind, ...] = ("flat", "hnsw", "ivf_sq", "ivf_pq")
