@@ -39,13 +39,14 @@ def _head(scorer: DenseScorer, weights: NDArray[np.float64]) -> Head:
     """dense.DenseScorer in torch. weights: (C,) of the labels' margins."""
     kernel = scorer.kernel
     centre = torch.from_numpy(scorer.views.centre)  # (k, dim)
+    shares = torch.from_numpy(scorer.views.shares)[:, None]  # (k, 1)
     weight = torch.from_numpy(kernel.weight)
     known = torch.from_numpy(scorer.known[: len(kernel.weight)])
     direction = torch.from_numpy(weights.astype(np.float32))
 
     def head(features: Tensor) -> Tensor:
         views = features.view(-1, *centre.shape) - centre
-        unit = torch.nn.functional.normalize(views, dim=2).flatten(1) / len(centre) ** 0.5
+        unit = (torch.nn.functional.normalize(views, dim=2) * shares).flatten(1)
         near = torch.exp(2 * kernel.gamma * (unit @ known.T - 1))
         return torch.log((near @ weight).clamp(min=0) + kernel.floor) @ direction
 

@@ -268,7 +268,7 @@ class FusedClassifier:
             "labels": self.labels,
             "embedder": self.embedder.fingerprint,
             "weights": dict(fusion.weights),
-            "dense": _numbers(self.dense.kernel),
+            "dense": _numbers(self.dense),
             "words": list(lexical.vocabulary.words),
             "chars": list(lexical.vocabulary.chars),
             "finetuned": None,
@@ -281,7 +281,7 @@ class FusedClassifier:
             }
             head["finetuned"] = {
                 "fingerprint": self.finetuned.fingerprint,
-                "scorer": _numbers(self.tuned.kernel),
+                "scorer": _numbers(self.tuned),
             }
         write_classifier(folder, head, arrays, halved=HALVED)
 
@@ -320,15 +320,18 @@ class FusedClassifier:
             ) from None
 
 
-def _numbers(kernel: KernelScorer) -> dict[str, float]:
-    return {"gamma": kernel.gamma, "floor": kernel.floor}
+def _numbers(scorer: DenseScorer) -> dict[str, float]:
+    kernel = scorer.kernel
+    return {"gamma": kernel.gamma, "floor": kernel.floor, "first": scorer.views.first}
 
 
 def _dense(
     name: str, known: Floats, arrays: Mapping[str, Floats], numbers: Mapping[str, float]
 ) -> DenseScorer:
-    kernel = KernelScorer(arrays[f"{name}.weight"], **numbers)
-    return DenseScorer(Views(arrays[f"{name}.centre"]), kernel, known)
+    kernel = KernelScorer(arrays[f"{name}.weight"], numbers["gamma"], numbers["floor"])
+    # All views weighed the same before `first` was known.
+    views = Views(arrays[f"{name}.centre"], numbers.get("first", 1.0))
+    return DenseScorer(views, kernel, known)
 
 
 def _fusion(weights: Mapping[str, float], arrays: Mapping[str, Floats]) -> Fusion:

@@ -13,25 +13,38 @@ CHUNK = 1024  # rows compared with all known vectors at once
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """Makes one vector of length 1 from the features of a text, each view weighing the same.
+    """Makes one vector of length 1 from the features of a text.
 
     centre: (k, dim) the mean of each view over the training rows. Without its mean a view says
-    what sets a text apart: the encoder's states lie in a narrow cone.
+    what sets a text apart: the encoder's states lie in a narrow cone. first: how much the first
+    view, which is the encoder's vector of the text, weighs beside each of the others.
     """
 
     centre: Floats
+    first: float = 1.0
 
     @classmethod
-    def of(cls, features: Floats, dim: int) -> "Views":
+    def of(cls, features: Floats, dim: int, first: float = 1.0) -> "Views":
         """features: (n, k * dim) of the training rows."""
         mean = features.mean(0, dtype=np.float64).reshape(-1, dim)
-        return cls(mean.astype(np.float32))
+        return cls(mean.astype(np.float32), first)
+
+    @property
+    def shares(self) -> Floats:
+        """(k,) lengths of the views in a vector; their squares sum to 1.
+
+        >>> Views(np.zeros((2, 3), np.float32), first=0.75).shares.round(3).tolist()
+        [0.6000000238418579, 0.800000011920929]
+        """
+        weights = np.ones(len(self.centre))
+        weights[0] = self.first
+        return np.asarray(weights / np.linalg.norm(weights), dtype=np.float32)
 
     def __call__(self, features: Floats) -> Floats:
         """(n, k * dim) -> (n, k * dim). A view that is its mean is left at zero."""
         views = features.reshape(-1, *self.centre.shape) - self.centre
         lengths = np.linalg.norm(views, axis=2, keepdims=True)
-        views /= np.maximum(lengths, TINY) * np.float32(len(self.centre) ** 0.5)
+        views *= self.shares[:, None] / np.maximum(lengths, TINY)
         return views.reshape(len(features), -1)
 
 

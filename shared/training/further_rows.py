@@ -135,6 +135,7 @@ def refitted(
         embedder=fit.classifier.embedder,
         finetuned=tuned,
         copies=copies,
+        first=fit.classifier.dense.views.first,
         seed=seed,
         threads=threads,
     )

@@ -23,6 +23,11 @@ Say = Callable[[str], None]
 FOLDS = 5
 MANY_FOLDS = 10  # where rows are few: a fold's model should not lack much of what the last one has
 FEW_ROWS = 2000
+# With ten rows a label and fewer the encoder's vector weighs as much as two of the other views.
+# BANKING77, means of three draws, the fusion with the labels' names: .743 to .757 with three rows a
+# label, .803 to .808 with five, .864 to .870 with ten. With all rows it costs .003 there and on
+# Twitter sentiment.
+FEW_A_LABEL, EMPHASIS = 10, 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +66,15 @@ def fit_scorers(
     finetuned: Embedder | None = None,
     copies: Sequence[tuple[int, str]] = (),
     parts: Sequence[Part] = (),
+    first: float = 1.0,
     seed: int = 13,
     threads: int = 2,
     done: Say = lambda _: None,
 ) -> Scorers:
     """Each scorer on all of the examples; arguments as in `fit_fused`.
 
-    parts: folds for the dense scorer's held-out margins. done: told of each step that is over.
+    parts: folds for the dense scorer's held-out margins. first: see Views, of the dense scorer.
+    done: told of each step that is over.
     """
     truth = examples.targets(examples.names)
     features = embedder.features(examples.texts)
@@ -76,7 +83,7 @@ def fit_scorers(
     with threadpool_limits(limits=threads):
         lexical = words.fit(np.arange(len(examples)), threads=threads)
         done("lexical scorer")
-        dense, vectors, held = _fit_views(features, embedder.dim, truth, parts, seed)
+        dense, vectors, held = _fit_views(features, embedder.dim, truth, parts, seed, first)
         done("dense scorer")
         tuned = None
         if finetuned is not None:
@@ -89,13 +96,23 @@ def fit_scorers(
 
 
 def _fit_views(
-    features: Floats, dim: int, truth: NDArray[np.bool_], parts: Sequence[Part], seed: int
+    features: Floats,
+    dim: int,
+    truth: NDArray[np.bool_],
+    parts: Sequence[Part],
+    seed: int,
+    first: float = 1.0,
 ) -> tuple[DenseScorer, Floats, Floats]:
     """The scorer, the vectors it sees the rows as, and its margins of held-out rows."""
-    views = Views.of(features, dim)
+    views = Views.of(features, dim, first)
     vectors = views(features)
     fit = fit_dense(vectors, truth, parts, seed=seed)
     return DenseScorer(views, fit.scorer, fit.known), vectors, fit.held
+
+
+def emphasis(examples: Examples) -> float:
+    """`first` of the views for so many rows a label."""
+    return EMPHASIS if len(examples) <= FEW_A_LABEL * len(examples.names) else 1.0
 
 
 def fold_count(examples: Examples, folds: int | None) -> int:

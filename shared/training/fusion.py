@@ -16,6 +16,7 @@ from shared.training.examples import folds as make_folds
 from shared.training.fused_scorers import (
     Floats,
     Say,
+    emphasis,
     fit_scorers,
     fold_count,
     out_of_fold,
@@ -126,6 +127,7 @@ def fit_fused(
         finetuned=finetuned,
         copies=copies,
         parts=parts,
+        first=emphasis(examples),
         seed=seed,
         threads=threads,
         done=clock.done,

@@ -52,7 +52,7 @@ class Letters:
 
 
 def made_dense(weight: NDArray[np.float32]) -> DenseScorer:
-    views = Views(np.full((1, 4), 0.1, dtype=np.float32))
+    views = Views(np.full((1, 4), 0.1, dtype=np.float32), first=2.0)
     return DenseScorer(views, KernelScorer(weight, 1.0, 0.05), np.eye(4, dtype=F))
 
 
@@ -100,6 +100,7 @@ def test_a_loaded_classifier_answers_as_the_saved_one(
         tmp_path / "c", embedder=Letters(), finetuned=Letters("tuned") if tuned else None
     )
     assert loaded.predict(TEXTS) == classifier.predict(TEXTS)
+    assert loaded.dense.views.first == 2
     assert sorted(path.name for path in (tmp_path / "c").iterdir()) == [
         "classifier.json",
         "classifier.safetensors",
@@ -122,6 +123,11 @@ def test_views_are_centred_and_weigh_the_same() -> None:
     np.testing.assert_allclose(found[0], [0.5, -0.5, 0.5, -0.5], atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
     assert features[0].tolist() == [1, 0, 10, 0], "what the caller gave is left as it was"
+
+
+def test_the_first_view_may_weigh_more() -> None:
+    views = Views(floats([[0, 0], [0, 0]]), first=0.75)
+    np.testing.assert_allclose(views(floats([[5, 0, 0, 7]])), [[0.6, 0, 0, 0.8]], atol=1e-6)
 
 
 def test_no_texts_give_no_predictions() -> None:
