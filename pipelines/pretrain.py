@@ -72,6 +72,7 @@ def lines_of(done: Pretrained) -> list[str]:
         f"{done.neighbours_kept:.0%} are the same as before",
         f"Encoder: {done.folder} ({done.base.name}, licence {done.base.licence}, trained further)",
         f"To fine-tune it: triptych train APP --base {done.folder}",
+        "Whether it helps is to be measured: train without --base too, and compare the reports",
     ]
 
 

@@ -157,6 +157,7 @@ def test_a_person_is_told_what_changed_and_what_did_not(tmp_path: Path) -> None:
         "Of the 10 nearest neighbours of a held-out text 62% are the same as before",
         f"Encoder: {tmp_path / 'own'} (minilm, licence Apache-2.0, trained further)",
         f"To fine-tune it: triptych train APP --base {tmp_path / 'own'}",
+        "Whether it helps is to be measured: train without --base too, and compare the reports",
     ]
 
 
