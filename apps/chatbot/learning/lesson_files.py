@@ -5,7 +5,9 @@ process did not reach is written by the next call. What a firm has in its own fi
 before the lessons, which then win where both speak of one question.
 """
 
-from collections.abc import Mapping, Sequence
+import fcntl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from shared.tables import Column, read_table, write_table
 EXAMPLES_FILE = "examples.csv"
 ANSWERS_FILE = "answers.yml"
 MUST_PASS_FILE = "must_pass.csv"
-ATTEMPTS = 10
+LOCK_FILE = ".lessons.lock"
 
 
 @dataclass(frozen=True)
@@ -110,18 +112,27 @@ def export_lessons(
     """
     own = [] if examples is None else _rows(examples, mapping or {})
     book = AnswerBook() if answers is None else read_answers(answers, {})
-    for _ in range(ATTEMPTS):
-        found = accepted(engine, bot)
-        if not found.revision:
-            raise DataError(
-                f"nothing has been accepted for {bot!r}: `triptych chatbot review collect` "
-                "proposes lessons, `triptych chatbot review accept` and the page Review accept them"
-            )
-        done = _written(found, own, book, output)
-        # Of two that write at once, who has read less may have written last.
-        if revision_of(engine, bot) == found.revision:
-            return done
-    raise DataError(f"{output}: the lessons changed {ATTEMPTS} times while they were written")
+    if not revision_of(engine, bot):
+        raise DataError(
+            f"nothing has been accepted for {bot!r}: `triptych chatbot review collect` "
+            "proposes lessons, `triptych chatbot review accept` and the page Review accept them"
+        )
+    # What is read is written before anybody else reads: else who has read less may write last.
+    with _alone(output):
+        return _written(accepted(engine, bot), own, book, output)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process, or thread, at a time; freed if it dies."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK_FILE).open("w")
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written: {error.strerror}") from None
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _rows(path: Path, mapping: Mapping[str, str]) -> list[Lesson]:

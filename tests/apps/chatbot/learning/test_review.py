@@ -157,15 +157,17 @@ def test_two_processes_teach_one_is_killed_and_nothing_is_lost(
         [sys.executable, "-c", TEACHING, str(engine.url), str(out)],
         stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    assert process.stdout is not None
-    assert process.stdout.readline() == "0\n"
-    for n in range(5):
-        accept(engine, "shop", [], label="mine", typed=[f"my own {n}"], by="lea", clock=clock)
-        export_lessons(engine, "shop", out)
-    process.send_signal(signal.SIGKILL)
-    told = [0, *(int(line) for line in process.stdout.read().split())]
-    process.wait()
-    process.stdout.close()
+    with process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "0\n"
+            for n in range(5):
+                accept(engine, "shop", [], label="mine", typed=[f"my own {n}"], by="lea",
+                       clock=clock)  # fmt: skip
+                export_lessons(engine, "shop", out)
+        finally:
+            process.send_signal(signal.SIGKILL)
+        told = [0, *(int(line) for line in process.stdout.read().split())]
     # Whole files whenever it was killed; one more call brings them to what the database has.
     before = pd.read_csv(out / "examples.csv")
     assert list(before.columns) == ["text", "label"]
