@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pandas as pd
 import streamlit as st
 
+from apps.chatbot.agent_page import ask_agent
 from apps.chatbot.answers import AnswerBook
 from apps.chatbot.handover import ENDED, OPEN, Handover, Handovers
 from apps.chatbot.learning.lesson_files import accepted
@@ -239,7 +240,7 @@ def show_undelivered(handovers: Handovers) -> None:
 
 def main() -> None:
     st.title("Inbox")
-    agent = st.sidebar.text_input("Your name", key="agent", max_chars=100).strip()
+    agent = ask_agent()
     try:
         handovers = the_handovers(home_name())
     except TriptychError as error:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
+from apps.chatbot.agent_page import ask_agent
 from apps.chatbot.answers import ANSWERS_FILE, AnswerBook
 from apps.chatbot.figure_tables import in_words, intents_table
 from apps.chatbot.intent_figures import (
@@ -194,7 +195,7 @@ def main() -> None:
     version = chosen_model("chatbot", without="No chatbot has been trained yet.")
     if version is None:
         return
-    st.sidebar.text_input("Your name", key="agent", max_chars=100)
+    ask_agent()
     with st.container():
         show_told()
     try:

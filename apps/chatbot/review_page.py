@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 from sqlalchemy import Engine
 
+from apps.chatbot.agent_page import ask_agent
 from apps.chatbot.learning.lesson_files import revision_of
 from apps.chatbot.learning.review import (
     Decision,
@@ -202,7 +203,7 @@ def main() -> None:
     bot = st.sidebar.selectbox(
         "Model", names, index=names.index("chatbot") if "chatbot" in names else 0
     )
-    by = st.sidebar.text_input("Your name", key="agent", max_chars=100).strip()
+    by = ask_agent()
     try:
         engine = the_database(str(default_home(os.environ).root))
         found = proposed(engine, bot)

@@ -11,6 +11,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
+from apps.chatbot.agent_page import ask_agent
 from apps.chatbot.figure_tables import OUTCOMES, curve_points, curve_table, in_words
 from apps.chatbot.live import LiveFile
 from apps.chatbot.opening import reading
@@ -170,7 +171,7 @@ def main() -> None:
     version = chosen_model("chatbot", without="No chatbot has been trained yet.")
     if version is None:
         return
-    st.sidebar.text_input("Your name", key="agent", max_chars=100)
+    ask_agent()
     with st.container():
         show_told()
     try:
