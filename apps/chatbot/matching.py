@@ -27,34 +27,12 @@ from apps.chatbot.answers import AnswerBook
 from shared.errors import ModelError
 from shared.inference.classifier import RANKED, Prediction
 from shared.inference.conformal import conformal_members
-from shared.inference.lexical import Vocabulary, inverse_document_frequency, weigh
+from shared.inference.lexical import Grams
 from shared.inference.runtime import Embedder
 
 FILE_NAME = "answers.safetensors"
 MEANING = "meaning of the answer"  # among the scorers of a reply
 Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True, eq=False)
-class Grams:
-    """The answers' texts as n-grams. rows: (A, F), words and characters each of unit length."""
-
-    vocabulary: Vocabulary
-    idf: Floats
-    rows: sparse.csr_matrix
-
-    @classmethod
-    def of(cls, texts: Sequence[str]) -> "Grams":
-        vocabulary = Vocabulary.of(texts)
-        counts = vocabulary.count(texts)
-        idf = inverse_document_frequency(counts)
-        return cls(vocabulary, idf, weigh(counts, idf, len(vocabulary.words)))
-
-    def cosines(self, texts: Sequence[str]) -> Floats:
-        """(n, A), the mean of the cosines by words and by characters, 0..1."""
-        counts = self.vocabulary.count(texts)
-        mine = weigh(counts, self.idf, len(self.vocabulary.words))
-        return np.asarray((mine @ self.rows.T).toarray() / 2, dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,12 +81,15 @@ class AnswerMatcher:
         return np.array([place.get(label, -1) for label in self.intents], int)
 
     @cached_property
-    def grams(self) -> Grams:
+    def _grams(self) -> tuple[Grams, sparse.csr_matrix]:
         return Grams.of(self.texts)
 
     def cosines(self, texts: Sequence[str], vectors: Floats) -> tuple[Floats, Floats]:
         """Of texts with vectors (n, dim) to each answer: by vectors and by n-grams, (n, A) both."""
-        return np.asarray(vectors @ self.vectors.T), self.grams.cosines(texts)
+        grams, answers = self._grams
+        # Of two parts of length 1, words and characters: their mean.
+        by_gram = (grams.rows(texts) @ answers.T).toarray() / 2
+        return np.asarray(vectors @ self.vectors.T), np.asarray(by_gram, dtype=np.float32)
 
     def joint(self, texts: Sequence[str], vectors: Floats, probabilities: Floats) -> Floats:
         """(n, K + B) of the intents and then of the unseen answers; rows sum to 1. probabilities:

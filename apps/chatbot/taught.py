@@ -23,7 +23,7 @@ from scipy.special import expit, softmax
 
 from apps.chatbot.answers import Answer, AnswerBook
 from shared.inference.classifier import RANKED, Prediction
-from shared.inference.lexical import Vocabulary, fold, inverse_document_frequency, weigh
+from shared.inference.lexical import Grams, Vocabulary, fold, inverse_document_frequency, weigh
 
 TAUGHT = "taught question"  # among the scorers of a reply
 Floats = NDArray[np.float32]
@@ -83,7 +83,7 @@ class KnownGrams:
         vocabulary = Vocabulary.of(texts)
         return cls(vocabulary, vocabulary.count(texts))
 
-    def grown(self, texts: Sequence[str]) -> tuple["Grams", sparse.csr_matrix, sparse.csr_matrix]:
+    def grown(self, texts: Sequence[str]) -> tuple[Grams, sparse.csr_matrix, sparse.csr_matrix]:
         """With the n-grams of further texts: how questions are compared now, and the rows of the
         version's questions and of these."""
         own, new = self.vocabulary, Vocabulary.of(texts)
@@ -100,18 +100,6 @@ class KnownGrams:
         idf = inverse_document_frequency(sparse.vstack([counts, mine]).tocsr())
         grams = Grams(vocabulary, idf)
         return grams, weigh(counts, idf, len(words)), weigh(mine, idf, len(words))
-
-
-@dataclass(frozen=True, eq=False)
-class Grams:
-    """The n-grams by which questions are compared."""
-
-    vocabulary: Vocabulary
-    idf: Floats
-
-    def rows(self, texts: Sequence[str]) -> sparse.csr_matrix:
-        """(n, V) words and characters each of length 1."""
-        return weigh(self.vocabulary.count(texts), self.idf, len(self.vocabulary.words))
 
 
 @dataclass(frozen=True, eq=False)

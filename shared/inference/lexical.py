@@ -133,6 +133,26 @@ def weigh(counts: sparse.csr_matrix, idf: NDArray[np.float32], words: int) -> sp
 
 
 @dataclass(frozen=True, eq=False)
+class Grams:
+    """How texts are compared by their n-grams. idf: (F,)."""
+
+    vocabulary: Vocabulary
+    idf: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> tuple["Grams", sparse.csr_matrix]:
+        """Those of these texts, and the texts as rows."""
+        vocabulary = Vocabulary.of(texts)
+        counts = vocabulary.count(texts)
+        grams = cls(vocabulary, inverse_document_frequency(counts))
+        return grams, weigh(counts, grams.idf, len(vocabulary.words))
+
+    def rows(self, texts: Sequence[str]) -> sparse.csr_matrix:
+        """(n, F) words and characters each of length 1."""
+        return weigh(self.vocabulary.count(texts), self.idf, len(self.vocabulary.words))
+
+
+@dataclass(frozen=True, eq=False)
 class LexicalScorer:
     """Margins from n-grams. idf: (F,), weight: (F, C), bias: (C,), all float32."""
 

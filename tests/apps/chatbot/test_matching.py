@@ -20,7 +20,6 @@ from apps.chatbot.matching import (
     AnswerMatcher,
     Choice,
     Floats,
-    Grams,
     gate_features,
     joined,
     sureness,
@@ -28,6 +27,7 @@ from apps.chatbot.matching import (
 from apps.chatbot.mining.answer_choice import Encode
 from shared.errors import ModelError
 from shared.inference.classifier import Prediction
+from shared.inference.lexical import Grams
 from shared.inference.remembered import RememberingEmbedder
 from shared.inference.runtime import Embedder, load_embedder
 from shared.near_duplicates import near_duplicate_groups
@@ -89,7 +89,7 @@ def test_the_joint_distribution_by_hand() -> None:
     vector = np.array([[0.0, 0.6, 0.8]], dtype=F32)
     p = np.array([[0.9, 0.1]], dtype=F32)
     (found,) = matcher.joint(["red"], vector, p)
-    by_gram = Grams.of(matcher.texts).cosines(["red"])[0]
+    by_gram = matcher.cosines(["red"], vector)[1][0]
     logits = [0 + by_gram[0], 1.2 + by_gram[1], 1.6 + by_gram[2]]
     z = 0.5 * np.log(9) + 0.25 * max(logits[1:]) - sum(logits) / 3 + 0.1
     gate = 1 / (1 + exp(-z))
@@ -100,11 +100,14 @@ def test_the_joint_distribution_by_hand() -> None:
 
 
 def test_grams_are_cosines_of_words_and_of_characters() -> None:
-    grams = Grams.of(["red box", "yellow"])
-    same, other = grams.cosines(["Red  BOX"])[0]
-    assert same == pytest.approx(1, abs=1e-6)
-    assert other == 0
-    assert grams.cosines(["nothing known 7"]).tolist() == [[0, 0]]
+    grams, rows = Grams.of(["red box", "yellow"])
+    same, other = (grams.rows(["Red  BOX"]) @ rows.T).toarray()[0]
+    assert (same, other) == (pytest.approx(2, abs=1e-6), 0)
+    matcher = tiny()
+    nothing = np.zeros((1, 3), F32)
+    (named,) = matcher.cosines([matcher.texts[1].upper()], nothing)[1]
+    assert named[1] == pytest.approx(1, abs=1e-6)
+    assert matcher.cosines(["nothing known 7"], nothing)[1].tolist() == [[0, 0, 0]]
 
 
 def test_rows_of_the_joint_add_up_to_one_and_an_unfitted_matcher_changes_nothing() -> None:
