@@ -24,12 +24,11 @@ from typing import Any
 import pandas as pd
 
 from shared.errors import ServiceError, SettingsError, TriptychError
-from shared.shards import Finished, Job, Shard, Work
+from shared.shards import KEPT, Finished, Job, Shard, Work
 
 # How often a shard may cost its worker the life before it is given up.
 TRIES = 3
 CONNECT_SECONDS = 5.0
-KEPT = "what is finished is kept, and the same command goes on from there"
 
 
 class RayEngine:

@@ -28,6 +28,8 @@ from shared.tables import write_table
 
 PLAN = "plan.json"
 SAY_EVERY_SECONDS = 10.0
+# For the message of an engine that gives up.
+KEPT = "what is finished is kept, and the same command goes on from there"
 
 Work = Callable[[Sequence[str]], pd.DataFrame]
 """Keys of a shard -> its rows."""

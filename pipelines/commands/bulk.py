@@ -39,7 +39,7 @@ class Bulk:
     engine: Annotated[
         Literal["local", "ray"],
         typer.Option(
-            "--engine", help="This process, or workers of a Ray cluster (extra `distributed`)."
+            "--engine", help="This machine, or workers of a Ray cluster (extra `distributed`)."
         ),
     ] = "local"
     address: Annotated[
@@ -53,7 +53,9 @@ class Bulk:
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", min=1, help="Ray workers, each with its own model; as many as fit."
+            "--workers",
+            min=1,
+            help="Processes, each with its own model: one, or with Ray as many as fit.",
         ),
     ] = None
     home: HomeOption = None
@@ -64,7 +66,8 @@ class Bulk:
     @property
     def threads_each(self) -> int | None:
         """Threads of each worker: one where there are several, unless it is asked for."""
-        return 1 if self.engine == "ray" and self.threads is None else self.threads
+        several = self.engine == "ray" or (self.workers or 1) > 1
+        return 1 if several and self.threads is None else self.threads
 
     def opened(self) -> "Engine":
         """The engine asked for.
@@ -77,9 +80,12 @@ class Bulk:
             return RayEngine(
                 address=self.address, workers=self.workers, threads=self.threads_each or 1
             )
-        for option, value in (("--address", self.address), ("--workers", self.workers)):
-            if value is not None:
-                raise typer.BadParameter("goes with --engine ray", param_hint=option)
+        if self.address is not None:
+            raise typer.BadParameter("goes with --engine ray", param_hint="--address")
+        if self.workers is not None and self.workers > 1:
+            from shared.worker_processes import ProcessEngine
+
+            return ProcessEngine(self.workers, threads=self.threads_each or 1)
         from shared.shards import LocalEngine
 
         return LocalEngine()
