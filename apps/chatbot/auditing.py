@@ -64,16 +64,15 @@ def read_with(bot: Bot, texts: Sequence[str]) -> list[LabelReading]:
     """What the bot makes of each text: the learned intent, and what it would do beside it."""
     classifier, policy = bot.classifier, bot.config.policy
     read = bot.read(texts)
-    features = classifier.embedder.features(read)
-    shares = classifier.predict_proba(read, features=features)
-    said = classifier.predict(read, features=features, alpha=bot.config.alpha)
+    scores = classifier.score(read)
+    said = classifier.predictions(scores, alpha=bot.config.alpha)
     return [
         LabelReading(
             prediction.label,
             dict(zip(classifier.labels, map(float, row), strict=True)),
             note=decide(prediction, policy, wants_person=wants_person(normalise(text))).decision,
         )
-        for text, row, prediction in zip(texts, shares, said, strict=True)
+        for text, row, prediction in zip(texts, scores.probabilities, said, strict=True)
     ]
 
 

@@ -23,6 +23,7 @@ from shared.device import Device
 from shared.errors import ModelError
 from shared.inference.batches import unit_length
 from shared.inference.classifier import FusedClassifier, Prediction
+from shared.inference.dense import nearest_distance
 from shared.inference.gathered import Gathered
 from shared.inference.model_encoders import OpenEncoders, open_model_encoders
 from shared.inference.runtime import Embedder
@@ -244,10 +245,13 @@ class Bot:
 
     def _predictions(self, read: list[str]) -> list[Prediction]:
         """What each text asks for, unseen answers too; of texts as `read` makes them."""
-        features = self._embedder.features(read)  # (n, k * dim)
+        since = self.taught
+        features = None  # (n, k * dim) of the base encoder, where somebody asks for them
+        if self.classifier.asks_base or self.matcher or since:
+            features = self._embedder.features(read)
         scores = self.classifier.score(read, features=features)
         predictions = self.classifier.predictions(scores, alpha=self.config.alpha)
-        if self.matcher:
+        if self.matcher and features is not None:
             predictions = self.matcher.weighed(
                 read,
                 unit_length(features[:, : self._embedder.dim]),
@@ -255,9 +259,11 @@ class Bot:
                 predictions,
                 self.config.alpha,
             )
-        if (since := self.taught) is not None:
+        if since and features is not None:
             vectors = self.classifier.dense.views(features)
-            predictions = since.weighed(read, vectors, scores.distances, predictions)
+            predictions = since.weighed(
+                read, vectors, nearest_distance(vectors, self.classifier.dense.known), predictions
+            )
         return predictions
 
     def predict_frame(self, texts: Sequence[str]) -> pd.DataFrame:

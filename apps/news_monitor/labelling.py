@@ -177,7 +177,7 @@ class Labeller:
         self, texts: Sequence[str]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """(n, sentiments), (n, topics): each encoder sees the texts once, both heads share it."""
-        features = self.sentiment.embedder.features(texts)
+        features = self._base_features(texts)
         tuned = self._finetuned_features(texts)
         sentiment = self.sentiment.predict_proba(texts, features=features, finetuned_features=tuned)
         if self.topic_classifier is None:
@@ -187,10 +187,18 @@ class Labeller:
         )
         return sentiment, topics
 
+    @property
+    def _heads(self) -> list[FusedClassifier]:
+        return [head for head in (self.sentiment, self.topic_classifier) if head is not None]
+
+    def _base_features(self, texts: Sequence[str]) -> NDArray[np.float32] | None:
+        """Of the base encoder, if one of the heads asks it."""
+        asked = any(head.asks_base for head in self._heads)
+        return self.sentiment.embedder.features(texts) if asked else None
+
     def _finetuned_features(self, texts: Sequence[str]) -> NDArray[np.float32] | None:
         """Of the fine-tuned encoder, which is one for both heads, if one of them uses it."""
-        heads = (self.sentiment, self.topic_classifier)
-        encoders = [head.finetuned for head in heads if head is not None and head.finetuned]
+        encoders = [head.finetuned for head in self._heads if head.finetuned]
         return encoders[0].features(texts) if encoders else None
 
 

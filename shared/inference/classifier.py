@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 Kind = Literal["single", "multi"]
 Floats = NDArray[np.float32]
 RANKED = 10  # how many labels a prediction lists
-LEXICAL, DENSE, FINETUNED = "lexical", "dense", "finetuned"  # names of the scorers
+# Names of the scorers.
+LEXICAL = "lexical"
+DENSE: Final = "dense"
+FINETUNED: Final = "finetuned"
 # Stored in half precision; the trainer rounds the same way before it measures.
 HALVED = (
     "known", "dense.weight", "lexical.weight", "finetuned.known", "finetuned.weight",
@@ -50,13 +53,11 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """One pass over n texts. probabilities: (n, C); parts: scorer -> (n, C); oos: (n,). distances:
-    (n,) 1 - the cosine to the nearest known vector, as the dense scorer sees the texts."""
+    """One pass over n texts. probabilities: (n, C); parts: scorer -> (n, C); oos: (n,)."""
 
     probabilities: Floats
     parts: Mapping[str, Floats]
     oos: Floats
-    distances: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +129,8 @@ def energy(logits: Floats) -> Floats:
 @dataclass(frozen=True, eq=False)
 class FusedClassifier:
     """labels: C names in column order. dense: on the features of `embedder`; tuned: on those of
-    `finetuned`, which are there together or not at all."""
+    `finetuned`, which are there together or not at all. measured_by: the one of the two among whose
+    vectors a text's distance to what is known is measured."""
 
     labels: tuple[str, ...]
     kind: Kind
@@ -139,6 +141,12 @@ class FusedClassifier:
     scope: Scope
     finetuned: "Embedder | None" = None
     tuned: DenseScorer | None = None
+    measured_by: Literal["dense", "finetuned"] = DENSE
+
+    @property
+    def asks_base(self) -> bool:
+        """Whether the vectors of `embedder` say anything here; where not, a text costs half."""
+        return self.measured_by == DENSE or self.fusion.weights.get(DENSE, 1.0) > 0
 
     def score(
         self,
@@ -151,9 +159,7 @@ class FusedClassifier:
         caller has them already."""
         if not len(texts):
             empty = np.empty((0, len(self.labels)), dtype=np.float32)
-            return Scores(
-                empty, dict.fromkeys(self.fusion.weights, empty), empty[:, 0], empty[:, 0]
-            )
+            return Scores(empty, dict.fromkeys(self.fusion.weights, empty), empty[:, 0])
         margins, distances = self.margins(
             texts, features=features, finetuned_features=finetuned_features
         )
@@ -162,7 +168,6 @@ class FusedClassifier:
             squashed(logits, self.kind),
             {name: squashed(self.fusion.parts[name](z), self.kind) for name, z in margins.items()},
             self.scope.scores(energy(logits), distances),
-            distances,
         )
 
     def margins(
@@ -172,16 +177,19 @@ class FusedClassifier:
         features: Floats | None = None,
         finetuned_features: Floats | None = None,
     ) -> tuple[dict[str, Floats], Floats]:
-        """Each scorer's margins (n, C), and the distance to the nearest known vector (n,)."""
-        if features is None:
-            features = self.embedder.features(texts)
-        dense, distances = self.dense(features)
-        margins = {LEXICAL: self.lexical.margins(texts), DENSE: dense}
+        """The margins (n, C) of each scorer that has a say, and the distance to the nearest known
+        vector (n,)."""
+        margins = {LEXICAL: self.lexical.margins(texts)}
+        distances: dict[str, Floats] = {}
+        if self.asks_base:
+            if features is None:
+                features = self.embedder.features(texts)
+            margins[DENSE], distances[DENSE] = self.dense(features)
         if self.finetuned is not None and self.tuned is not None:
             if finetuned_features is None:
                 finetuned_features = self.finetuned.features(texts)
-            margins[FINETUNED], _ = self.tuned(finetuned_features)
-        return margins, distances
+            margins[FINETUNED], distances[FINETUNED] = self.tuned(finetuned_features)
+        return margins, distances[self.measured_by]
 
     def predict_proba(
         self,
@@ -268,6 +276,7 @@ class FusedClassifier:
             "labels": self.labels,
             "embedder": self.embedder.fingerprint,
             "weights": dict(fusion.weights),
+            "measured_by": self.measured_by,
             "dense": _numbers(self.dense),
             "words": list(lexical.vocabulary.words),
             "chars": list(lexical.vocabulary.chars),
@@ -312,6 +321,7 @@ class FusedClassifier:
                 tuned=None
                 if own is None
                 else _dense("finetuned", arrays["finetuned.known"], arrays, own["scorer"]),
+                measured_by=head.get("measured_by", DENSE),  # all, before there was a choice
             )
         except KeyError as error:
             raise ModelError(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,9 +88,7 @@ def fit_scorers(
         tuned = None
         if finetuned is not None:
             own = finetuned.features(examples.texts)
-            fitted, _, _ = _fit_views(own, finetuned.dim, truth, (), seed)
-            # Nobody asks how far a text is from its known vectors: those it weighs are enough.
-            tuned = replace(fitted, known=fitted.known[: len(fitted.kernel.weight)])
+            tuned, _, _ = _fit_views(own, finetuned.dim, truth, (), seed)
             done("fine-tuned scorer")
     return Scorers(words, lexical, dense, vectors, held, tuned)
 

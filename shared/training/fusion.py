@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from shared.errors import DataError
 from shared.evaluation.outcomes import label_scores
-from shared.inference.classifier import FusedClassifier, Kind
+from shared.inference.classifier import DENSE, FINETUNED, FusedClassifier, Kind
 from shared.inference.runtime import Embedder
 from shared.training.examples import Examples, check
 from shared.training.examples import folds as make_folds
@@ -151,7 +151,16 @@ def fit_fused(
     clock.done("held-out scores")
     fusion, crossed = calibrated(held, kind, seed)
     parts_alone, fused = part_figures(held, fusion, crossed, kind)
-    classifier = replace(classifier, fusion=fusion, scope=scope_of(held, fusion))
+    classifier = replace(classifier, fusion=fusion)
+    if scorers.tuned is not None and validation is not None:
+        if fusion.weights[DENSE] == 0:
+            # The base encoder would be asked for distances alone, at the price of the other one.
+            classifier = replace(classifier, measured_by=FINETUNED)
+            held = replace(held, distances=validated(classifier, validation).distances)
+        else:
+            weighed = scorers.tuned.known[: len(scorers.tuned.kernel.weight)]
+            classifier = replace(classifier, tuned=replace(scorers.tuned, known=weighed))
+    classifier = replace(classifier, scope=scope_of(held, fusion))
     if any(text.strip() for text in out_of_scope):
         classifier = replace(classifier, scope=weighted_scope(classifier, held, out_of_scope))
     clock.done("weights and calibration")

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from shared.errors import DataError
 from shared.evaluation.metrics import auroc, calibration_error
-from shared.inference.classifier import Kind
+from shared.inference.classifier import FusedClassifier, Kind
 from shared.training.examples import Examples, from_rows
 from shared.training.fusion import fit_fused
 
@@ -162,6 +163,66 @@ def test_a_fine_tuned_scorer_is_weighted_on_validation_rows(
     assert [part.name for part in fit.parts] == ["lexical", "dense", "finetuned"]
     assert np.isnan(fit.out_of_fold).all()
     assert set(fit.classifier.predict(["refund"])[0].scorers) == {"lexical", "dense", "finetuned"}
+
+
+class Counted(BagOfWords):
+    """Knows how many texts it was asked for."""
+
+    asked = 0
+
+    def features(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.asked += len(texts)
+        return self.encode(texts, normalised=False)
+
+
+class Tuned(Counted):
+    """Knows the topic of "t7" by its number, as no other scorer can, and is no more than fairly
+    sure of it."""
+
+    def _word(self, word: str) -> NDArray[np.float64]:
+        topic: NDArray[np.float64] = 4 * np.eye(24)[int(word[1:]) % 3]
+        return super()._word(word) + topic
+
+
+def numbered(numbers: Sequence[int]) -> Examples:
+    texts, labels = [f"t{n}" for n in numbers], [(list(TOPICS)[n % 3],) for n in numbers]
+    return Examples(tuple(texts), tuple(labels), np.arange(len(texts)), "single")
+
+
+def test_a_base_encoder_without_a_say_is_not_asked(tmp_path: Path) -> None:
+    base, tuned = Counted(salt="c"), Tuned(salt="tuned")
+    examples, validation = numbered(range(300)), numbered(range(300, 500))
+    fit = fit_fused(examples, embedder=base, finetuned=tuned, validation=validation)
+    classifier = fit.classifier
+    weights = classifier.fusion.weights
+    assert (weights["dense"], weights["finetuned"] > 0) == (0, True)
+    classifier.save(tmp_path)
+    loaded = FusedClassifier.load(tmp_path, embedder=base, finetuned=tuned)
+    base.asked = tuned.asked = 0
+    texts = ["t501", "t502", "t905"]
+    scores = loaded.score(texts)
+    assert (base.asked, tuned.asked) == (0, 3)
+    assert set(scores.parts) == {"lexical", "finetuned"}
+
+    # With the base encoder's part, times 0, it says the same.
+    assert classifier.tuned is not None
+    tuned_margins, _ = classifier.tuned(tuned.features(texts))
+    logits = classifier.fusion.whole(
+        weights["lexical"] * classifier.lexical.margins(texts)
+        + weights["finetuned"] * tuned_margins
+    )
+    parts = np.exp(logits)
+    np.testing.assert_allclose(
+        scores.probabilities, parts / parts.sum(1, keepdims=True), rtol=0, atol=1e-3
+    )
+    # A text is as far out as the nearest example is for the encoder that is asked.
+    views = classifier.tuned.views
+    nearest = (views(tuned.features(texts)) @ views(tuned.features(examples.texts)).T).max(1)
+    expected = classifier.scope.scores(floats(-np.log(parts.sum(1))), floats(1 - nearest))
+    np.testing.assert_allclose(scores.oos, expected, rtol=0, atol=0.02)
+    # And what is usual was learned from the same distances.
+    held = np.sort(classifier.score(validation.texts).oos)
+    np.testing.assert_allclose(classifier.scope.in_scope, held, rtol=0, atol=0.02)
 
 
 def test_of_the_fine_tuned_vectors_only_those_are_kept_that_are_weighed(
