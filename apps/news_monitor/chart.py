@@ -1,9 +1,12 @@
 """The picture in the mail: 28 days of a topic, what was usual, and the day that was not."""
 
 import io
+from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -12,6 +15,7 @@ from apps.news_monitor.evidence import Evidence
 WIDTH, HEIGHT, DPI = 6.0, 2.3, 200
 GREY, BAND, RED, INK = "#d5d9e0", "#7fa3cf", "#c62828", "#333a45"
 WINDOW = "#fdecea"
+PLOT = (0.085, 0.11, 0.905, 0.74)  # left, bottom, width, height; room for four digits and a legend
 
 
 def chart_png(evidence: Evidence) -> bytes:
@@ -19,24 +23,16 @@ def chart_png(evidence: Evidence) -> bytes:
 
     1200 x 460 pixels, for 600 shown; the same evidence gives the same bytes.
     """
-    figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI)
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    # A layout that finds its own margins draws everything twice.
+    axes = figure.add_axes(PLOT)
     days = evidence.days
-    x = range(len(days))
-    axes.bar(x, [d.stories for d in days], color=GREY, width=0.8, label="all stories")
-    axes.bar(x, [d.negative for d in days], color=RED, width=0.5, label="negative", zorder=3)
-    axes.bar(
-        x,
-        [d.high - d.low for d in days],
-        bottom=[d.low for d in days],
-        color=BAND,
-        alpha=0.6,
-        width=1.0,
-        linewidth=0,
-        zorder=2,
-        label="usual range of negative",
-    )
+    nothing = [0] * len(days)
+    _bars(axes, nothing, [d.stories for d in days], 0.8, GREY, label="all stories", zorder=1)
+    _bars(axes, nothing, [d.negative for d in days], 0.5, RED, label="negative", zorder=3)
+    usual = [d.low for d in days], [d.high for d in days]
+    _bars(axes, *usual, 1.0, BAND, alpha=0.6, label="usual range of negative", zorder=2)
     length = evidence.window_hours / 24
     axes.axvspan(len(days) - 0.5 - length, len(days) - 0.5, color=WINDOW, zorder=0, linewidth=0)
     if days:
@@ -60,7 +56,7 @@ def chart_png(evidence: Evidence) -> bytes:
     _plain_axes(axes, max((d.stories for d in days), default=1))
     figure.legend(
         *axes.get_legend_handles_labels(),
-        loc="outside upper left",
+        loc="upper left",
         ncols=3,
         frameon=False,
         fontsize=8,
@@ -70,6 +66,23 @@ def chart_png(evidence: Evidence) -> bytes:
     picture = io.BytesIO()
     figure.savefig(picture, format="png", metadata={"Software": None})
     return picture.getvalue()
+
+
+def _bars(
+    axes: Axes,
+    bottoms: Sequence[int],
+    tops: Sequence[int],
+    width: float,
+    color: str,
+    **style: Any,
+) -> None:
+    """One for each day, as one artist: eighty of them took half of the drawing."""
+    half = width / 2
+    corners = [
+        [(day - half, low), (day - half, high), (day + half, high), (day + half, low)]
+        for day, (low, high) in enumerate(zip(bottoms, tops, strict=True))
+    ]
+    axes.add_collection(PolyCollection(corners, facecolor=color, linewidth=0, **style))
 
 
 def _plain_axes(axes: Axes, top: int) -> None:

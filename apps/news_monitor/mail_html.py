@@ -6,8 +6,9 @@ programs agree on.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
-from jinja2 import DictLoader, Environment
+from jinja2 import DictLoader, Environment, Template
 
 RED, BLUE = "#c62828", "#1a4f8b"
 
@@ -131,10 +132,19 @@ class Cell:
 def render(template: str, values: Mapping[str, object]) -> str:
     """A mail's HTML. template: extends "frame"; values: title, accent, first, dashboard, foot
     (lines), recipient, unsubscribe, and what the template itself asks for."""
-    environment = Environment(
+    return _compiled(template).render(values)
+
+
+@lru_cache(maxsize=16)  # more than there are templates; compiling one takes longer than using it
+def _compiled(template: str) -> Template:
+    return _environment().from_string(template)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    return Environment(
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         loader=DictLoader({"frame": FRAME, "parts": PARTS}),
     )
-    return environment.from_string(template).render(values)

@@ -45,6 +45,7 @@ class Bench(StrEnum):
     INDEX = "index"
     LISTS = "lists"
     LOAD = "load"
+    MONITOR = "monitor"
 
 
 WITH_SETS = (Bench.METHODS, Bench.FEW, Bench.CHATBOT, Bench.NEWS, Bench.RECOMMENDER)
@@ -55,7 +56,7 @@ class Asked:
     """The call. datasets: folder of public sets, None for the home's. seeds: of the runs whose
     means are told; the first is the seed of what runs once. only: of METHODS and FEW the sets, of
     CHATBOT, NEWS and RECOMMENDER what benchmark.PARTS names. rows: of PAGES the items, of INDEX the
-    vectors, of LISTS the users. model: of LOAD, the chatbot."""
+    vectors, of LISTS the users. model: of LOAD and MONITOR, None for the one of the usual name."""
 
     what: Bench
     datasets: Path | None
@@ -64,7 +65,7 @@ class Asked:
     seeds: tuple[int, ...]
     only: tuple[str, ...]
     rows: int
-    model: str
+    model: str | None
     threads: int | None
     home: "Home"
     say: Callable[[str], None]
@@ -112,8 +113,13 @@ def benchmark(
         ),
     ] = 1_000_000,
     model: Annotated[
-        str, typer.Option("--model", metavar="NAME[@VERSION]", help="Chatbot, for `load`.")
-    ] = "chatbot",
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="NAME[@VERSION]",
+            help="Chatbot, for `load`; news model, for `monitor`.",
+        ),
+    ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs with different seeds.")] = 3,
     home: HomeOption = None,
     seed: SeedOption = 13,
@@ -286,7 +292,20 @@ def _lists(asked: Asked) -> object:
 def _load(asked: Asked) -> object:
     from pipelines.benchmark_load import benchmark_load
 
-    return benchmark_load(asked.model, home=asked.home, threads=asked.threads, say=asked.say)
+    model = asked.model or "chatbot"
+    return benchmark_load(model, home=asked.home, threads=asked.threads, say=asked.say)
+
+
+def _monitor(asked: Asked) -> object:
+    from pipelines.benchmark_monitor import benchmark_monitor
+
+    return benchmark_monitor(
+        asked.model or "news",
+        home=asked.home,
+        threads=asked.threads,
+        seed=asked.seeds[0],
+        say=asked.say,
+    )
 
 
 MEASUREMENTS: Mapping[Bench, Callable[[Asked], object]] = {
@@ -307,4 +326,5 @@ MEASUREMENTS: Mapping[Bench, Callable[[Asked], object]] = {
     Bench.INDEX: _index,
     Bench.LISTS: _lists,
     Bench.LOAD: _load,
+    Bench.MONITOR: _monitor,
 }
