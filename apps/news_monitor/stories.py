@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
 from sklearn.feature_extraction.text import HashingVectorizer
 
 WINDOW = timedelta(hours=72)
 SIMILARITY = 0.8
-BLOCK = 2000
+BLOCK = 256  # texts at once: all are compared with all, of which the window lets few count
 NOT_WORD = re.compile(r"[\W_]+", re.UNICODE)
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 PUBLISHER_SUFFIX = re.compile(r"\s+[-–—|]\s+([^-–—|]{2,40})$")
@@ -106,20 +107,26 @@ class CopyIndex:
         self._texts += texts
         likeness = (fresh @ vectors.T).tocsr()
         for row in range(len(stories)):
-            place = known + row
-            self._stories[place] = self._match(place, likeness[row])
-            self._exact[exact_key(texts[row])] = place
+            place, own = known + row, slice(likeness.indptr[row], likeness.indptr[row + 1])
+            key = exact_key(texts[row])
+            found = likeness.indices[own], likeness.data[own]
+            self._stories[place] = self._match(place, key, *found)
+            self._exact[key] = place
         self._vectors = vectors
         return self._stories[known:]
 
-    def _match(self, place: int, likeness: csr_matrix) -> int:
+    def _match(
+        self, place: int, key: str, others: NDArray[np.int32], likeness: NDArray[np.float32]
+    ) -> int:
+        """others, likeness: (m,) places of texts that share a gram with this one, and how alike
+        they are."""
         text, at = self._texts[place], self._times[place]
-        same = self._exact.get(exact_key(text))
-        if same is not None and exact_key(text) and abs(at - self._times[same]) <= self.window:
+        same = self._exact.get(key)
+        if same is not None and key and abs(at - self._times[same]) <= self.window:
             return self._stories[same]
-        close = np.flatnonzero(likeness.data >= self.similarity)
-        for entry in close[np.argsort(-likeness.data[close], kind="stable")]:
-            other = int(likeness.indices[entry])
+        close = np.flatnonzero(likeness >= self.similarity)
+        for entry in close[np.argsort(-likeness[close], kind="stable")]:
+            other = int(others[entry])
             near = abs(at - self._times[other]) <= self.window
             if other < place and near and same_numbers(text, self._texts[other]):
                 return self._stories[other]
