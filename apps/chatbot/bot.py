@@ -23,7 +23,7 @@ from shared.device import Device
 from shared.errors import ModelError
 from shared.inference.batches import unit_length
 from shared.inference.classifier import FusedClassifier, Prediction
-from shared.inference.dense import nearest_distance
+from shared.inference.dense import distance_to
 from shared.inference.gathered import Gathered
 from shared.inference.model_encoders import OpenEncoders, open_model_encoders
 from shared.inference.runtime import Embedder
@@ -262,7 +262,7 @@ class Bot:
         if since and features is not None:
             vectors = self.classifier.dense.views(features)
             predictions = since.weighed(
-                read, vectors, nearest_distance(vectors, self.classifier.dense.known), predictions
+                read, vectors, distance_to(vectors, self.classifier.dense.known), predictions
             )
         return predictions
 

@@ -105,7 +105,7 @@ def squashed(logits: Floats, kind: Kind) -> Floats:
 class Scope:
     """Out-of-scope score: a weighted sum of two standardised signals, from in-scope rows alone.
 
-    means, deviations, weights: (2,) of energy and of the distance to the nearest known vector.
+    means, deviations, weights: (2,) of energy and of the distance to the known vectors.
     in_scope: sorted scores of held-out in-scope rows.
     """
 
@@ -177,8 +177,8 @@ class FusedClassifier:
         features: Floats | None = None,
         finetuned_features: Floats | None = None,
     ) -> tuple[dict[str, Floats], Floats]:
-        """The margins (n, C) of each scorer that has a say, and the distance to the nearest known
-        vector (n,)."""
+        """The margins (n, C) of each scorer that has a say, and the distance to the known vectors
+        (n,)."""
         margins = {LEXICAL: self.lexical.margins(texts)}
         distances: dict[str, Floats] = {}
         if self.asks_base:
@@ -332,7 +332,12 @@ class FusedClassifier:
 
 def _numbers(scorer: DenseScorer) -> dict[str, float]:
     kernel = scorer.kernel
-    return {"gamma": kernel.gamma, "floor": kernel.floor, "first": scorer.views.first}
+    return {
+        "gamma": kernel.gamma,
+        "floor": kernel.floor,
+        "first": scorer.views.first,
+        "neighbour": scorer.neighbour,
+    }
 
 
 def _dense(
@@ -341,7 +346,8 @@ def _dense(
     kernel = KernelScorer(arrays[f"{name}.weight"], numbers["gamma"], numbers["floor"])
     # All views weighed the same before `first` was known.
     views = Views(arrays[f"{name}.centre"], numbers.get("first", 1.0))
-    return DenseScorer(views, kernel, known)
+    # As the scope was fitted: to the nearest, before others were tried.
+    return DenseScorer(views, kernel, known, int(numbers.get("neighbour", 1)))
 
 
 def _fusion(weights: Mapping[str, float], arrays: Mapping[str, Floats]) -> Fusion:

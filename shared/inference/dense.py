@@ -8,6 +8,10 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 TINY = np.float32(1e-6)
+# How far a text is from what is known is told by its tenth nearest vector, as the nearest may be a
+# stray one (Sun et al. 2022, Out-of-Distribution Detection with Deep Nearest Neighbors); of few
+# vectors by an earlier one.
+NEIGHBOUR, ROWS_A_NEIGHBOUR = 10, 10
 CHUNK = 1024  # rows compared with all known vectors at once
 
 
@@ -70,21 +74,23 @@ class KernelScorer:
 @dataclass(frozen=True, eq=False)
 class DenseScorer:
     """known: (m, k * dim) vectors of training rows as `views` makes them, of which `kernel` weighs
-    the first."""
+    the first. neighbour: which of them, counted from the nearest, a text's distance is measured
+    to."""
 
     views: Views
     kernel: KernelScorer
     known: Floats
+    neighbour: int = 1
 
     def __call__(self, features: Floats) -> tuple[Floats, Floats]:
-        """(n, k * dim) -> margins (n, C) and the distance (n,) to the nearest known vector."""
+        """(n, k * dim) -> margins (n, C) and the distance (n,) to the known vectors."""
         vectors = self.views(features)
         margins = np.empty((len(vectors), self.kernel.weight.shape[1]), dtype=np.float32)
         distances = np.empty(len(vectors), dtype=np.float32)
         for part in in_chunks(len(vectors)):
             cosines = vectors[part] @ self.known.T
             margins[part] = self.kernel.margins(cosines)
-            distances[part] = 1 - cosines.max(1)
+            distances[part] = 1 - _kth_highest(cosines, self.neighbour)
         return margins, distances
 
 
@@ -103,9 +109,37 @@ def in_chunks(rows: int) -> Iterator[slice]:
     return (slice(start, min(start + CHUNK, rows)) for start in range(0, rows, CHUNK))
 
 
-def nearest_distance(vectors: Floats, known: Floats) -> Floats:
-    """(n,) 1 - the highest cosine to a known vector, 0 (a copy) to 2. All vectors of length 1."""
+def neighbour_of(rows: int) -> int:
+    """The one that distances are measured to among so many known vectors.
+
+    >>> [neighbour_of(rows) for rows in (5, 30, 1000)]
+    [1, 3, 10]
+    """
+    return max(1, min(NEIGHBOUR, rows // ROWS_A_NEIGHBOUR))
+
+
+def neighbour_among(rows: int, others: int, neighbour: int) -> int:
+    """The one of `rows` known vectors that is as far away as the `neighbour`th of `others` drawn
+    alike: of four fifths of the vectors the eighth for the tenth of all.
+
+    >>> neighbour_among(800, 1000, 10)
+    8
+    """
+    return max(1, round(neighbour * rows / others))
+
+
+def distance_to(vectors: Floats, known: Floats, neighbour: int = 1) -> Floats:
+    """(n,) 1 - the cosine to the `neighbour`th nearest known vector, 0 (a copy) to 2. All vectors
+    of length 1."""
     found = np.empty(len(vectors), dtype=np.float32)
     for part in in_chunks(len(vectors)):
-        found[part] = 1 - (vectors[part] @ known.T).max(1)
+        found[part] = 1 - _kth_highest(vectors[part] @ known.T, neighbour)
     return found
+
+
+def _kth_highest(cosines: Floats, k: int) -> Floats:
+    """(n, m) -> (n,); the lowest where m < k."""
+    k = min(k, cosines.shape[1])
+    if k == 1:
+        return np.asarray(cosines.max(1))
+    return np.asarray(np.partition(cosines, -k, axis=1)[:, -k])

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.inference.classifier import FusedClassifier
+from shared.inference.dense import DenseScorer, neighbour_among
 from shared.inference.runtime import Embedder
 from shared.pretrained import PretrainedEncoder
 from shared.training.adapters import finetuned_embedder
@@ -118,6 +119,13 @@ def sure_labels(classifier: FusedClassifier, pool: Pool, examples: Examples) -> 
     return surest(p, p.max(1) >= SURE, rooms, classifier.labels)
 
 
+def _as_far(scorer: DenseScorer, before: DenseScorer) -> DenseScorer:
+    """Measuring distances to the neighbour that is as far away as the one the scope was fitted
+    on."""
+    rows, others = len(scorer.known), len(before.known)
+    return replace(scorer, neighbour=neighbour_among(rows, others, before.neighbour))
+
+
 def refitted(
     fit: FusedFit,
     tuned: Embedder,
@@ -139,12 +147,15 @@ def refitted(
         seed=seed,
         threads=threads,
     )
+    before = fit.classifier
+    assert before.tuned is not None
+    assert scorers.tuned is not None
     classifier = replace(
-        fit.classifier,
+        before,
         lexical=scorers.lexical,
-        dense=scorers.dense,
+        dense=_as_far(scorers.dense, before.dense),
         finetuned=tuned,
-        tuned=scorers.tuned,
+        tuned=_as_far(scorers.tuned, before.tuned),
     )
     unseen = np.full((known, len(classifier.labels)), np.nan, dtype=np.float32)
     return replace(fit, classifier=classifier, out_of_fold=unseen)

@@ -10,7 +10,13 @@ from threadpoolctl import threadpool_limits
 
 from shared.errors import DataError
 from shared.inference.classifier import DENSE, LEXICAL, FusedClassifier
-from shared.inference.dense import DenseScorer, Views, nearest_distance
+from shared.inference.dense import (
+    DenseScorer,
+    Views,
+    distance_to,
+    neighbour_among,
+    neighbour_of,
+)
 from shared.inference.lexical import LexicalScorer
 from shared.inference.runtime import Embedder
 from shared.training.examples import Examples
@@ -33,7 +39,7 @@ FEW_A_LABEL, EMPHASIS = 10, 2.0
 @dataclass(frozen=True, eq=False)
 class Held:
     """Rows that the scorers did not see. margins: name -> (m, C); truth: (m, C); distances: (m,)
-    to the nearest vector they did see; groups: (m,); rows: (m,) of the examples they come from."""
+    to the vectors they did see; groups: (m,); rows: (m,) of the examples they come from."""
 
     margins: Margins
     truth: NDArray[np.bool_]
@@ -105,7 +111,8 @@ def _fit_views(
     views = Views.of(features, dim, first)
     vectors = views(features)
     fit = fit_dense(vectors, truth, parts, seed=seed)
-    return DenseScorer(views, fit.scorer, fit.known), vectors, fit.held
+    scorer = DenseScorer(views, fit.scorer, fit.known, neighbour_of(len(fit.known)))
+    return scorer, vectors, fit.held
 
 
 def emphasis(examples: Examples) -> float:
@@ -135,7 +142,8 @@ def out_of_fold(
         train, rows = part
         scorer = words.fit(train)
         lexical[rows] = lexical_margins(scorer, words.ngrams, rows)
-        distances[rows] = nearest_distance(vectors[rows], vectors[train])
+        neighbour = neighbour_among(len(train), len(vectors), scorers.dense.neighbour)
+        distances[rows] = distance_to(vectors[rows], vectors[train], neighbour)
 
     # One thread a fold: liblinear and BLAS release the interpreter lock.
     with threadpool_limits(limits=1), ThreadPoolExecutor(threads) as pool:

@@ -164,7 +164,7 @@ def row_losses(p: Floats, truth: NDArray[np.bool_], kind: Kind) -> Floats:
 
 
 def scope_of(held: Held, fusion: Fusion) -> Scope:
-    """How far out a text is, by its energy and by its distance to the nearest known vector.
+    """How far out a text is, by its energy and by its distance to the known vectors.
 
     Both signals count the same until texts that must be refused say otherwise."""
     energies = energy(fusion.logits(held.margins))

@@ -23,7 +23,7 @@ from shared.inference.classifier import (
     energy,
     squashed,
 )
-from shared.inference.dense import DenseScorer, KernelScorer, Views
+from shared.inference.dense import DenseScorer, KernelScorer, Views, distance_to
 from shared.inference.lexical import LexicalScorer, Vocabulary
 
 F = np.float32
@@ -229,3 +229,32 @@ def test_serving_loads_neither_training_nor_evaluation_nor_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("neighbour", [1, 3, 40])
+def test_distances_are_to_the_neighbour_asked_for(neighbour: int) -> None:
+    rng = np.random.default_rng(0)
+    vectors, known = (rng.normal(size=(rows, 8)).astype(F) for rows in (1500, 30))
+    vectors, known = (
+        each / np.linalg.norm(each, axis=1, keepdims=True) for each in (vectors, known)
+    )
+    by_hand = 1 - np.sort(vectors @ known.T, axis=1)[:, -min(neighbour, 30)]
+    np.testing.assert_allclose(distance_to(vectors, known, neighbour), by_hand, atol=1e-6)
+    scorer = replace(
+        made_dense(np.zeros((30, 3), F)),
+        views=Views(np.zeros((1, 8), F)),
+        known=known,
+        neighbour=neighbour,
+    )
+    np.testing.assert_allclose(scorer(vectors)[1], by_hand, atol=1e-6)
+
+
+def test_the_neighbour_is_kept_and_was_the_nearest_before_it_was(tmp_path: Path) -> None:
+    model = made()
+    replace(model, dense=replace(model.dense, neighbour=2)).save(tmp_path)
+    assert FusedClassifier.load(tmp_path, embedder=Letters()).dense.neighbour == 2
+    file = tmp_path / "classifier.json"
+    head = json.loads(file.read_text())
+    del head["dense"]["neighbour"]
+    file.write_text(json.dumps(head))
+    assert FusedClassifier.load(tmp_path, embedder=Letters()).dense.neighbour == 1
