@@ -138,13 +138,12 @@ def handover_router(handovers: Handovers, book: Callable[[], AnswerBook]) -> API
         """One chat: why it was handed over, all that was said, answers that may fit."""
         with _told():
             handover, said = handovers.get(handover_id)
+        found = suggestions(book(), said, handover.slots, open_now=handovers.open_now)
         return Chat(
             handover=_entry(handover),
             waiting_before=handovers.waiting_before(handover_id),
             transcript=[_message(each) for each in said],
-            suggestions=[
-                Suggested(**vars(each)) for each in suggestions(book(), said, handover.slots)
-            ],
+            suggestions=[Suggested(**vars(each)) for each in found],
         )
 
     _add_agent_routes(router, handovers)

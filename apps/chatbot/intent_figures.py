@@ -10,8 +10,10 @@ from typing import Any
 from sqlalchemy import Connection
 
 from apps.chatbot.analytics import intent_usage
-from apps.chatbot.answers import ANSWERS_FILE, Answer, AnswerBook, render, slots_in
+from apps.chatbot.answers import ANSWERS_FILE, Answer, AnswerBook, render, slots_in, slots_of
+from apps.chatbot.conditions import variant_of
 from apps.chatbot.doctor.answer_checks import lint_answers
+from apps.chatbot.doctor.condition_checks import lint_conditions
 from apps.chatbot.doctor.findings import Place
 from apps.chatbot.doctor.reading import BotData, Said
 from apps.chatbot.held_rows import HeldRows
@@ -145,39 +147,66 @@ def _reported(version: ModelVersion) -> dict[str, Known]:
 @dataclass(frozen=True)
 class Rendered:
     """A variant as a customer would read it. bare: with nothing known of them, None where a slot
-    is asked for first; filled: with every slot known, each shown as its name."""
+    is asked for first; filled: with every slot known, each shown as its name. when: its condition,
+    "" for none."""
 
     template: str
     bare: str | None
     filled: str
+    when: str = ""
 
 
 def rendered(texts: Sequence[str]) -> tuple[Rendered, ...]:
-    """Each variant in its two extremes."""
-    return tuple(
-        Rendered(text, render(text, {}).text, render(text, _named(text)).text or "")
-        for text in texts
-    )
+    """Each variant, as it is written, in its two extremes."""
+    found = []
+    for variant in map(variant_of, texts):
+        text = variant.template
+        filled = render(text, _named(text)).text or ""
+        found.append(Rendered(text, render(text, {}).text, filled, variant.when))
+    return tuple(found)
 
 
 def _named(text: str) -> Mapping[str, str]:
     return {slot: f"‹{slot.replace('_', ' ')}›" for slot in slots_in(text)}
 
 
-def warnings_of(texts: Sequence[str], label: str, language: str) -> tuple[str, ...]:
-    """What the data doctor says of templates that may be said: slots that nothing fills, masks.
+def warnings_of(
+    texts: Sequence[str],
+    label: str,
+    language: str,
+    book: AnswerBook = AnswerBook(),
+    *,
+    always_open: bool = False,
+) -> tuple[str, ...]:
+    """What the data doctor says of variants that may be said: slots that nothing fills, masks,
+    conditions that nothing satisfies. book: what is said now; the other languages of the answer
+    may be said where these may not. always_open: no opening hours are set.
 
-    Raises DataError: a template that may not.
+    Raises DataError: a variant that may not.
     """
     kept = checked(texts, "", label)
+    answer = book.by_label.get(label)
+    others = [] if answer is None else [
+        (code, text) for code, several in answer.texts.items() if code != language
+        for text in several
+    ]  # fmt: skip
+    written = [*((language, text) for text in kept), *others]
+    variants = [(code, variant_of(text)) for code, text in written]
     said = tuple(
-        Said(label, language, text, Place(f"variant {number}", number))
-        for number, text in enumerate(kept, start=1)
+        Said(label, code, variant.template, Place(f"variant {number}", number), variant.when)
+        for number, (code, variant) in enumerate(variants, start=1)
     )
+    asked = [name for each in book.answers for text in each.templates for name in slots_of(text)]
+    found = [
+        *lint_answers(BotData((), said)),
+        *lint_conditions(said, always_open=always_open, asked=asked),
+    ]
     return tuple(
-        f"Variant {finding.places[0].line}: {finding.what}"
-        + (f" ({finding.advice})" if finding.advice else "")
-        for finding in lint_answers(BotData((), said))
+        (f"Variant {each.places[0].line}: " if each.kind != "no fallback" else "")
+        + each.what
+        + (f" ({each.advice})" if each.advice else "")
+        for each in found
+        if each.places[0].line <= len(kept)
     )
 
 

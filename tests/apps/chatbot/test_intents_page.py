@@ -126,6 +126,23 @@ def test_an_answer_is_edited_checked_and_taken_back(version: ModelVersion) -> No
     assert page.dataframe[0].value.set_index("intent")["answer"].to_dict() == {
         "gift": "found by its text", "hours": "edited", "refund": "none", "track": "as trained",
     }  # fmt: skip
+    page.text_area[0].set_value("when: open and order_id = x\nLater.\n---\nFrom ten.").run()
+    assert page.warning[0].value == (
+        "Variant 1: the answer to hours has a text that is never said, when open and order_id "
+        "= x: {order_id} is never found to be 'x' (mend the condition)"
+    )
+    page.text_area[0].set_value("when: at night\nLater.\n---\nFrom ten.").run()
+    assert page.error[0].value == (
+        "variant 1 of hours: the condition 'at night' cannot be read; write open, closed, a slot "
+        "(order_id, no order_id) or its value (country = Germany, country != Germany), joined by "
+        "and"
+    )
+    page.text_area[0].set_value("when:  no  order_id\nLater.\n---\nFrom ten.").run()
+    press(page, "Save")
+    assert answers_of(version).by_label["hours"].texts["en"] == (
+        "when: no order_id\nLater.", "From ten.",
+    )  # fmt: skip
+    assert "Variant 1 of 2, said when no order_id, as written" in [c.value for c in page.caption]
     press(page, "Back to the answer of training")
     assert answers_of(version).by_label["hours"].texts["en"] == ("We open at nine.",)
 
