@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from apps.chatbot.analytics import intent_usage
 from apps.chatbot.answers import ANSWERS_FILE, Answer, AnswerBook, render, slots_in, slots_of
@@ -17,13 +17,14 @@ from apps.chatbot.doctor.condition_checks import lint_conditions
 from apps.chatbot.doctor.findings import Place
 from apps.chatbot.doctor.reading import BotData, Said
 from apps.chatbot.held_rows import HeldRows
+from apps.chatbot.learning.lesson_files import accepted
+from apps.chatbot.learning.must_pass import must_pass_rows
 from apps.chatbot.live import LiveFile, checked
 from apps.chatbot.risk import share
 from shared.evaluation.gate import SECTION, GateLimits
 from shared.evaluation.report import JSON_NAME, Measure, Report
 from shared.registry import ModelVersion
 from shared.settings import load_section, settings_file
-from shared.tables import Column, read_table
 
 LOOK_BACK = timedelta(days=30)
 MOST_CONFUSED = 3
@@ -210,17 +211,17 @@ def warnings_of(
     )
 
 
-def must_pass_texts(name: str, environ: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
-    """Intent -> questions that a candidate must get right, from the file that [gate.must_pass]
-    names for the model; {} where it names none.
+def must_pass_texts(
+    name: str, environ: Mapping[str, str], engine: Engine
+) -> Mapping[str, tuple[tuple[str, str], ...]]:
+    """Intent -> (question, where it comes from) that a candidate must get right: accepted lessons,
+    and the file that [gate.must_pass] names for the model.
 
-    Raises: SettingsError. DataError: the file.
+    Raises: SettingsError. DataError: the file. ServiceError: the database does not answer.
     """
     limits = load_section(GateLimits, SECTION, file=settings_file(environ), environ=environ)
-    if name not in limits.must_pass:
-        return {}
-    table = read_table(limits.must_pass[name], [Column("text"), Column("label")], mapping={})
-    found: dict[str, list[str]] = {}
-    for text, label in zip(table.frame["text"], table.frame["label"], strict=True):
-        found.setdefault(str(label).strip(), []).append(str(text))
-    return {label: tuple(texts) for label, texts in found.items()}
+    file = limits.must_pass.get(name)
+    found: dict[str, list[tuple[str, str]]] = {}
+    for case in must_pass_rows(accepted(engine, name), file).rows:
+        found.setdefault(case.label, []).append((case.text, case.source))
+    return {label: tuple(cases) for label, cases in found.items()}

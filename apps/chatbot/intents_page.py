@@ -58,7 +58,7 @@ def variants_in(text: str) -> list[str]:
     return ["\n".join(lines).strip() for lines in found if "\n".join(lines).strip()]
 
 
-def show_figures(each: IntentFigures, cases: Sequence[str]) -> None:
+def show_figures(each: IntentFigures, cases: Sequence[tuple[str, str]]) -> None:
     examples, recall, precision, used = st.columns(4)
     examples.metric("Examples", "—" if each.examples is None else f"{each.examples:,}")
     recall.metric("Recall", in_words(each.recall).split(" ")[0] or "—")
@@ -75,8 +75,8 @@ def show_figures(each: IntentFigures, cases: Sequence[str]) -> None:
         )
     if cases:
         with st.expander(f"{len(cases)} must-pass cases"):
-            for case in cases:
-                st.text(case)
+            for text, source in cases:
+                st.text(f"{text}  ({source})")
 
 
 def show_rendered(texts: Sequence[str]) -> None:
@@ -210,7 +210,7 @@ def main() -> None:
         own = AnswerBook.load(version.path / ANSWERS_FILE)
         with reading(default_home(os.environ)) as connection:
             found = intent_figures(version, connection, now=datetime.now(UTC))
-        cases = must_pass_texts(version.name, os.environ)
+            cases = must_pass_texts(version.name, os.environ, connection.engine)
     except TriptychError as error:
         st.error(str(error))
         return

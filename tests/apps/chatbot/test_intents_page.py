@@ -17,6 +17,7 @@ from apps.chatbot.intent_figures import (
     rendered,
     warnings_of,
 )
+from apps.chatbot.learning.review import accept
 from apps.chatbot.live import answers_of
 from apps.chatbot.opening import opened_database, reading
 from apps.chatbot.tables import conversations, messages
@@ -93,14 +94,20 @@ def test_templates_are_shown_in_their_two_extremes_and_linted() -> None:
     assert warning.startswith("Variant 2: the answer to track has the slot {oder_id}, which")
 
 
-def test_must_pass_cases_come_from_the_file_of_the_gate(tmp_path: Path) -> None:
+def test_must_pass_cases_come_from_lessons_and_from_the_file_of_the_gate(tmp_path: Path) -> None:
     cases = tmp_path / "cases.csv"
     cases.write_text("text,label\nopen when?,hours\nmoney back,refund\nopen now?,hours\n")
+    engine = opened_database(Home(tmp_path))
+    accept(
+        engine, "desk", [], label="hours", typed=["Open now?"], must_pass=True, by="lea", clock=now
+    )
     environ = {"TRIPTYCH_GATE__MUST_PASS": f'{{"desk": "{cases}"}}'}
-    assert must_pass_texts("desk", environ) == {
-        "hours": ("open when?", "open now?"), "refund": ("money back",),
-    }  # fmt: skip
-    assert must_pass_texts("other", environ) == {}
+    assert must_pass_texts("desk", environ, engine) == {
+        "hours": (("Open now?", "lessons"), ("open when?", "cases.csv")),
+        "refund": (("money back", "cases.csv"),),
+    }
+    assert must_pass_texts("other", environ, engine) == {}
+    engine.dispose()
 
 
 def press(page: AppTest, label: str) -> None:
