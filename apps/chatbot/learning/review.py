@@ -45,7 +45,9 @@ class LessonConflictError(DataError):
 @dataclass(frozen=True)
 class OpenLesson:
     """A question and what is known of it; see signals.py for kind. question: personal data masked.
-    answer: what an agent sent, as a template. probability: of intent, what the bot took it for."""
+    answer: what an agent sent, as a template; confidence: of it, 0..1. probability: of intent, what
+    the bot took it for. label: as what it is proposed. handover, message: where it was asked.
+    must_pass: whether a later version is to get it right."""
 
     id: int
     kind: str

@@ -17,6 +17,7 @@ from apps.chatbot.learning.review import (
     Decision,
     LessonConflictError,
     LessonNotFoundError,
+    OpenLesson,
     accept,
     check_state,
     decided,
@@ -41,26 +42,6 @@ Question = Annotated[str, Field(max_length=LONGEST_EXAMPLE, pattern=SEEN)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
-class WaitingLesson(BaseModel):
-    """A question of a customer, personal data masked. kind: what happened, such as handed_over,
-    clicked or thumbs_down. answer: what an agent sent to it. intent, probability: what the bot took
-    it for. label: what it is proposed as. handover, message: where it was asked. must_pass: a later
-    version is to get it right. confidence: of the answer, 0 to 1."""
-
-    id: int
-    kind: str
-    question: str
-    answer: str
-    agent: str | None
-    intent: str | None
-    probability: float | None
-    label: str | None
-    handover: int | None
-    message: int | None
-    must_pass: bool
-    confidence: float
-
-
 class Proposed(BaseModel):
     """Lessons that belong together. new: the bot has no intent of this name. share: of all chats
     handed over, 0 to 1. worth: how many they are, times how unsure the bot is of them. answer: what
@@ -72,7 +53,7 @@ class Proposed(BaseModel):
     share: float
     worth: float
     answer: str
-    lessons: list[WaitingLesson]
+    lessons: list[OpenLesson]
 
 
 class DecidedLesson(BaseModel):
