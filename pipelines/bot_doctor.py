@@ -9,6 +9,7 @@ from apps.chatbot.doctor.fixing import Fixed, write_fixed
 from apps.chatbot.doctor.folder import FIXED_FOLDER, save
 from apps.chatbot.doctor.learned_checks import Judged, judge_rows
 from apps.chatbot.doctor.reading import BotData, Sources, read_bot_data
+from apps.chatbot.opening import chatbot_settings
 from shared.inference.model_encoders import open_base_encoder
 from shared.pretrained import resolve
 from shared.settings import Home
@@ -40,6 +41,7 @@ def doctor(
     output: by default a folder of the home, which the page shows. base: None leaves out what needs
     a model.
     Raises: DataError: the files, the fixes named, or where to write. ModelError: the base encoder.
+        SettingsError: [chatbot] in triptych.toml.
     """
     data = read_bot_data(sources, home, say)
 
@@ -48,7 +50,8 @@ def doctor(
         embedder = open_base_encoder(encoder, cache=home.cache, threads=threads)
         return judge_rows(each, embedder, seed=seed, threads=threads or 2, say=say)
 
-    found = examine(data, judge if base is not None else None)
+    hours = chatbot_settings().handover.hours
+    found = examine(data, judge if base is not None else None, always_open=not hours)
     mended = chosen(found.findings, fix)
     folder = output or folder_of(home, sources)
     save(found, sources, folder)

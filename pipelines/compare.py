@@ -115,17 +115,20 @@ def compare_on(
     home: Home,
     say: Say,
 ) -> Compared:
-    """Both on the rows of a file; neither is changed.
+    """Both on the rows of a file; neither is changed. must_pass: a file of cases beside those that
+    the application has of its own.
 
-    Raises: DataError: the file. ModelError: a version that cannot be loaded.
+    Raises: DataError: the file. ModelError: a version that cannot be loaded. ServiceError: the
+    database of the application's own cases does not answer.
     """
     app = comparison_of(candidate.app)
     say(f"comparing {candidate.reference} with {production.reference} on {input_file}")
     contest = app.compare(candidate.path, production.path, input_file, mapping, home, say=say)
+    cases, about = _cases(candidate, must_pass, home, say)
     verdict = judge(
         contest.pairs(),
         limits,
-        cases=_cases(candidate, must_pass, home, say),
+        cases=cases,
         latency=latency_of(contest.serve, contest.asked),
     )
     return Compared(
@@ -134,7 +137,7 @@ def compare_on(
         verdict,
         limits,
         contest.changes(),
-        (f"compared on {input_file.name}", *contest.notes),
+        (f"compared on {input_file.name}", *contest.notes, *about),
     )
 
 
@@ -146,11 +149,13 @@ def compare_held_out(
     limits: GateLimits,
     home: Home,
     say: Say,
+    load: bool = True,
 ) -> Compared:
     """Both on the held-out rows that stand in the reports of both, each judged before it learned
-    from them.
+    from them. load: whether the candidate may be loaded, which must-pass cases need; must_pass: as
+    `compare_on`.
 
-    Raises: DataError where these rows are too few to judge by.
+    Raises: DataError where these rows are too few to judge by; else as `compare_on`.
     """
     pairs = common_rows(load_outcomes(candidate.path), load_outcomes(production.path))
     if not any(len(pair.production) >= limits.least_rows for pair in pairs):
@@ -161,13 +166,18 @@ def compare_held_out(
             "--input FILE, or --force --reason WHY"
         )
     rows = ", ".join(f"{len(pair.production):,} for {pair.task}" for pair in pairs)
+    cases, about = _cases(candidate, must_pass, home, say) if load else (None, ())
     return Compared(
         candidate.reference,
         production.reference,
-        judge(pairs, limits, cases=_cases(candidate, must_pass, home, say)),
+        judge(pairs, limits, cases=cases),
         limits,
         (),
-        (f"compared on the held-out rows that both reports have: {rows}", *_one_sided(pairs)),
+        (
+            f"compared on the held-out rows that both reports have: {rows}",
+            *_one_sided(pairs),
+            *about,
+        ),
     )
 
 
@@ -189,10 +199,16 @@ def latency_of(serve: tuple[Serve, Serve], rows: Sequence[str]) -> Latency | Non
 
 def _cases(
     candidate: ModelVersion, must_pass: Path | None, home: Home, say: Say
-) -> tuple[Case, ...] | None:
+) -> tuple[tuple[Case, ...] | None, tuple[str, ...]]:
+    """The must-pass cases, and what is to be known of them."""
+    if candidate.app == "chatbot":
+        from apps.chatbot.comparison import cases_with_lessons
+
+        found = cases_with_lessons(candidate.path, candidate.name, must_pass, home)
+        return found.cases, found.notes
     if must_pass is None:
-        return None
-    return comparison_of(candidate.app).cases(candidate.path, must_pass, home, say=say)
+        return None, ()
+    return comparison_of(candidate.app).cases(candidate.path, must_pass, home, say=say), ()
 
 
 def _one_sided(pairs: Sequence[Pair]) -> list[str]:

@@ -22,6 +22,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from apps.chatbot.handover_rest import handover_router
+from apps.chatbot.learning.review_rest import review_router
 from apps.chatbot.opening import chatbot_settings
 from apps.chatbot.rate_limit import RateLimit
 from apps.chatbot.rest import chat_router, refusals
@@ -201,6 +202,7 @@ def _add_chatbot(
     service.include_router(
         handover_router(conversations.handovers, lambda: conversations.bot.answers)
     )
+    service.include_router(review_router(conversations.engine, conversations.bot_name, clock))
     if token is None or settings.widget_origins:
         visits = RateLimit(settings.messages_per_minute, time.monotonic)
         site = widget_site(conversations, origins=settings.widget_origins, limit=visits)

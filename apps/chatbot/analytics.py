@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 from apps.chatbot.outcomes_seen import bot_turns, count_if, epoch, in_order
 from apps.chatbot.risk import share
 from apps.chatbot.tables import feedback, handovers, messages
+from apps.chatbot.unanswered import Clusters, unanswered_clusters
 from shared.errors import DataError
 from shared.evaluation.report import Measure
 
@@ -112,7 +113,8 @@ class Unanswered:
 
 @dataclass(frozen=True)
 class Analytics:
-    """All figures of [since, until). handovers: why chats were handed over, how many of each."""
+    """All figures of [since, until). handovers: why chats were handed over, how many of each.
+    unanswered: what was refused last; clusters: what could not be answered, by what was asked."""
 
     since: datetime
     until: datetime
@@ -122,6 +124,7 @@ class Analytics:
     intents: tuple[IntentUse, ...]
     handovers: Mapping[str, int]
     unanswered: tuple[Unanswered, ...]
+    clusters: Clusters
 
     def as_dict(self) -> dict[str, Any]:
         """For machines: every share with its interval."""
@@ -155,6 +158,7 @@ def analytics(connection: Connection, *, days: int, now: datetime, step: Step = 
         _intents(connection, since, until),
         _reasons(connection, since, until),
         _unanswered(connection, since, until),
+        unanswered_clusters(connection, since, until),
     )
 
 

@@ -12,6 +12,9 @@ import streamlit as st
 
 from apps.chatbot.analytics import Analytics, Step, analytics
 from apps.chatbot.figure_tables import (
+    OTHERS,
+    cluster_points,
+    cluster_table,
     period_table,
     reason_table,
     session_points,
@@ -20,6 +23,7 @@ from apps.chatbot.figure_tables import (
     use_table,
 )
 from apps.chatbot.opening import reading
+from apps.chatbot.unanswered import Clusters
 from shared.errors import TriptychError
 from shared.settings import default_home
 
@@ -36,6 +40,9 @@ NOTES = {
     "thumbs up": "Of all thumbs.",
 }
 KEPT_SECONDS = 60
+SHOWN_CLUSTERS = 6  # of the chart; the table has more
+CLUSTER_COLOURS = ("#2563a8", "#c98a00", "#2e7d5b", "#8a4b9c", "#b3362b", "#3a9fb5")
+GREY = "#b8bfc9"
 
 
 @st.cache_data(show_spinner="Counting …", ttl=KEPT_SECONDS)
@@ -156,6 +163,57 @@ def show_unanswered(found: Analytics) -> None:
             st.caption("No question was refused.")
 
 
+def clusters_chart(points: pd.DataFrame) -> alt.Chart:
+    """How often what was asked could not be answered, week by week, stacked."""
+    names = list(dict.fromkeys(points["asks"]))
+    colours = [*CLUSTER_COLOURS[: len(names) - (OTHERS in names)], *([GREY] * (OTHERS in names))]
+    chart: alt.Chart = (
+        alt.Chart(points)
+        .mark_bar()
+        .encode(
+            x=alt.X("week:O", title=None, axis=alt.Axis(labelAngle=0, labelOverlap=True)),
+            y=alt.Y("questions:Q", title="questions"),
+            color=alt.Color(
+                "asks:N", sort=names, scale=alt.Scale(domain=names, range=colours),
+                legend=alt.Legend(title=None, orient="bottom", columns=2, labelLimit=400),
+            ),
+            tooltip=[alt.Tooltip("week:O", title="week of"), "asks:N", "questions:Q"],
+        )
+        .properties(height=260)
+    )  # fmt: skip
+    return chart
+
+
+def show_clusters(found: Clusters) -> None:
+    st.subheader("What it could not answer, by what was asked")
+    if found.read_until is None:
+        st.caption(
+            "No round of learning has read the conversations yet: `triptych chatbot review "
+            "collect`, every night, puts together what asks the same."
+        )
+        return
+    read = f"As the last round of learning found it, {found.read_until:%d %b %Y, %H:%M} UTC."
+    if not found.clusters:
+        st.caption(f"{read} Nothing of this period was left unanswered.")
+        return
+    st.altair_chart(clusters_chart(cluster_points(found, SHOWN_CLUSTERS)), width="stretch")
+    most = max(max(each.weeks) for each in found.clusters)
+    st.dataframe(
+        cluster_table(found), hide_index=True,
+        column_config={
+            "asks": st.column_config.TextColumn(width="medium"),
+            "week by week": st.column_config.BarChartColumn(y_min=0, y_max=most),
+            "of the handovers": st.column_config.NumberColumn(format="percent"),
+            "for example": st.column_config.TextColumn(width="large"),
+        },
+    )  # fmt: skip
+    more = f" {found.left_out:,} rarer ones are not shown." if found.left_out else ""
+    st.caption(
+        f"{read} Weeks begin on Monday. Shares are of the {found.handovers:,} chats of the period "
+        f"that were handed over and have ended. What waits is decided on the page Review.{more}"
+    )
+
+
 def main() -> None:
     st.title("Analytics")
     left, right = st.columns(2)
@@ -177,6 +235,7 @@ def main() -> None:
     show_course(found)
     show_intents(found)
     show_unanswered(found)
+    show_clusters(found.clusters)
 
 
 if __name__ == "__main__":

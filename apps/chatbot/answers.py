@@ -2,18 +2,19 @@
 
 A template is text with slots, `{order_id}`, and optional parts, `[[It arrives on {date}.]]`, which
 are left out when one of their slots is unknown. A brace never reaches a customer: a template whose
-slots are not all known is not rendered, the missing slot is asked for.
+slots are not all known is not rendered, the missing slot is asked for. A variant of a template may
+have a condition, see conditions.py.
 """
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
+from apps.chatbot.answer_yaml import AnswerRow, yaml_of, yaml_rows
+from apps.chatbot.conditions import MARK, Variant, read_variant, template_of, variant_of
 from apps.chatbot.phrases import DEFAULT_LANGUAGE
 from shared.atomic import write_text
 from shared.errors import DataError, ModelError
@@ -37,8 +38,8 @@ class Answer:
     """One thing the bot may say.
 
     label: the intent it answers; an answer that came without one is named by how it begins.
-    titles: language -> how a customer would call it; texts: language -> template variants. Each
-    has at least one language.
+    titles: language -> how a customer would call it; texts: language -> variants as they are
+    written, with their conditions. Each has at least one language.
     """
 
     label: str
@@ -48,13 +49,37 @@ class Answer:
     def title(self, language: str = DEFAULT_LANGUAGE) -> str:
         return _in_language(self.titles, language)
 
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """All templates in all languages, whatever their conditions."""
+        return tuple(template_of(each) for several in self.texts.values() for each in several)
+
     def variants(self, language: str = DEFAULT_LANGUAGE) -> tuple[str, ...]:
-        """The templates in `language`, else in English, else in any language there is."""
-        return _in_language(self.texts, language)
+        """The templates in `language`, else in English, else in any language there is; whatever
+        their conditions."""
+        return tuple(map(template_of, _in_language(self.texts, language)))
 
     def template(self, language: str = DEFAULT_LANGUAGE) -> str:
-        """The first of the variants."""
-        return self.variants(language)[0]
+        """The first of the variants without a condition, else the first of all."""
+        several = [variant_of(each) for each in _in_language(self.texts, language)]
+        return next((v for v in several if v.condition is None), several[0]).template
+
+    def fitting(
+        self, language: str, slots: Mapping[str, str], *, open_now: bool
+    ) -> tuple[Variant, ...]:
+        """The variants that may be said now: those whose condition holds, else those without one.
+
+        In `language`; where none there may be said, in English, then in any other. None at all
+        where every variant has a condition and none of them holds.
+        """
+        for code in dict.fromkeys((language, DEFAULT_LANGUAGE, *self.texts)):
+            several = [variant_of(each) for each in self.texts.get(code, ())]
+            held = [
+                v for v in several if v.condition and v.condition.holds(slots, open_now=open_now)
+            ]
+            if found := held or [v for v in several if v.condition is None]:
+                return tuple(found)
+        return ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +115,12 @@ class AnswerBook:
             raise ModelError(f"{path}: not a readable answer file ({error})") from error
 
 
+def conditional_variants(book: AnswerBook) -> int:
+    """How many variants have a condition."""
+    written = (each for a in book.answers for several in a.texts.values() for each in several)
+    return sum(variant_of(each).condition is not None for each in written)
+
+
 def readable(label: str) -> str:
     """`card_not-working` -> `Card not working`."""
     words = re.sub(r"[_\-/.]+", " ", label).strip()
@@ -118,8 +149,13 @@ def is_ours(slot: str) -> bool:
     return slot.startswith(OURS)
 
 
-def lint(template: str, where: str) -> None:
-    """Raises DataError when a brace or bracket in the template is not part of a slot."""
+def lint(written: str, where: str) -> None:
+    """Raises DataError when the condition of a variant cannot be read, or a brace or bracket in its
+    template is not part of a slot."""
+    try:
+        template = read_variant(written).template
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
     rest = _SLOT.sub("", _OPTIONAL.sub(r"\1", template))
     if stray := _STRAY.search(rest):
         raise DataError(
@@ -160,51 +196,42 @@ def say(variants: Sequence[str], slots: Mapping[str, str]) -> Rendered:
     return next((rendered for rendered in tries if rendered.text is not None), tries[0])
 
 
-@dataclass(frozen=True)
-class AnswerRow:
-    """One template as a file holds it. label, title: None where the file gives none. line: where it
-    stands in the file, from 1."""
-
-    label: str | None
-    title: str | None
-    language: str
-    template: str
-    line: int
-
-
 def read_answers(path: Path, mapping: Mapping[str, str]) -> AnswerBook:
     """The answers of a file as `answer_rows` reads them.
 
     Raises:
-        DataError: as `answer_rows`, and a template with a stray brace.
+        DataError: as `answer_rows` and `book_of_rows`.
     """
     return book_of_rows(answer_rows(path, mapping), str(path))
 
 
 def answer_rows(path: Path, mapping: Mapping[str, str]) -> tuple[AnswerRow, ...]:
-    """The templates of a table `answer[,label][,title][,language]` or of a YAML file.
+    """The variants of a table `answer[,label][,title][,language][,when]` or of a YAML file.
 
     YAML: `answers:` is a list of {label, title, title_zh, texts: {en: [template, …], zh: […]}};
-    `text:` with one template will do.
+    `text:` with one template will do. A template with a condition is {when: CONDITION, text:
+    template}; a list of conditions holds where all of them do.
 
     Raises:
         DataError: unreadable, no usable answer, or an answer without text.
     """
     if path.suffix in (".yml", ".yaml"):
-        return tuple(_yaml_rows(path))
+        return tuple(yaml_rows(path))
     columns = [
         Column("answer"),
         Column("label", required=False, allow_empty=True),
         Column("title", required=False, allow_empty=True),
         Column("language", required=False, allow_empty=True),
+        Column("when", required=False, allow_empty=True),
     ]
     table = read_table(path, columns, mapping=mapping)
     rows = []
     for record, line in zip(table.frame.to_dict("records"), table.lines, strict=True):
-        text = str(record["answer"])
+        variant = variant_of(str(record["answer"]))
+        text, when = variant.template, _cell(record, "when") or variant.when
         language = _cell(record, "language") or detect_language(text)
         title = _cell(record, "title")
-        rows.append(AnswerRow(_cell(record, "label"), title, language, text, int(line)))
+        rows.append(AnswerRow(_cell(record, "label"), title, language, text, int(line), when))
     return tuple(rows)
 
 
@@ -213,15 +240,7 @@ def write_answers(book: AnswerBook, path: Path) -> None:
 
     Raises: DataError when it cannot be written.
     """
-    entries = []
-    for answer in book.answers:
-        titles = {
-            "title" if language == DEFAULT_LANGUAGE else f"title_{language}": title
-            for language, title in answer.titles.items()
-        }
-        texts = {language: list(several) for language, several in answer.texts.items()}
-        entries.append({"label": answer.label, **titles, "texts": texts})
-    text = yaml.safe_dump({"answers": entries}, allow_unicode=True, sort_keys=False, width=100)
+    text = yaml_of((answer.label, answer.titles, answer.texts) for answer in book.answers)
     try:
         write_text(path, text)
     except OSError as error:
@@ -233,60 +252,11 @@ def _cell(record: Mapping[Any, Any], name: str) -> str | None:
     return str(value).strip() or None if isinstance(value, str) else None
 
 
-def _yaml_rows(path: Path) -> Iterator[AnswerRow]:
-    content, lines = _yaml(path)
-    entries = content.get("answers") if isinstance(content, dict) else content
-    if not isinstance(entries, list):
-        raise DataError(f"{path}: expected a list under `answers:`, each with label and texts")
-    for number, entry in enumerate(entries, start=1):
-        if not isinstance(entry, dict) or not ("texts" in entry or "text" in entry):
-            raise DataError(f"{path}: answer {number} has neither `texts` nor `text`")
-        texts = entry.get("texts", {DEFAULT_LANGUAGE: entry.get("text")})
-        if not isinstance(texts, dict):
-            raise DataError(f"{path}: answer {number}: `texts` is language: [template, …]")
-        line = lines[number - 1]
-        for language, variants in texts.items():
-            several = variants if isinstance(variants, list) else [variants]
-            title = entry.get(f"title_{language}")
-            if title is None and language == DEFAULT_LANGUAGE:
-                title = entry.get("title")
-            for variant in several:
-                if variant is None or not str(variant).strip():
-                    raise DataError(f"{path}: answer {number} (line {line}) has an empty text")
-                label = _words(entry.get("label"))
-                yield AnswerRow(label, _words(title), str(language), str(variant), line)
-
-
-def _words(value: object) -> str | None:
-    return None if value is None else str(value).strip() or None
-
-
-def _yaml(path: Path) -> tuple[Any, list[int]]:
-    """What a YAML file holds, and the lines that the entries of its list of answers begin on."""
-    try:
-        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
-        try:
-            node = loader.get_single_node()
-            content = None if node is None else loader.construct_document(node)
-        finally:
-            loader.dispose()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path}: not readable as YAML: {reason}") from error
-    if isinstance(node, yaml.MappingNode):
-        # As the loader does, of a key that stands twice the last counts.
-        node = {key.value: value for key, value in node.value}.get("answers")
-    entries = node.value if isinstance(node, yaml.SequenceNode) else []
-    return content, [entry.start_mark.line + 1 for entry in entries]
-
-
 def book_of_rows(rows: Sequence[AnswerRow], where: str) -> AnswerBook:
     """Rows of one label become one answer with variants; equal templates are one answer.
 
     Raises:
-        DataError: no row, or a template with a stray brace.
+        DataError: no row, a template with a stray brace, a condition that cannot be read.
     """
     texts: dict[str, dict[str, list[str]]] = {}
     titles: dict[str, dict[str, str]] = {}
@@ -295,14 +265,24 @@ def book_of_rows(rows: Sequence[AnswerRow], where: str) -> AnswerBook:
         lint(row.template, f"{where}, answer {number}")
         key = names[row.template] if row.label is None else row.label
         variants = texts.setdefault(key, {}).setdefault(row.language, [])
-        if row.template not in variants:
-            variants.append(row.template)
+        written = _written(row, f"{where}, line {row.line}, answer to {key}")
+        if written not in variants:
+            variants.append(written)
         fallback = opening(row.template) if row.label is None else readable(key)
         if row.title or row.language == DEFAULT_LANGUAGE or key not in titles:
             titles.setdefault(key, {}).setdefault(row.language, row.title or fallback)
     if not texts:
         raise DataError(f"{where}: there is no answer in it")
     return AnswerBook(tuple(_answer(key, titles[key], v) for key, v in texts.items()))
+
+
+def _written(row: AnswerRow, where: str) -> str:
+    if not row.when:
+        return row.template
+    try:
+        return read_variant(f"{MARK} {' '.join(row.when.split())}\n{row.template}").written
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
 
 
 def book_of_pairs(labels: Mapping[str, str]) -> AnswerBook:

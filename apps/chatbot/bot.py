@@ -3,7 +3,7 @@
 import json
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from apps.chatbot.answers import ANSWERS_FILE, OURS, AnswerBook, Rendered, is_ours, say
+from apps.chatbot.answers import ANSWERS_FILE, OURS, AnswerBook, Rendered, is_ours, render, say
 from apps.chatbot.decision import Decided, Decision, Policy, decide
 from apps.chatbot.live import LiveFile
 from apps.chatbot.matching import AnswerMatcher
@@ -89,11 +89,12 @@ class Reply:
 @dataclass(frozen=True)
 class Spoken:
     """A sentence for the customer; missing_slot: what it asks for, None when it is the answer.
-    passed_on: it says that a person will answer."""
+    passed_on: it says that a person will answer. when: the condition that chose it, "" for none."""
 
     text: str
     missing_slot: str | None
     passed_on: bool = False
+    when: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,15 +131,18 @@ class Bot:
         precedents: Precedents | None = None,
         spelling: Spelling | None = None,
         live: LiveFile | None = None,
+        is_open: Callable[[], bool] = lambda: True,
     ) -> None:
         """precedents: the training questions, where they are kept. spelling: mends words before
-        they are read, where that helped in training. live: what is changed without training."""
+        they are read, where that helped in training. live: what is changed without training.
+        is_open: whether colleagues are there, on which an answer may depend; always by default."""
         self.config = config
         self.classifier = classifier
         # What was taught since, and the answers with it: one value, replaced whole.
         self._now: tuple[Taught | None, AnswerBook] = (None, answers)
         self._edited = answers  # its own, as people have edited them since
         self._changing = threading.Lock()
+        self._is_open = is_open
         self.matcher = matcher
         self.precedents = precedents
         self.spelling = spelling
@@ -161,9 +165,11 @@ class Bot:
         device: Device = "auto",
         opened: OpenEncoders | None = None,
         live: bool = False,
+        is_open: Callable[[], bool] = lambda: True,
     ) -> "Bot":
         """Read a model folder. opened: encoders that this process shares. live: with the risk and
         the answers that were changed since, and those that will be; else as it was trained.
+        is_open: see the constructor.
 
         Raises:
             ModelError: a file is missing or broken, or the base encoder is not the one of training.
@@ -184,7 +190,7 @@ class Bot:
         spelling = Spelling.load(folder)
         return cls(
             config, classifier, answers, matcher, encoders.base, precedents, spelling,
-            LiveFile(folder.parent) if live else None,
+            LiveFile(folder.parent) if live else None, is_open,
         )  # fmt: skip
 
     def catch_up(self) -> None:
@@ -295,6 +301,7 @@ class Bot:
         intent = prediction.label
         answer = self.answers.by_label.get(intent)
         spoken = self._spoken(decided, intent, language, {**slots, **find_slots(text)})
+        why = f"{decided.why}; said when {spoken.when}" if spoken.when else decided.why
         return Reply(
             text=raw,
             intent=intent,
@@ -311,7 +318,7 @@ class Bot:
             message=spoken.text if text else phrases_for(language).empty,
             missing_slot=spoken.missing_slot,
             language=language,
-            why=decided.why if mended == text else f"{decided.why}; read as “{mended}”",
+            why=why if mended == text else f"{why}; read as “{mended}”",
             scorers=prediction.scorers,
             passed_on=spoken.passed_on,
         )
@@ -349,18 +356,23 @@ class Bot:
 
     def say(self, label: str, language: str, slots: Mapping[str, str]) -> Spoken:
         """The answer to an intent in words, or the question for the slot it lacks; where only the
-        firm could fill that slot, as where there is no answer, it is passed on."""
+        firm could fill that slot, as where there is no answer or none that may be said now, it is
+        passed on."""
         self.catch_up()
         phrases = phrases_for(language)
         answer = self.answers.by_label.get(label)
-        rendered = say(answer.variants(language), slots) if answer else Rendered(None, OURS)
+        fitting = answer.fitting(language, slots, open_now=self._is_open()) if answer else ()
+        rendered = (
+            say([each.template for each in fitting], slots) if fitting else Rendered(None, OURS)
+        )
         if rendered.text is None and is_ours(rendered.missing or OURS):
             title = self.answers.title(label, language)
             return Spoken(phrases.no_answer.format(title=title), None, passed_on=True)
         if rendered.text is None:
             slot = rendered.missing or ""
             return Spoken(phrases.ask_slot.format(slot=slot.replace("_", " ")), slot)
-        return Spoken(rendered.text, None)
+        said = (each for each in fitting if render(each.template, slots).text == rendered.text)
+        return Spoken(rendered.text, None, when=next(said).when)
 
     def _spoken(
         self, decided: Decided, intent: str, language: str, slots: Mapping[str, str]

@@ -106,6 +106,11 @@ class Conversations:
         self._limits = limits
         self.clock = clock
 
+    @property
+    def bot_name(self) -> str:
+        """Of the model, without its version."""
+        return self._model.partition("@")[0]
+
     def handle(self, sender: str, text: str, message_id: str | None = None) -> Turn:
         """Answer one message of `sender` and remember what it means for the next.
 

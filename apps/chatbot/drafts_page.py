@@ -158,7 +158,7 @@ def show_intent(drafts: OpenDrafts) -> None:
             )
             texts[language] = st.text_area(
                 f"Answer ({language}); a line --- between variants, slots {{order_id}}, optional "
-                "parts [[like this]]",
+                "parts [[like this]], a first line when: closed for a condition",
                 VARIANT.join(intent.texts.get(language, ())), height=140,
             )  # fmt: skip
         examples = st.text_area(

@@ -9,8 +9,10 @@ import pandas as pd
 from apps.chatbot.analytics import IntentUse, Period, Unanswered
 from apps.chatbot.intent_figures import IntentFigures
 from apps.chatbot.risk import RiskView
+from apps.chatbot.unanswered import Clusters
 from shared.evaluation.report import Measure
 
+OTHERS = "all others"
 OUTCOMES = ("answered", "asked back", "refused", "handed over")
 
 
@@ -141,6 +143,42 @@ def unanswered_table(found: Sequence[Unanswered]) -> pd.DataFrame:
     """What was refused last."""
     rows = [(each.at, each.question, each.taken_for, each.probability) for each in found]
     return pd.DataFrame(rows, columns=["at", "question", "taken for", "probability"])
+
+
+def cluster_points(found: Clusters, most: int) -> pd.DataFrame:
+    """week, asks, questions: of the clusters that are asked most, and of all others together."""
+    rows = [
+        (week.isoformat(), each.title, count)
+        for each in found.clusters[:most]
+        for week, count in zip(found.weeks, each.weeks, strict=True)
+    ]
+    others = [each.weeks for each in found.clusters[most:]]
+    if others:
+        sums = (sum(counts) for counts in zip(*others, strict=True))
+        rows += [
+            (week.isoformat(), OTHERS, count) for week, count in zip(found.weeks, sums, strict=True)
+        ]
+    return pd.DataFrame(rows, columns=["week", "asks", "questions"])
+
+
+def cluster_table(found: Clusters) -> pd.DataFrame:
+    """One row a cluster; week by week: its counts, from the first week on."""
+    several = len({each.bot for each in found.clusters}) > 1
+    rows = [
+        {
+            "asks": each.title,
+            "intent": f"{each.bot}: {each.name}" if several else each.name,
+            "questions": each.questions,
+            "this week": each.weeks[-1],
+            "week by week": list(each.weeks),
+            "of the handovers": each.share.value,
+            "review": f"{each.waiting} wait" if each.waiting else "taught",
+            "for example": each.example,
+            "share, 95 %": _interval(each.share),
+        }
+        for each in found.clusters
+    ]
+    return pd.DataFrame(rows)
 
 
 def reason_table(found: Mapping[str, int]) -> pd.DataFrame:

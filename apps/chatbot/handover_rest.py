@@ -1,8 +1,7 @@
 """REST for those who answer in person: the queue, taking a chat, answering, giving it back; and
 what could not be told to the outside."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -20,7 +19,7 @@ from apps.chatbot.handover import (
     State,
 )
 from apps.chatbot.messages import Message
-from apps.chatbot.rest import LARGEST_NUMBER, LONGEST_ID, Intent, refusals
+from apps.chatbot.rest import LARGEST_NUMBER, LONGEST_ID, Intent, refusals, with_status
 from apps.chatbot.suggestions import suggestions
 from shared.errors import DataError
 
@@ -29,6 +28,11 @@ SEEN = r"[^\s\x00-\x1f\x7f-\x9f]"
 Agent = Annotated[str, Field(min_length=1, max_length=100, pattern=rf"^[^\x00]*{SEEN}[^\x00]*$")]
 ClientId = Annotated[str, Field(min_length=1, max_length=LONGEST_ID, pattern=r"^[^\x00]+$")]
 HandoverId = Annotated[int, Path(ge=1, le=LARGEST_NUMBER)]
+REFUSED: Mapping[type[Exception], int] = {
+    HandoverNotFoundError: 404,
+    HandoverConflictError: 409,
+    DataError: 400,
+}
 
 
 class QueueEntry(BaseModel):
@@ -136,15 +140,14 @@ def handover_router(handovers: Handovers, book: Callable[[], AnswerBook]) -> API
     @router.get("/{handover_id}")
     def chat(handover_id: HandoverId) -> Chat:
         """One chat: why it was handed over, all that was said, answers that may fit."""
-        with _told():
+        with with_status(REFUSED):
             handover, said = handovers.get(handover_id)
+        found = suggestions(book(), said, handover.slots, open_now=handovers.open_now)
         return Chat(
             handover=_entry(handover),
             waiting_before=handovers.waiting_before(handover_id),
             transcript=[_message(each) for each in said],
-            suggestions=[
-                Suggested(**vars(each)) for each in suggestions(book(), said, handover.slots)
-            ],
+            suggestions=[Suggested(**vars(each)) for each in found],
         )
 
     _add_agent_routes(router, handovers)
@@ -155,13 +158,13 @@ def _add_agent_routes(router: APIRouter, handovers: Handovers) -> None:
     @router.post("/{handover_id}/take")
     def take(handover_id: HandoverId, by: Take) -> QueueEntry:
         """Be in charge of a chat. Of two who try, one gets it; the other is told who (409)."""
-        with _told():
+        with with_status(REFUSED):
             return _entry(handovers.take(handover_id, by.agent.strip(), instead_of=by.instead_of))
 
     @router.post("/{handover_id}/reply")
     def reply(handover_id: HandoverId, said: AgentReply) -> ChatMessage:
         """Say something to the customer of one's own chat."""
-        with _told():
+        with with_status(REFUSED):
             return _message(
                 handovers.reply(
                     handover_id, said.agent.strip(), said.text, client_id=said.message_id
@@ -171,13 +174,13 @@ def _add_agent_routes(router: APIRouter, handovers: Handovers) -> None:
     @router.post("/{handover_id}/return")
     def give_back(handover_id: HandoverId, by: By) -> QueueEntry:
         """Let the bot answer again."""
-        with _told():
+        with with_status(REFUSED):
             return _entry(handovers.give_back(handover_id, by.agent.strip()))
 
     @router.post("/{handover_id}/close")
     def close(handover_id: HandoverId, by: By) -> QueueEntry:
         """End the chat: the matter is settled."""
-        with _told():
+        with with_status(REFUSED):
             return _entry(handovers.close(handover_id, by.agent.strip()))
 
 
@@ -195,19 +198,6 @@ def _add_delivery_routes(router: APIRouter, handovers: Handovers) -> None:
         except DataError as error:
             raise HTTPException(404, str(error)) from error
         return {"id": delivery_id}
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """What is refused, with the status that says why."""
-    try:
-        yield
-    except HandoverNotFoundError as error:
-        raise HTTPException(404, str(error)) from error
-    except HandoverConflictError as error:
-        raise HTTPException(409, str(error)) from error
-    except DataError as error:
-        raise HTTPException(400, str(error)) from error
 
 
 def _entry(handover: Handover) -> QueueEntry:

@@ -201,7 +201,8 @@ def show_answering(handover: Handover, said: Sequence[Message], agent: str) -> N
         )  # fmt: skip
         return
     book = book_of(home_name(), handover.model)
-    show_suggestions(number, suggestions(book, said, handover.slots))
+    found = suggestions(book, said, handover.slots, open_now=handovers.open_now)
+    show_suggestions(number, found)
     key = f"answer{number}"
     st.text_area("Your answer", key=key, max_chars=10_000, height=110)
 

@@ -7,21 +7,24 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from apps.chatbot.analytics import intent_usage
-from apps.chatbot.answers import ANSWERS_FILE, Answer, AnswerBook, render, slots_in
+from apps.chatbot.answers import ANSWERS_FILE, Answer, AnswerBook, render, slots_in, slots_of
+from apps.chatbot.conditions import variant_of
 from apps.chatbot.doctor.answer_checks import lint_answers
+from apps.chatbot.doctor.condition_checks import lint_conditions
 from apps.chatbot.doctor.findings import Place
 from apps.chatbot.doctor.reading import BotData, Said
 from apps.chatbot.held_rows import HeldRows
+from apps.chatbot.learning.lesson_files import accepted
+from apps.chatbot.learning.must_pass import must_pass_rows
 from apps.chatbot.live import LiveFile, checked
 from apps.chatbot.risk import share
 from shared.evaluation.gate import SECTION, GateLimits
 from shared.evaluation.report import JSON_NAME, Measure, Report
 from shared.registry import ModelVersion
 from shared.settings import load_section, settings_file
-from shared.tables import Column, read_table
 
 LOOK_BACK = timedelta(days=30)
 MOST_CONFUSED = 3
@@ -145,53 +148,80 @@ def _reported(version: ModelVersion) -> dict[str, Known]:
 @dataclass(frozen=True)
 class Rendered:
     """A variant as a customer would read it. bare: with nothing known of them, None where a slot
-    is asked for first; filled: with every slot known, each shown as its name."""
+    is asked for first; filled: with every slot known, each shown as its name. when: its condition,
+    "" for none."""
 
     template: str
     bare: str | None
     filled: str
+    when: str = ""
 
 
 def rendered(texts: Sequence[str]) -> tuple[Rendered, ...]:
-    """Each variant in its two extremes."""
-    return tuple(
-        Rendered(text, render(text, {}).text, render(text, _named(text)).text or "")
-        for text in texts
-    )
+    """Each variant, as it is written, in its two extremes."""
+    found = []
+    for variant in map(variant_of, texts):
+        text = variant.template
+        filled = render(text, _named(text)).text or ""
+        found.append(Rendered(text, render(text, {}).text, filled, variant.when))
+    return tuple(found)
 
 
 def _named(text: str) -> Mapping[str, str]:
     return {slot: f"‹{slot.replace('_', ' ')}›" for slot in slots_in(text)}
 
 
-def warnings_of(texts: Sequence[str], label: str, language: str) -> tuple[str, ...]:
-    """What the data doctor says of templates that may be said: slots that nothing fills, masks.
+def warnings_of(
+    texts: Sequence[str],
+    label: str,
+    language: str,
+    book: AnswerBook = AnswerBook(),
+    *,
+    always_open: bool = False,
+) -> tuple[str, ...]:
+    """What the data doctor says of variants that may be said: slots that nothing fills, masks,
+    conditions that nothing satisfies. book: what is said now; the other languages of the answer
+    may be said where these may not. always_open: no opening hours are set.
 
-    Raises DataError: a template that may not.
+    Raises DataError: a variant that may not.
     """
     kept = checked(texts, "", label)
+    answer = book.by_label.get(label)
+    others = [] if answer is None else [
+        (code, text) for code, several in answer.texts.items() if code != language
+        for text in several
+    ]  # fmt: skip
+    written = [*((language, text) for text in kept), *others]
+    variants = [(code, variant_of(text)) for code, text in written]
     said = tuple(
-        Said(label, language, text, Place(f"variant {number}", number))
-        for number, text in enumerate(kept, start=1)
+        Said(label, code, variant.template, Place(f"variant {number}", number), variant.when)
+        for number, (code, variant) in enumerate(variants, start=1)
     )
+    asked = [name for each in book.answers for text in each.templates for name in slots_of(text)]
+    found = [
+        *lint_answers(BotData((), said)),
+        *lint_conditions(said, always_open=always_open, asked=asked),
+    ]
     return tuple(
-        f"Variant {finding.places[0].line}: {finding.what}"
-        + (f" ({finding.advice})" if finding.advice else "")
-        for finding in lint_answers(BotData((), said))
+        (f"Variant {each.places[0].line}: " if each.kind != "no fallback" else "")
+        + each.what
+        + (f" ({each.advice})" if each.advice else "")
+        for each in found
+        if each.places[0].line <= len(kept)
     )
 
 
-def must_pass_texts(name: str, environ: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
-    """Intent -> questions that a candidate must get right, from the file that [gate.must_pass]
-    names for the model; {} where it names none.
+def must_pass_texts(
+    name: str, environ: Mapping[str, str], engine: Engine
+) -> Mapping[str, tuple[tuple[str, str], ...]]:
+    """Intent -> (question, where it comes from) that a candidate must get right: accepted lessons,
+    and the file that [gate.must_pass] names for the model.
 
-    Raises: SettingsError. DataError: the file.
+    Raises: SettingsError. DataError: the file. ServiceError: the database does not answer.
     """
     limits = load_section(GateLimits, SECTION, file=settings_file(environ), environ=environ)
-    if name not in limits.must_pass:
-        return {}
-    table = read_table(limits.must_pass[name], [Column("text"), Column("label")], mapping={})
-    found: dict[str, list[str]] = {}
-    for text, label in zip(table.frame["text"], table.frame["label"], strict=True):
-        found.setdefault(str(label).strip(), []).append(str(text))
-    return {label: tuple(texts) for label, texts in found.items()}
+    file = limits.must_pass.get(name)
+    found: dict[str, list[tuple[str, str]]] = {}
+    for case in must_pass_rows(accepted(engine, name), file).rows:
+        found.setdefault(case.label, []).append((case.text, case.source))
+    return {label: tuple(cases) for label, cases in found.items()}

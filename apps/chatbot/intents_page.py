@@ -11,6 +11,7 @@ import streamlit as st
 
 from apps.chatbot.agent_page import ask_agent
 from apps.chatbot.answers import ANSWERS_FILE, AnswerBook
+from apps.chatbot.conditions import ALLOWED
 from apps.chatbot.figure_tables import in_words, intents_table
 from apps.chatbot.intent_figures import (
     IntentFigures,
@@ -20,9 +21,9 @@ from apps.chatbot.intent_figures import (
     warnings_of,
 )
 from apps.chatbot.live import LiveFile, own_texts
-from apps.chatbot.opening import reading
+from apps.chatbot.opening import chatbot_settings, reading
 from apps.chatbot.told_page import show_told
-from shared.errors import DataError, TriptychError
+from shared.errors import TriptychError
 from shared.model_choice_page import chosen_model
 from shared.registry import ModelVersion
 from shared.settings import default_home
@@ -57,7 +58,7 @@ def variants_in(text: str) -> list[str]:
     return ["\n".join(lines).strip() for lines in found if "\n".join(lines).strip()]
 
 
-def show_figures(each: IntentFigures, cases: Sequence[str]) -> None:
+def show_figures(each: IntentFigures, cases: Sequence[tuple[str, str]]) -> None:
     examples, recall, precision, used = st.columns(4)
     examples.metric("Examples", "—" if each.examples is None else f"{each.examples:,}")
     recall.metric("Recall", in_words(each.recall).split(" ")[0] or "—")
@@ -74,15 +75,16 @@ def show_figures(each: IntentFigures, cases: Sequence[str]) -> None:
         )
     if cases:
         with st.expander(f"{len(cases)} must-pass cases"):
-            for case in cases:
-                st.text(case)
+            for text, source in cases:
+                st.text(f"{text}  ({source})")
 
 
 def show_rendered(texts: Sequence[str]) -> None:
     """What a customer would read, with nothing and with everything known of them."""
     for number, each in enumerate(rendered(texts), start=1):
         with st.container(border=True):
-            st.caption(f"Variant {number} of {len(texts)}, as written")
+            when = f" said when {each.when}," if each.when else ""
+            st.caption(f"Variant {number} of {len(texts)},{when} as written")
             st.text(each.template)
             if each.bare != each.template:
                 bare, filled = st.columns(2)
@@ -123,16 +125,22 @@ def show_editor(
     new_title = st.text_input("Title, as a button shows it", title, key=f"title {place}")
     written = st.text_area(
         f"Answer; a line {BETWEEN} between variants, {{order_id}} for a slot, [[a part]] that is "
-        "left out where its slot is not known",
+        "left out where its slot is not known; a variant with a condition begins with the line "
+        "when: closed",
         f"\n{BETWEEN}\n".join(texts),
         key=f"text {place}",
         height=180,
+        help=f"A condition: {ALLOWED}. A variant whose condition holds is said instead of those "
+        "without one.",
     )
     variants = variants_in(written)
     if variants and tuple(variants) != texts:
         try:
-            warnings = warnings_of(variants, each.label, language)
-        except DataError as error:
+            warnings = warnings_of(
+                variants, each.label, language, LiveFile.of(version).read().book(own),
+                always_open=not chatbot_settings().handover.hours,
+            )  # fmt: skip
+        except TriptychError as error:
             st.error(str(error))
         else:
             for warning in warnings:
@@ -202,7 +210,7 @@ def main() -> None:
         own = AnswerBook.load(version.path / ANSWERS_FILE)
         with reading(default_home(os.environ)) as connection:
             found = intent_figures(version, connection, now=datetime.now(UTC))
-        cases = must_pass_texts(version.name, os.environ)
+            cases = must_pass_texts(version.name, os.environ, connection.engine)
     except TriptychError as error:
         st.error(str(error))
         return

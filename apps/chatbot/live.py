@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.chatbot.answers import ANSWERS_FILE, Answer, AnswerBook, lint, readable
+from apps.chatbot.conditions import MARK, variant_of
 from shared.atomic import write_text
 from shared.errors import DataError, ModelError
 from shared.registry import ModelVersion
@@ -39,8 +40,8 @@ class RiskChoice:
 
 @dataclass(frozen=True)
 class AnswerEdit:
-    """What is said to `label` in `language` where a version's own templates are `instead_of`, which
-    is empty where it has none. title: how a customer would call it."""
+    """What is said to `label` in `language` where a version's own variants are `instead_of`, which
+    is empty where it has none; both as they are written. title: how a customer would call it."""
 
     number: int
     label: str
@@ -95,7 +96,7 @@ class Live:
 
 
 def own_texts(book: AnswerBook, label: str, language: str) -> tuple[str, ...]:
-    """Templates in exactly this language; none where there are none."""
+    """Variants in exactly this language, as they are written; none where there are none."""
     answer = book.by_label.get(label)
     return tuple(answer.texts.get(language, ())) if answer else ()
 
@@ -202,7 +203,7 @@ class LiveFile:
 
 
 def checked(texts: Sequence[str], title: str, label: str) -> tuple[str, ...]:
-    """The templates without the space around them, each once. Raises DataError."""
+    """The variants without the space around them, each once. Raises DataError."""
     kept = tuple(dict.fromkeys(text.strip() for text in texts if text.strip()))
     if not kept:
         raise DataError(f"the answer to {label} is empty: write what the bot is to say")
@@ -219,8 +220,8 @@ def checked(texts: Sequence[str], title: str, label: str) -> tuple[str, ...]:
             raise DataError(
                 f"variant {number} has control characters in it: paste it as plain text"
             )
-        lint(text, f"variant {number}")
-    return kept
+        lint(text, f"variant {number} of {label}" if text.startswith(MARK) else f"variant {number}")
+    return tuple(dict.fromkeys(variant_of(text).written for text in kept))
 
 
 def answers_of(version: ModelVersion) -> AnswerBook:

@@ -181,9 +181,7 @@ def _labels_of(questions: Questions) -> dict[str, str]:
 
 def joined(first: AnswerBook, second: AnswerBook) -> AnswerBook:
     """Both books; an answer that stands in both is taken from the second, which is richer."""
-    said = {
-        text for answer in first.answers for several in answer.texts.values() for text in several
-    }
+    said = {template for answer in first.answers for template in answer.templates}
     extra = [a for a in second.answers if a.template() not in said or a.label in first.by_label]
     replaced = {answer.label for answer in extra}
     return AnswerBook((*(a for a in first.answers if a.label not in replaced), *extra))

@@ -3,7 +3,8 @@ customers' sides what people said, thumbs, and the conversation as a tracker."""
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -36,6 +37,16 @@ class Problem(BaseModel):
 def refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
     """What a route may answer besides its own, for OpenAPI."""
     return {code: {"model": Problem} for code in (401, *codes, 503)}
+
+
+@contextmanager
+def with_status(codes: Mapping[type[Exception], int]) -> Iterator[None]:
+    """What is refused, with the status that says why; the first kind that fits counts."""
+    try:
+        yield
+    except tuple(codes) as error:
+        code = next(code for kind, code in codes.items() if isinstance(error, kind))
+        raise HTTPException(code, str(error)) from error
 
 
 class Incoming(BaseModel):

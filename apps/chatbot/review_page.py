@@ -21,7 +21,8 @@ from apps.chatbot.learning.review import (
     reopen,
 )
 from apps.chatbot.opening import opened_database
-from shared.errors import TriptychError
+from apps.chatbot.told_page import show_told
+from shared.errors import DataError, TriptychError
 from shared.model_choice_page import page_registry
 from shared.settings import default_home
 
@@ -50,9 +51,12 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def decide(action: Callable[[], Decision], done: str) -> None:
-    """Do what a button says, and draw the page anew with what came of it."""
+def decide(action: Callable[[], Decision], done: str, by: str) -> None:
+    """Do what a button says, and draw the page anew with what came of it. by: nobody without a
+    name decides; what was typed stays."""
     try:
+        if not by:
+            raise DataError("Write your name at the left first: decisions are kept under it.")
         found = action()
     except TriptychError as error:
         st.session_state.told = ("error", str(error))
@@ -61,12 +65,6 @@ def decide(action: Callable[[], Decision], done: str) -> None:
         questions = "question" if count == 1 else "questions"
         st.session_state.told = ("success", f"{count} {questions} {done}")
     st.rerun()
-
-
-def show_told() -> None:
-    kind, text = st.session_state.pop("told", ("", ""))
-    if kind:
-        (st.error if kind == "error" else st.success)(text)
 
 
 def table_of(found: tuple[Proposal, ...]) -> pd.DataFrame:
@@ -164,13 +162,13 @@ def show_deciding(engine: Engine, bot: str, chosen: tuple[Proposal, ...], by: st
                 engine, bot, numbers, label=label, answer=answer, title=title,
                 typed=typed.split("\n"), edited=better, must_pass=choices[wanted], by=by, clock=now,
             ),
-            f"taken as examples of {label.strip()}; the bot knows them within seconds.",
+            f"taken as examples of {label.strip()}; the bot knows them within seconds.", by,
         )  # fmt: skip
     if leave.button(f"Reject {len(numbers)}", key="reject", width="stretch"):
-        decide(lambda: reject(engine, bot, numbers, by=by, clock=now), "rejected.")
+        decide(lambda: reject(engine, bot, numbers, by=by, clock=now), "rejected.", by)
 
 
-def show_decided(engine: Engine, bot: str) -> None:
+def show_decided(engine: Engine, bot: str, by: str) -> None:
     """What was decided, to be taken back."""
     found = decided(engine, bot)
     if not found:
@@ -185,7 +183,7 @@ def show_decided(engine: Engine, bot: str) -> None:
         rows = event["selection"]["rows"]
         numbers = [int(found[row]["id"]) for row in rows if row < len(found)]
         if st.button(f"Take {len(numbers)} back", disabled=not numbers):
-            decide(lambda: reopen(engine, bot, numbers), "to be decided again.")
+            decide(lambda: reopen(engine, bot, numbers), "to be decided again.", by)
 
 
 def main() -> None:
@@ -213,9 +211,6 @@ def main() -> None:
         return
     with st.container():
         show_told()
-    if not by:
-        st.info("Write your name at the left: decisions are kept under it.")
-        return
     if not found:
         st.info(
             f"No question waits for a decision. `triptych chatbot review collect --model {bot}` "
@@ -226,9 +221,10 @@ def main() -> None:
         st.caption(
             f"{waiting} questions in {len(found)} proposals, what is worth most first. Tick rows "
             "to decide on several proposals together."
+            + ("" if by else " Nothing is changed before you write your name at the left.")
         )
         show_deciding(engine, bot, show_proposals(found), by)
-    show_decided(engine, bot)
+    show_decided(engine, bot, by)
     if revision:
         st.caption("For the next training, and for the gate before it goes live:")
         st.code(f"triptych chatbot review export --model {bot} --output lessons", language="bash")

@@ -32,9 +32,11 @@ def open_conversations(
     version = Registry(home.models, clock).resolve(reference, app="chatbot")
     settings = chatbot_settings()
     engine = opened_database(home)
+    handovers = handovers_on(engine, settings, clock)
     bot = Bot.load(
-        version.path, home=home, threads=threads, device=device, opened=opened, live=True
-    )
+        version.path, home=home, threads=threads, device=device, opened=opened, live=True,
+        is_open=lambda: handovers.open_now,
+    )  # fmt: skip
     teaching = LiveTeaching(bot, engine, version.name)
     teaching.refresh()
     return Conversations(
@@ -43,7 +45,7 @@ def open_conversations(
         model=f"{version.name}@{version.version}",
         limits=Limits(settings.max_clarifications, settings.max_refusals),
         clock=clock,
-        handovers=handovers_on(engine, settings, clock),
+        handovers=handovers,
         teaching=teaching,
     )
 
@@ -56,6 +58,9 @@ def open_bot(
     Raises: ModelError: no such model, or a broken one. ServiceError: the database does not answer.
     """
     version = Registry(home.models, clock).resolve(reference, app="chatbot")
-    bot = Bot.load(version.path, home=home, threads=threads, live=True)
+    hours = chatbot_settings().handover.opening_hours
+    bot = Bot.load(
+        version.path, home=home, threads=threads, live=True, is_open=lambda: hours.is_open(clock())
+    )
     LiveTeaching(bot, opened_database(home), version.name).refresh()
     return bot, version

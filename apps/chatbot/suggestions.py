@@ -21,11 +21,17 @@ class Suggestion:
 
 
 def suggestions(
-    book: AnswerBook, said: Sequence[Message], slots: Mapping[str, str], *, most: int = 3
+    book: AnswerBook,
+    said: Sequence[Message],
+    slots: Mapping[str, str],
+    *,
+    open_now: bool = True,
+    most: int = 3,
 ) -> tuple[Suggestion, ...]:
     """The best first, in the language of the customer; none where nothing was ranked yet.
 
-    said: the transcript. slots: what is known of the customer.
+    said: the transcript. slots: what is known of the customer. open_now: whether colleagues are
+    there, on which an answer may depend.
     """
     asked = next((each for each in reversed(said) if each.role == "customer"), None)
     ranked = next((each.ranking for each in reversed(said) if each.ranking), ())
@@ -37,8 +43,10 @@ def suggestions(
         answer = book.by_label.get(label)
         if answer is None:
             continue
-        rendered = say(answer.variants(language), slots)
-        text = answer.template(language) if rendered.text is None else rendered.text
+        fitting = answer.fitting(language, slots, open_now=open_now)
+        variants = [each.template for each in fitting] or [answer.template(language)]
+        rendered = say(variants, slots)
+        text = variants[0] if rendered.text is None else rendered.text
         title = answer.title(language)
         found.append(Suggestion(label, title, text, probability, rendered.missing))
     return tuple(found[:most])

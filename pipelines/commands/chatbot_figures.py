@@ -12,8 +12,10 @@ from pipelines.options import HomeOption, JsonOption, ModelOption, measured, ope
 if TYPE_CHECKING:
     from apps.chatbot.analytics import Analytics
     from apps.chatbot.risk import RiskView
+    from apps.chatbot.unanswered import Clusters
 
 SHOWN_INTENTS, SHOWN_QUESTIONS = 15, 5
+SHOWN_CLUSTERS, SHOWN_WEEKS = 10, 6
 
 
 def register(app: typer.Typer) -> None:
@@ -160,6 +162,20 @@ def _analytics_lines(found: "Analytics") -> list[str]:
         lines += ["", "Refused last:"]
     for each in found.unanswered[:SHOWN_QUESTIONS]:
         lines.append(f"  {each.at:%m-%d %H:%M}  {' '.join(each.question.split())[:100]}")
+    return [*lines, *_cluster_lines(found.clusters)]
+
+
+def _cluster_lines(found: "Clusters") -> list[str]:
+    """What could not be answered, by what was asked; the last weeks one by one."""
+    if not found.clusters:
+        return []
+    weeks = found.weeks[-SHOWN_WEEKS:]
+    lines = ["", "Could not be answered, in the weeks of " + ", ".join(f"{w:%m-%d}" for w in weeks)]
+    for each in found.clusters[:SHOWN_CLUSTERS]:
+        counts = " ".join(f"{count:>3,}" for count in each.weeks[-SHOWN_WEEKS:])
+        of = "" if each.share.value is None else f", {each.share.value:.0%} of the handovers"
+        state = "waits for the review" if each.waiting else "taught"
+        lines.append(f"  {counts}  {each.title} ({each.name}: {each.questions:,}{of}; {state})")
     return lines
 
 

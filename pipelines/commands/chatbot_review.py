@@ -237,9 +237,7 @@ def export(
     if done.answers:
         files += f" --answers {output / 'answers.yml'}"
     typer.echo(f"Next: triptych train chatbot {files} --name {name}")
-    typer.echo(
-        f"Then: triptych models promote {name} VERSION --must-pass {output / 'must_pass.csv'}"
-    )
+    typer.echo(f"Then: triptych models promote {name} VERSION, which asks the must-pass cases")
 
 
 def _tell(done: "Decision", what: str, as_json: bool) -> None:

@@ -35,7 +35,8 @@ MustPassOption = Annotated[
         metavar="FILE",
         callback=there,
         help="`text,label` (recommender: `user_id,item_id`): cases the candidate must get right; "
-        "by default the file that [gate.must_pass] names for the model.",
+        "by default the file that [gate.must_pass] names for the model. What was accepted as "
+        "must-pass in a chatbot's review counts as well.",
     ),
 ]
 StrictOption = Annotated[
@@ -185,13 +186,14 @@ def compare(
 
     registry = open_registry(home)
     old = registry.resolve(production)
+    limits = gate_limits(strict)
     done = compare_on(
         registry.resolve(candidate, app=old.app),
         old,
         input_file,
-        must_pass=must_pass,
+        must_pass=must_pass or limits.must_pass.get(old.name),
         mapping=columns.mapping,
-        limits=gate_limits(strict),
+        limits=limits,
         home=open_home(home),
         say=speaker(as_json),
     )

@@ -12,6 +12,7 @@ A part whose interval still allows a loss of more than the margin is called unde
 rows, "not worse" has not been shown. It does not block unless the gate is strict.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,7 +38,8 @@ class GateLimits(Section):
     part_margin: losses to be ruled out, as shares of a row's score: overall, on a slice or label.
     least_rows: fewer judge nothing. calibration: error beyond chance. latency_ratio: candidate's
     time over production's; latency_milliseconds: nobody notices less, whatever the ratio.
-    must_pass: model name -> file of cases it must pass. strict: what is undecided blocks too.
+    must_pass: model name -> file of cases it must pass, beside those its application has. strict:
+    what is undecided blocks too.
     """
 
     error: float = Field(default=0.05, gt=0, lt=0.5)
@@ -77,10 +79,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """All checks. strict: an undecided one blocks as well."""
+    """All checks. strict: an undecided one blocks as well. cases: the must-pass cases that one of
+    the checks is about."""
 
     checks: tuple[Check, ...]
     strict: bool = False
+    cases: tuple[Case, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -112,7 +116,8 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         return {"passed": self.passed, "strict": self.strict,
-                "checks": [asdict(check) for check in self.checks]}  # fmt: skip
+                "checks": [asdict(check) for check in self.checks],
+                "must_pass": [asdict(case) for case in self.cases]}  # fmt: skip
 
 
 def judge(
@@ -125,7 +130,7 @@ def judge(
 ) -> Verdict:
     """Compare a candidate with production; every check gives its reason.
 
-    cases: the must-pass cases, None where there is no such file. latency: None: not measured.
+    cases: the must-pass cases, None where there are none. latency: None: not measured.
     """
     checks: list[Check] = []
     level = limits.error / 2
@@ -144,7 +149,7 @@ def judge(
     checks += _tested(parts, level, limits.part_margin)
     checks += [check for pair in enough for check in _calibration(pair, limits, seed)]
     checks += [_must_pass(cases), _latency(latency, limits)]
-    return Verdict(tuple(checks), limits.strict)
+    return Verdict(tuple(checks), limits.strict, tuple(cases or ()))
 
 
 def calibration_beyond_chance(
@@ -241,13 +246,21 @@ def _must_pass(cases: Sequence[Case] | None) -> Check:
         return Check("must-pass cases", "undecided", "none were given")
     failed = [case for case in cases if not case.passed]
     if not failed:
-        return Check("must-pass cases", "passed", f"all {len(cases)} pass")
+        return Check("must-pass cases", "passed", f"all {len(cases)} pass{_sources(cases)}")
     told = "; ".join(
         f"{case.asked!r} gives {case.given or 'nothing'}, not {case.expected}"
         for case in failed[:CASES_LISTED]
     )
     more = f"; and {len(failed) - CASES_LISTED} more" if len(failed) > CASES_LISTED else ""
-    return Check("must-pass cases", "failed", f"{len(failed)} of {len(cases)} fail: {told}{more}")
+    counted = f"{len(failed)} of {len(cases)} fail{_sources(failed)}"
+    return Check("must-pass cases", "failed", f"{counted}: {told}{more}")
+
+
+def _sources(cases: Sequence[Case]) -> str:
+    """How many come from where, "" where that is not said."""
+    counts = Counter(case.source for case in cases if case.source)
+    told = ", ".join(f"{count} from {source}" for source, count in counts.items())
+    return f" ({told})" if told else ""
 
 
 def _latency(latency: Latency | None, limits: GateLimits) -> Check:

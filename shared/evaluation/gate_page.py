@@ -40,6 +40,14 @@ summary { cursor: pointer; color: #1f5fbf; padding: .4rem 0 }
 {{ "%.0f"|format(100 * limits.error) }} of 100 comparisons: exact paired tests, one-sided, corrected
 by Holm's method. Undecided: with so few rows a loss of {{ "%.0f"|format(100 * limits.margin) }}
 points (on a slice or label {{ "%.0f"|format(100 * limits.part_margin) }}) cannot be ruled out.</p>
+{% if cases %}<h2>Must-pass cases: {{ cases|length }}</h2>
+<table><tr><th></th><th>asked</th><th>expected</th><th>given</th><th>from</th></tr>
+{% for case in cases[:shown] %}<tr><td class="status {{ 'passed' if case.passed else 'failed' }}">
+{{ "passed" if case.passed else "failed" }}</td><td>{{ case.asked }}</td>
+<td>{{ case.expected }}</td><td>{{ case.given }}</td><td>{{ case.source }}</td></tr>
+{% endfor %}</table>
+{% if cases|length > shown %}<p class="soft">The first {{ shown }}; all are in verdict.json.</p>
+{% endif %}{% endif %}
 <h2>What would change: {{ "{:,}".format(changes|length) }} rows</h2>
 {% if changes %}<table><tr><th>row</th><th>truth</th><th>production</th><th>candidate</th><th></th>
 </tr>{% for change in changes[:shown] %}<tr><td>{{ change.row }}</td><td>{{ change.truth }}</td>
@@ -70,6 +78,7 @@ def render_verdict(
         first=sorted(whole, key=lambda check: check.status != "failed"),
         rest=[check for check in verdict.checks if check not in whole],
         changes=sorted(changes, key=lambda change: {False: 0, True: 1, None: 2}[change.better]),
+        cases=sorted(verdict.cases, key=lambda case: case.passed),
         notes=notes,
         shown=CHANGES_SHOWN,
     )

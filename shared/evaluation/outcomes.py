@@ -94,12 +94,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Case:
-    """A must-pass case: what was asked, what must come, what came."""
+    """A must-pass case: what was asked, what must come, what came. source: where the case comes
+    from, in a word or two, "" where all come from one place."""
 
     asked: str
     expected: str
     given: str
     passed: bool
+    source: str = ""
 
 
 @dataclass(frozen=True)

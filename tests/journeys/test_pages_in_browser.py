@@ -110,6 +110,13 @@ def test_markup_in_a_message_is_text(page: Any) -> None:
     assert page.title() != "owned"
 
 
+def test_the_review_opens_to_anybody(page: Any) -> None:
+    page.goto("/review_page")
+    page.get_by_role("heading", name="Review", exact=True).wait_for()
+    page.get_by_text(re.compile("No question waits for a decision|what is worth most")).wait_for()
+    page.get_by_label("Your name").wait_for()
+
+
 def test_a_user_is_shown_with_history_and_recommendations(page: Any) -> None:
     page.goto("/recommender_page")
     page.get_by_text("What the user did").wait_for()

@@ -166,9 +166,11 @@ def test_what_the_recommender_cannot_take_is_refused(
     assert service.post(path, json=body).status_code == 422
 
 
-def test_the_recommenders_routes_are_in_the_openapi_document(service: httpx.Client) -> None:
+def test_the_routes_are_in_the_openapi_document(service: httpx.Client) -> None:
     paths = service.get("/openapi.json").json()["paths"]
     assert {"/v1/recommend", "/v1/similar", "/v1/events"} <= set(paths)
+    decisions = ("accept", "reject", "reopen")
+    assert {"/v1/lessons", *(f"/v1/lessons/{each}" for each in decisions)} <= set(paths)
 
 
 def test_beyond_this_machine_a_token_is_demanded(home: Path) -> None:

@@ -13,7 +13,9 @@ import pytest
 from apps.chatbot.answers import AnswerBook
 from apps.chatbot.bot import Bot
 from apps.chatbot.held_rows import HeldRows
+from apps.chatbot.learning.review import accept, reopen
 from apps.chatbot.live import LiveFile
+from apps.chatbot.opening import opened_database
 from apps.chatbot.questions import read_questions
 from apps.chatbot.recipe import ChatbotRecipe
 from apps.chatbot.shadow import shadow
@@ -236,6 +238,52 @@ def test_a_must_pass_case_blocks(promote: Callable[..., Released], tmp_path: Pat
     assert "must-pass cases (failed)" in named.refusal
     table.write_text("text,label\ncancel my order please,cancel\n")
     assert promote(2, must_pass=table).version.production
+
+
+def test_what_the_review_accepted_as_must_pass_is_asked_without_a_file(
+    shop: Shop, promote: Callable[..., Released], tmp_path: Path
+) -> None:
+    engine = opened_database(shop.home)
+
+    def teach(text: str, label: str, *, must_pass: bool = True) -> None:
+        accept(engine, "desk", [], label=label, typed=[text], must_pass=must_pass, by="lea",
+               clock=now)  # fmt: skip
+
+    try:
+        teach("Money refund help", "refund")
+        teach("when does it arrive", "arrive", must_pass=False)
+        done = promote(2)
+        assert done.version.production
+        assert done.compared is not None
+        assert done.compared.notes[1:] == ("must-pass cases: 1 from accepted lessons",)
+        teach("cancel my order please", "pay")
+        table = tmp_path / "must.csv"
+        table.write_text(
+            "text,label\nmoney refund help,refund\nwhen does it arrive,pay\npay by card,pay\n"
+        )
+        done = promote(2, must_pass=table)
+        assert not done.version.production
+        assert done.compared is not None
+        page = (shop.home.reports / "promotion-desk-2" / "comparison.html").read_text()
+    finally:
+        reopen(engine, "desk", [1, 2, 3])
+        engine.dispose()
+    assert done.compared.notes[1:] == (
+        "must-pass cases: 2 from accepted lessons, 1 from must.csv",
+        "1 of the file's cases were decided otherwise in the review, which counts; the first: "
+        "'when does it arrive'",
+        "a version learns the lessons from `triptych chatbot review export --model desk --output "
+        "lessons`; a lesson that is wrong is taken back with `review reopen`",
+    )
+    (failed,) = done.compared.verdict.blocking
+    assert failed.reason.startswith("1 of 3 fail (1 from lessons): 'cancel my order please' gives ")
+    verdict = json.loads((shop.home.reports / "promotion-desk-2" / "verdict.json").read_text())
+    assert [(each["asked"], each["source"]) for each in verdict["must_pass"]] == [
+        ("Money refund help", "lessons"), ("cancel my order please", "lessons"),
+        ("pay by card", "must.csv"),
+    ]  # fmt: skip
+    assert "<td>pay by card</td>" in page
+    assert promote(2).version.production  # taken back, nothing of it is asked
 
 
 def test_a_shadow_run_changes_nothing(shop: Shop) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apps.chatbot.doctor.answer_checks import coverage, lint_answers
+from apps.chatbot.doctor.condition_checks import lint_conditions
 from apps.chatbot.doctor.findings import Finding, numbered
 from apps.chatbot.doctor.learned_checks import Judged, overlaps, wrong_labels
 from apps.chatbot.doctor.reading import BotData, Sources
@@ -64,9 +65,11 @@ class Examination:
 def examine(
     data: BotData,
     judge: Callable[[BotData], Judged] | None = None,
+    *,
+    always_open: bool = False,
 ) -> Examination:
     """Every check. judge: how a model's out-of-fold probabilities come about; None leaves out what
-    needs them."""
+    needs them. always_open: no opening hours are set."""
     judged, notes = None, []
     if judge is not None:
         try:
@@ -91,6 +94,7 @@ def examine(
     edits = [edit for each in misspelt if each.fix for edit in each.fix.edits]
     mended = {label for edit in edits for label in (edit.old, edit.new)}
     found += [*coverage(data, mended), *lint_answers(data)]
+    found += lint_conditions(data.answers, always_open=always_open)
     return Examination(
         numbered(found), len(data.rows), len(data.by_label), len(data.answers), tuple(notes)
     )

@@ -22,6 +22,8 @@ Kind = Literal[
     "unfilled slot",
     "unknown slot",
     "mask",
+    "idle condition",
+    "no fallback",
 ]
 Action = Literal["drop", "relabel", "merge", "drop answer", "relabel answer", "rewrite answer"]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from apps.chatbot.answers import AnswerRow, answer_rows, book_of_rows, write_answers
+from apps.chatbot.answer_yaml import AnswerRow
+from apps.chatbot.answers import answer_rows, book_of_rows, write_answers
 from apps.chatbot.doctor.findings import Action, Edit, Finding, Place
 from apps.chatbot.doctor.reading import BotData, Sources
 from apps.chatbot.questions import present

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from apps.chatbot.answer_yaml import AnswerRow
 from apps.chatbot.answers import (
     Answer,
     AnswerBook,
-    AnswerRow,
     answer_rows,
     book_of_rows,
     names_of,
@@ -33,12 +33,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Said:
-    """A template of the answer file. label: of its intent, or as the file's reader names it."""
+    """A variant of the answer file. label: of its intent, or as the file's reader names it. when:
+    its condition, "" for none."""
 
     label: str
     language: str
     template: str
     place: Place
+    when: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def _said(rows: Sequence[AnswerRow], path: Path | None) -> tuple[Said, ...]:
     return tuple(
         Said(
             names[row.template] if row.label is None else row.label,
-            row.language, row.template, Place(str(path), row.line),
+            row.language, row.template, Place(str(path), row.line), row.when,
         )
         for row in rows
     )  # fmt: skip

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from apps.chatbot.answers import AnswerBook
+from apps.chatbot.conditions import variant_of
 from apps.chatbot.formats.exported import Exported
 from apps.chatbot.formats.kept import Kept
 from shared.tables import write_table
@@ -21,8 +22,8 @@ def export_csv(
     output: Path,
     kept: Kept = Kept(),
 ) -> Exported:
-    """Write examples.csv (`text,label[,entities]`) and answers.csv (`answer,label,title,language`)
-    into the folder `output`.
+    """Write examples.csv (`text,label[,entities]`) and answers.csv
+    (`answer,label,title,language[,when]`) into the folder `output`.
 
     Raises: DataError when they cannot be written.
     """
@@ -31,14 +32,16 @@ def export_csv(
         examples["entities"] = kept.entities
     write_table(pd.DataFrame(examples), output / EXAMPLES_FILE)
     rows = [
-        (template, answer.label, answer.titles.get(language, ""), language)
+        (variant.template, answer.label, answer.titles.get(language, ""), language, variant.when)
         for answer in book.answers
         for language, several in answer.texts.items()
-        for template in several
+        for variant in map(variant_of, several)
     ]
     if rows:
-        columns = ["answer", "label", "title", "language"]
-        write_table(pd.DataFrame(rows, columns=columns), output / ANSWERS_FILE)
+        frame = pd.DataFrame(rows, columns=["answer", "label", "title", "language", "when"])
+        if not frame["when"].any():
+            frame = frame.drop(columns="when")
+        write_table(frame, output / ANSWERS_FILE)
     return Exported(
         "tables", len(texts), len(set(labels)), len(book.answers), str(output),
         () if rows else ("no answers, so no answers.csv",),

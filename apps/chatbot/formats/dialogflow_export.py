@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from apps.chatbot.answers import Answer, AnswerBook, slots_in
+from apps.chatbot.answers import Answer, AnswerBook, conditional_variants, slots_in
 from apps.chatbot.formats.dialogflow_spelling import MARKS_FILE, messages_of
 from apps.chatbot.formats.exported import Exported
 from apps.chatbot.formats.kept import Entity, Kept
@@ -63,11 +63,13 @@ def export_dialogflow(
     _write(files, output / AGENT_FILE)
     return Exported(
         "Dialogflow ES", sum(map(len, asked.values())), len(asked), len(book.answers),
-        str(output / AGENT_FILE), tuple(_notes(asked)),
+        str(output / AGENT_FILE), tuple(_notes(asked, book)),
     )  # fmt: skip
 
 
-def _notes(asked: Mapping[str, Mapping[str, object]]) -> Iterator[str]:
+def _notes(asked: Mapping[str, Mapping[str, object]], book: AnswerBook) -> Iterator[str]:
+    if conditional := conditional_variants(book):
+        yield f"{conditional} variants have a condition, which Dialogflow does not heed"
     large = [label for label, phrases in asked.items() if len(phrases) > MOST_PHRASES]
     if large:
         yield (

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from apps.chatbot.answers import Answer, AnswerBook, names_of, opening
+from apps.chatbot.answers import Answer, AnswerBook, conditional_variants, names_of, opening
+from apps.chatbot.conditions import MARK, variant_of
 from apps.chatbot.formats.exported import Exported
 from apps.chatbot.formats.kept import lines_of
 from apps.chatbot.formats.taken import TakenBot, write_taken
@@ -136,6 +137,8 @@ def _take_ours(row: _Row, groups: dict[str, _Group], path: Path) -> None:
         raise DataError(f"{path}: a row of Source {OURS} without label: in its Metadata")
     group = groups.setdefault(label, _Group(label))
     question, answer = _unescaped(row.question), _unescaped(row.answer)
+    if when := unquote(row.metadata.get("when", "")):
+        answer = f"{MARK} {when}\n{answer}"
     if row.metadata.get("example") != "no":
         group.questions[question] = None
     if row.metadata.get("answer") == "no" or not sound(answer):
@@ -214,6 +217,8 @@ def export_qna(
     notes = [f"{silent} intents without an answer say “{NO_ANSWER}”"] if silent else []
     if any("{" in t for a in book.answers for several in a.texts.values() for t in several):
         notes.append("QnA Maker fills no slots: it says {order_id} as it stands")
+    if conditional := conditional_variants(book):
+        notes.append(f"{conditional} variants have a condition, which QnA Maker does not heed")
     examples = sum(map(len, asked.values()))
     return Exported("QnA Maker", examples, len(asked), len(book.answers), str(path), tuple(notes))
 
@@ -230,12 +235,14 @@ def _entries(
     stand_in = () if questions else (answer.title(),)
     first = True
     for language, several in answer.texts.items():
-        for text in several:
+        for variant in map(variant_of, several):
             metadata = own | {"language": language}
+            metadata |= {"when": quote(variant.when, safe=_OURS_SAFE)} if variant.when else {}
             metadata |= titles if first else {}
             if stand_in or not first:
                 metadata["example"] = "no"
-            yield (stand_in or (questions if first else questions[:1])), text, metadata
+            asked = stand_in or (questions if first else questions[:1])
+            yield asked, variant.template, metadata
             first = False
 
 

@@ -13,10 +13,11 @@ from typing import Any
 import yaml
 
 from apps.chatbot.answers import Answer, AnswerBook, render
+from apps.chatbot.conditions import Condition, variant_of
 from apps.chatbot.formats.exported import Exported
 from apps.chatbot.formats.kept import Entity, Kept, lines_of
+from apps.chatbot.formats.rasa_conditions import MARK, constraints_of, is_rasas
 from apps.chatbot.formats.rasa_files import without_annotations
-from apps.chatbot.formats.rasa_import import MARK
 from shared.atomic import write_text
 from shared.errors import DataError
 
@@ -86,8 +87,12 @@ def export_rasa(
     except OSError as error:
         raise DataError(f"{output}: cannot be written: {error.strerror or error}") from None
     examples = sum(map(len, asked.values()))
-    notes = (f"{changed} examples with a space put into brackets",) if changed else ()
-    return Exported("Rasa", examples, len(asked), len(book.answers), str(output), notes)
+    notes = [f"{changed} examples with a space put into brackets"] if changed else []
+    written = (each for a in book.answers for several in a.texts.values() for each in several)
+    conditions = (variant_of(each).condition for each in written)
+    if more := sum(each is not None and not is_rasas(each) for each in conditions):
+        notes.append(f"{more} variants have a condition of which Rasa heeds a part or nothing")
+    return Exported("Rasa", examples, len(asked), len(book.answers), str(output), tuple(notes))
 
 
 def _annotated(text: str, entities: Sequence[Entity]) -> str:
@@ -139,7 +144,7 @@ def _domain(
 ) -> dict[str, Any]:
     slots = {
         name for a in book.answers for several in a.texts.values() for t in several
-        for name in _SLOT.findall(t)
+        for name in (*_SLOT.findall(t), *_asked_of(variant_of(t).condition))
     }  # fmt: skip
     entities = {
         each.properties["entity"] for row in range(len(kept.entities)) for each in kept.of(row)
@@ -161,17 +166,26 @@ def _domain(
     }  # fmt: skip
 
 
+def _asked_of(condition: Condition | None) -> list[str]:
+    return [str(each["name"]) for each in constraints_of(condition)] if condition else []
+
+
 def _variants(answer: Answer, kept: Kept) -> list[dict[str, Any]]:
-    """Rasa picks one of an answer's variants and knows no optional part: it is left out there."""
+    """Rasa picks one of an answer's variants whose condition holds, and knows no optional part: it
+    is left out there."""
     found = []
     for language, several in answer.texts.items():
-        for template in several:
-            said = template
+        for each in map(variant_of, several):
+            said = template = each.template
             if "[[" in template:
                 needed = set(_SLOT.findall(re.sub(r"\[\[.*?\]\]", "", template, flags=re.DOTALL)))
                 said = render(template, {name: f"{{{name}}}" for name in needed}).text or template
             own = {"language": language, "template": template}
             variant: dict[str, Any] = {"text": said}
+            if each.condition is not None:
+                own["when"] = each.when
+                if constraints := constraints_of(each.condition):
+                    variant["condition"] = constraints
             if (buttons := kept.buttons_of(answer.label, template)) is not None:
                 variant["text"] = said.removesuffix(lines_of(buttons.choices))
                 variant["buttons"] = [{"title": t, "payload": p} for t, p in buttons.choices]

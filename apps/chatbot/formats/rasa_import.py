@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from apps.chatbot.answers import Answer, AnswerBook, readable
+from apps.chatbot.conditions import Variant
 from apps.chatbot.formats.kept import Buttons, Kept, as_json, lines_of
+from apps.chatbot.formats.rasa_conditions import MARK, condition_of
 from apps.chatbot.formats.rasa_files import (
     RasaFile,
     example_lines,
@@ -25,8 +27,6 @@ from apps.chatbot.formats.yaml_files import list_of, mapping_under
 from shared.errors import DataError
 from shared.text import detect_language
 
-# Metadata of our own exports, by which they come back as they were.
-MARK = "triptych"
 _RASA_SLOT = re.compile(r"(?<!\{)\{([A-Za-z_][\w.-]{0,60})\}(?!\})")
 
 
@@ -167,11 +167,11 @@ def _response_of(intent: str, found: _Found) -> list[Any]:
 
 
 def _texts(variants: Sequence[Any], label: str, found: _Found) -> dict[str, list[str]]:
-    """Language -> templates. Variants with a condition or for one channel are used where there are
-    no others."""
+    """Language -> variants. Those for one channel, or with a condition that ours cannot say, are
+    used where there are no others."""
     usable = [v for v in variants if isinstance(v, Mapping) and isinstance(v.get("text"), str)]
     for key in ("condition", "channel"):
-        plain = [variant for variant in usable if not variant.get(key)]
+        plain = [variant for variant in usable if not _foreign(variant, key)]
         if len(plain) < len(usable):
             found.notes[f"responses have a {key}, which is not kept"] += len(usable) - len(plain)
             usable = plain or usable
@@ -190,9 +190,18 @@ def _texts(variants: Sequence[Any], label: str, found: _Found) -> dict[str, list
         if not isinstance(language, str):
             guess = detect_language(template)
             language = "en" if guess == "und" else guess
-        if template and template not in texts.setdefault(language, []):
-            texts[language].append(template)
+        if not template:
+            continue
+        condition = condition_of(variant)
+        kept = condition if condition is not None and condition.terms else None
+        written = Variant(template, kept).written
+        if written not in texts.setdefault(language, []):
+            texts[language].append(written)
     return {language: several for language, several in texts.items() if several}
+
+
+def _foreign(variant: Mapping[str, Any], key: str) -> bool:
+    return condition_of(variant) is None if key == "condition" else bool(variant.get(key))
 
 
 def _template(variant: Mapping[str, Any], choices: Sequence[tuple[str, str]], found: _Found) -> str:

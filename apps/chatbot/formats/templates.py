@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 
 from apps.chatbot.answers import lint
+from apps.chatbot.conditions import MARK
 from shared.errors import DataError
 
 SLOT = re.compile(r"\{([a-z][a-z0-9_]*)\}")
@@ -22,7 +23,8 @@ def as_template(
     """The text with its slots in our spelling, and whether it has braces that are none.
 
     slot: matches a slot; its first group is the name; None: the other tool has no slots. values: of
-    slots that are always filled. Braces that are no slot become round brackets.
+    slots that are always filled. Braces that are no slot become round brackets, and what would be
+    read as a condition stays text.
     """
 
     def ours(match: re.Match[str]) -> str:
@@ -32,6 +34,8 @@ def as_template(
         return f"\0{slot_name(name)}\1"
 
     text = text.replace("\0", "").replace("\1", "")
+    if text.startswith(MARK):
+        text = text.capitalize()[: len(MARK)] + text[len(MARK) :]
     text = text if slot is None else slot.sub(ours, text)
     stray = bool(_BRACES.search(text))
     if stray:
@@ -40,7 +44,7 @@ def as_template(
 
 
 def sound(template: str) -> bool:
-    """Whether every brace of the template is a slot's."""
+    """Whether every brace of a variant is a slot's, and its condition can be read."""
     try:
         lint(template, "")
     except DataError:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from apps.chatbot.answers import AnswerBook, say
+from apps.chatbot.answers import AnswerBook, render
 from apps.chatbot.learning.signals import HandedOver, Kind, Signal, matter_of
 from apps.chatbot.messages import Message
 from apps.chatbot.mining.answer_choice import Encode, Pair, choose_answers
@@ -146,7 +146,7 @@ def _suggested(
         if answer is None or not sent:
             continue
         variants = answer.variants(detect_language(signal.asked.text))
-        for text in (say(variants, read.slots).text, *variants):
+        for text in (*(render(each, read.slots).text for each in variants), *variants):
             if text is not None and (likeness := _likeness(sent, text)) > best:
                 best, label = likeness, intent
     if best < EDITED:

@@ -6,7 +6,7 @@ A decision is one transaction; what it teaches is live in every worker within se
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -34,10 +34,20 @@ UNHELPED = frozenset({"handed_over", "none_of_these", "thumbs_down"})
 RESERVED = frozenset({NONE_OF_THESE, "reject", "handover"})
 
 
+class LessonNotFoundError(DataError):
+    """There is no lesson of that number."""
+
+
+class LessonConflictError(DataError):
+    """The lesson is not as whoever decides believes: somebody has decided, or nobody."""
+
+
 @dataclass(frozen=True)
 class OpenLesson:
     """A question and what is known of it; see signals.py for kind. question: personal data masked.
-    answer: what an agent sent, as a template. probability: of intent, what the bot took it for."""
+    answer: what an agent sent, as a template; confidence: of it, 0..1. probability: of intent, what
+    the bot took it for. label: as what it is proposed. handover, message: where it was asked.
+    must_pass: whether a later version is to get it right."""
 
     id: int
     kind: str
@@ -252,6 +262,34 @@ def decided(engine: Engine, bot: str, *, limit: int = 200) -> tuple[dict[str, An
     )  # fmt: skip
     with engine.connect() as connection:
         return tuple(dict(row._mapping) for row in connection.execute(query))
+
+
+def check_state(
+    engine: Engine, bot: str, numbers: Sequence[int], states: Collection[str]
+) -> list[int]:
+    """The numbers, each once, all of which are in these states.
+
+    Raises: LessonNotFoundError. LessonConflictError: one is in another state; it says who decided.
+    """
+    wanted = list(dict.fromkeys(numbers))
+    columns = (lessons.c.id, lessons.c.state, lessons.c.decided_by, lessons.c.decided_at)
+    known: dict[int, Row[Any]] = {}
+    with engine.connect() as connection:
+        for start in range(0, len(wanted), AT_ONCE):
+            query = select(*columns).where(
+                lessons.c.bot == bot, lessons.c.id.in_(wanted[start : start + AT_ONCE])
+            )
+            known |= {row.id: row for row in connection.execute(query)}
+    for number in wanted:
+        row = known.get(number)
+        if row is None:
+            raise LessonNotFoundError(f"lesson {number}: there is none of that number")
+        if row.state not in states:
+            what = "waits for a decision" if row.state == "new" else (
+                f"was {row.state} by {row.decided_by} at {row.decided_at:%Y-%m-%d %H:%M} UTC"
+            )  # fmt: skip
+            raise LessonConflictError(f"lesson {number} {what}; nothing was changed")
+    return wanted
 
 
 def checked_label(label: str) -> str:

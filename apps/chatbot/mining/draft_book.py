@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from apps.chatbot.answers import Answer, AnswerBook, lint, readable
+from apps.chatbot.conditions import template_of, variant_of
 from shared.errors import DataError
 from shared.near_duplicates import near_duplicate_key
 
@@ -26,8 +27,8 @@ class DraftExample:
 
 @dataclass(frozen=True)
 class DraftIntent:
-    """titles: language -> what a button says; texts: language -> templates; both empty where there
-    is no answer. origins: the labels that the import gave its examples."""
+    """titles: language -> what a button says; texts: language -> variants as they are written; both
+    empty where there is no answer. origins: the labels that the import gave its examples."""
 
     label: str
     examples: tuple[DraftExample, ...]
@@ -43,7 +44,7 @@ class DraftIntent:
     @property
     def answer(self) -> str:
         """The first template, "" where there is none."""
-        return next((t for several in self.texts.values() for t in several), "")
+        return next((template_of(t) for several in self.texts.values() for t in several), "")
 
     @property
     def confidence(self) -> float | None:
@@ -147,7 +148,8 @@ class DraftBook:
         """Titles, templates and examples as a person wrote them; empty ones fall away, an example
         that stays keeps its source.
 
-        Raises: DataError where a template has a stray brace or no example is left.
+        Raises: DataError where a template has a stray brace or a condition that cannot be read, or
+        no example is left.
         """
         own = self.intent(label)
         kept = {
@@ -156,8 +158,9 @@ class DraftBook:
         }
         kept = {language: several for language, several in kept.items() if several}
         for several in kept.values():
-            for template in several:
-                lint(template, label)
+            for written in several:
+                lint(written, label)
+        kept = {code: tuple(variant_of(t).written for t in own) for code, own in kept.items()}
         said = {language: t.strip() for language, t in titles.items() if t.strip()}
         if kept and not said:
             said = {next(iter(kept)): readable(label)}

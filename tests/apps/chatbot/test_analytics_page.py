@@ -52,6 +52,7 @@ def test_figures_tables_and_the_refused_question(
         "Contained sessions": "50%", "Handover rate": "0%", "Left without an answer": "50%",
         "Clarify success": "—", "Unanswered questions": "50%", "Thumbs up": "—",
     }  # fmt: skip
+    assert page.caption[-1].value.startswith("No round of learning has read the conversations yet")
     periods, intents, refused = (each.value for each in page.dataframe)
     assert periods["sessions"].sum() == 2
     assert intents.to_dict("list")["sessions"] == [1]

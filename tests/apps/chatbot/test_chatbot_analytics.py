@@ -4,13 +4,16 @@ import random
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, insert
 
 from apps.chatbot.analytics import Analytics, Counts, analytics, intent_usage
+from apps.chatbot.figure_tables import cluster_points, cluster_table
 from apps.chatbot.outcomes_seen import Seen, outcomes_seen
-from apps.chatbot.tables import conversations, feedback, handovers, messages
+from apps.chatbot.tables import conversations, feedback, handovers, learning, lessons, messages
+from apps.chatbot.unanswered import unanswered_clusters
 from shared.errors import DataError
 
 NOW = datetime(2026, 3, 11, 15, 0, tzinfo=UTC)  # a Wednesday
@@ -240,3 +243,70 @@ def test_the_period_is_found_by_the_index(engine: Engine) -> None:
             "AND at < '2026-03-11'"
         )
         assert "chatbot_message_by_time" in str(plan.all())
+
+
+def asked(engine: Engine, number: int, at: datetime, **values: Any) -> None:
+    """A customer's message, and the lesson that a round of learning made of it."""
+    lesson: dict[str, Any] = {
+        "bot": "desk", "kind": "refused", "question": f"question {number}", "answer": "",
+        "answer_ids": [], "confidence": 0.0, "must_pass": False, "proposal": "new: dogs",
+        "proposal_title": "Dogs?", "state": "new", "found_at": NOW, "message_id": number, **values,
+    }  # fmt: skip
+    with engine.begin() as connection:
+        connection.execute(
+            insert(messages).values(id=number, sender="ana", role="customer", text="x", at=at)
+        )
+        connection.execute(insert(lessons).values(**lesson))
+
+
+def test_what_could_not_be_answered_is_counted_by_cluster_and_week(each_engine: Engine) -> None:
+    engine, day = each_engine, timedelta(days=1)
+    with engine.begin() as connection:
+        connection.execute(
+            insert(conversations).values(sender="ana", state={}, revision=1, updated_at=NOW)
+        )
+        connection.execute(insert(learning).values(bot="desk", revision=1, read_until=NOW))
+        for number, (at, ended) in enumerate(
+            [(NOW, NOW), (NOW - 9 * day, NOW), (NOW - 9 * day, NOW), (SINCE - day, NOW),
+             (NOW, None)], start=1,
+        ):  # fmt: skip
+            connection.execute(
+                insert(handovers).values(
+                    id=number, sender="ana", state="closed" if ended else "waiting", reason="",
+                    question="", ranking=[], slots={}, language="en", model="desk@1", queued_at=at,
+                    deadline=at, ended_at=ended,
+                )
+            )  # fmt: skip
+    handed = {"kind": "handed_over"}
+    asked(engine, 1, NOW, handover_id=1, **handed)
+    asked(engine, 2, NOW - 9 * day, handover_id=2, **handed)
+    asked(engine, 3, NOW - 9 * day, handover_id=2, **handed)  # two questions of one chat
+    asked(engine, 4, SINCE, handover_id=4, **handed)  # its chat began before the period
+    asked(engine, 5, SINCE - day)  # before the period
+    asked(engine, 6, NOW - day, state="accepted", label="cats", proposal="new: purr",
+          proposal_title="Cats?", kind="none_of_these")  # fmt: skip
+    asked(engine, 7, NOW - day, state="rejected")
+    asked(engine, 8, NOW - day, kind="thumbs_up", label="hours", proposal="hours")
+    asked(engine, 9, NOW - 2 * day, proposal="", proposal_title="", bot="shop")
+    with engine.connect() as connection:
+        found = unanswered_clusters(connection, SINCE, NOW + timedelta(seconds=1))
+    # SINCE is a Monday, NOW the Wednesday of the week after.
+    assert found.weeks == (date(2026, 3, 2), date(2026, 3, 9))
+    assert (found.handovers, found.left_out, found.read_until) == (3, 0, NOW)
+    assert [
+        (each.bot, each.name, each.title, each.example, each.questions, each.waiting,
+         each.handovers, each.share.value, each.share.n, each.weeks)
+        for each in found.clusters
+    ] == [
+        ("desk", "dogs", "Dogs?", "question 4", 4, 4, 2, 2 / 3, 3, (3, 1)),
+        ("desk", "cats", "Cats?", "question 6", 1, 0, 0, 0.0, 3, (0, 1)),
+        ("shop", "not put together yet", "Not put together yet", "question 9", 1, 1, 0, 0.0, 3,
+         (0, 1)),
+    ]  # fmt: skip
+    points = cluster_points(found, 1)
+    assert points["asks"].tolist() == ["Dogs?", "Dogs?", "all others", "all others"]
+    assert points["questions"].tolist() == [3, 1, 0, 2]
+    table = cluster_table(found)
+    assert table["intent"].tolist()[0] == "desk: dogs"
+    assert table["this week"].tolist() == [1, 1, 1]
+    assert table["review"].tolist() == ["4 wait", "taught", "1 wait"]

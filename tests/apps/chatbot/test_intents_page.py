@@ -17,6 +17,7 @@ from apps.chatbot.intent_figures import (
     rendered,
     warnings_of,
 )
+from apps.chatbot.learning.review import accept
 from apps.chatbot.live import answers_of
 from apps.chatbot.opening import opened_database, reading
 from apps.chatbot.tables import conversations, messages
@@ -93,14 +94,20 @@ def test_templates_are_shown_in_their_two_extremes_and_linted() -> None:
     assert warning.startswith("Variant 2: the answer to track has the slot {oder_id}, which")
 
 
-def test_must_pass_cases_come_from_the_file_of_the_gate(tmp_path: Path) -> None:
+def test_must_pass_cases_come_from_lessons_and_from_the_file_of_the_gate(tmp_path: Path) -> None:
     cases = tmp_path / "cases.csv"
     cases.write_text("text,label\nopen when?,hours\nmoney back,refund\nopen now?,hours\n")
+    engine = opened_database(Home(tmp_path))
+    accept(
+        engine, "desk", [], label="hours", typed=["Open now?"], must_pass=True, by="lea", clock=now
+    )
     environ = {"TRIPTYCH_GATE__MUST_PASS": f'{{"desk": "{cases}"}}'}
-    assert must_pass_texts("desk", environ) == {
-        "hours": ("open when?", "open now?"), "refund": ("money back",),
-    }  # fmt: skip
-    assert must_pass_texts("other", environ) == {}
+    assert must_pass_texts("desk", environ, engine) == {
+        "hours": (("Open now?", "lessons"), ("open when?", "cases.csv")),
+        "refund": (("money back", "cases.csv"),),
+    }
+    assert must_pass_texts("other", environ, engine) == {}
+    engine.dispose()
 
 
 def press(page: AppTest, label: str) -> None:
@@ -126,6 +133,23 @@ def test_an_answer_is_edited_checked_and_taken_back(version: ModelVersion) -> No
     assert page.dataframe[0].value.set_index("intent")["answer"].to_dict() == {
         "gift": "found by its text", "hours": "edited", "refund": "none", "track": "as trained",
     }  # fmt: skip
+    page.text_area[0].set_value("when: open and order_id = x\nLater.\n---\nFrom ten.").run()
+    assert page.warning[0].value == (
+        "Variant 1: the answer to hours has a text that is never said, when open and order_id "
+        "= x: {order_id} is never found to be 'x' (mend the condition)"
+    )
+    page.text_area[0].set_value("when: at night\nLater.\n---\nFrom ten.").run()
+    assert page.error[0].value == (
+        "variant 1 of hours: the condition 'at night' cannot be read; write open, closed, a slot "
+        "(order_id, no order_id) or its value (country = Germany, country != Germany), joined by "
+        "and"
+    )
+    page.text_area[0].set_value("when:  no  order_id\nLater.\n---\nFrom ten.").run()
+    press(page, "Save")
+    assert answers_of(version).by_label["hours"].texts["en"] == (
+        "when: no order_id\nLater.", "From ten.",
+    )  # fmt: skip
+    assert "Variant 1 of 2, said when no order_id, as written" in [c.value for c in page.caption]
     press(page, "Back to the answer of training")
     assert answers_of(version).by_label["hours"].texts["en"] == ("We open at nine.",)
 

@@ -54,7 +54,9 @@ responses:
   utter_faq/hours:
   - text: We open at nine.
   - text: On Sundays we are closed.
-    condition: [{type: slot, name: day, value: Sunday}]
+    condition: [{type: slot, name: Day, value: Sunday}, {type: slot, name: vip, value: null}]
+  - text: To whom it may concern.
+    condition: [{type: intent, name: x}]
   utter_faq/extra:
   - text: Parking is free.
   utter_status:
@@ -104,7 +106,12 @@ def test_a_bot_becomes_examples_and_answers(bot_folder: Path, tmp_path: Path) ->
     ]
     texts = {answer.label: dict(answer.texts) for answer in bot.book.answers}
     assert texts == {
-        "faq/hours": {"en": ("We open at nine.",)},
+        "faq/hours": {
+            "en": (
+                "We open at nine.",
+                "when: day = Sunday and no vip\nOn Sundays we are closed.",
+            )
+        },
         "order_status": {"en": ("Order {order_id} costs $5. ((ok))\n- Track it",)},
         "chat": {"en": ("Hello!",)},
         "faq/extra": {"en": ("Parking is free.",)},

@@ -12,6 +12,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from sqlalchemy import Engine, insert
 from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
@@ -19,6 +21,7 @@ from typer.testing import CliRunner
 from apps.chatbot.answers import ANSWERS_FILE
 from apps.chatbot.learning.lesson_files import accepted, export_lessons
 from apps.chatbot.learning.review import accept, decided, proposed, reopen
+from apps.chatbot.learning.review_rest import review_router
 from apps.chatbot.opening import opened_database
 from apps.chatbot.tables import lessons
 from apps.chatbot.taught import Lesson
@@ -207,13 +210,20 @@ def press(page: AppTest, label: str) -> None:
 
 def test_the_page_takes_corrects_and_rejects(home: Home) -> None:
     page = opened()
-    assert [note.value for note in page.info] == [
-        "Write your name at the left: decisions are kept under it."
-    ]
-    page.text_input(key="agent").set_value("lea").run()
+    # Without a name all is there to be read, and nothing is decided.
     table = page.dataframe[0].value
     assert table["intent"].tolist() == ["vouchers", "track"]
     assert table["questions"].tolist() == [2, 1]
+    assert page.caption[0].value.endswith("before you write your name at the left.")
+    page.text_input(key="title-vouchers-1").set_value("Vouchers, please").run()
+    for label in ("Accept 2 of 2", "Reject 2"):
+        press(page, label)
+        assert page.error[0].value == (
+            "Write your name at the left first: decisions are kept under it."
+        )
+    assert page.text_input(key="title-vouchers-1").value == "Vouchers, please"
+    assert not accepted(opened_database(home), "shop").lessons
+    page.text_input(key="agent").set_value("lea").run()
     assert page.text_area(key="answer-vouchers-1").value == "in the shop"
     page.text_input(key="label-vouchers-1").set_value("gift_vouchers")
     page.text_area(key="answer-vouchers-1").set_value("At {Store").run()
@@ -257,7 +267,7 @@ def test_the_command_does_the_same(tmp_path: Path) -> None:
         f"3 examples, 1 answers and 2 must-pass cases written to {out}",
         f"Next: triptych train chatbot --examples {out / 'examples.csv'} --answers "
         f"{out / 'answers.yml'} --name shop",
-        f"Then: triptych models promote shop VERSION --must-pass {out / 'must_pass.csv'}",
+        "Then: triptych models promote shop VERSION, which asks the must-pass cases",
     ]
     assert run("reopen", "1", "2", *shop) == "2 questions wait again\n"
     refused = CliRunner().invoke(
@@ -268,3 +278,55 @@ def test_the_command_does_the_same(tmp_path: Path) -> None:
     assert str(refused.exception) == (
         "lesson 3 does not wait for a decision: `triptych chatbot review list` names those that do"
     )
+
+
+def test_rest_decides_as_page_and_command_do(engine: Engine) -> None:
+    waiting(engine, *THREE)
+    service = FastAPI()
+    service.include_router(review_router(engine, "shop", lambda: NOW))
+    client = TestClient(service)
+
+    def post(what: str, **body: Any) -> tuple[int, Any]:
+        answer = client.post(f"/v1/lessons/{what}", json={"agent": " lea ", **body})
+        return answer.status_code, answer.json()
+
+    listed = client.get("/v1/lessons").json()
+    assert [(each["name"], len(each["lessons"])) for each in listed] == [
+        ("vouchers", 2), ("track", 1),
+    ]  # fmt: skip
+    assert listed == [each.as_dict() for each in proposed(engine, "shop")]
+    assert len(client.get("/v1/lessons?limit=1").json()) == 1
+    assert post("accept", lessons=[1, 9], label="vouchers") == (
+        404, {"detail": "lesson 9: there is none of that number"}
+    )  # fmt: skip
+    status, told = post("accept", lessons=[1], label="vouchers", answer="At {Store}")
+    assert (status, told["detail"][:46]) == (400, "the answer to vouchers: the template 'At {Stor")
+    assert post("reopen", lessons=[1])[1] == {
+        "detail": "lesson 1 waits for a decision; nothing was changed"
+    }
+    edited = [{"lesson": 2, "question": "gift vouchers?"}]
+    assert post(
+        "accept", lessons=[1, 2, 1], label="vouchers", answer="Here.", examples=["any vouchers"],
+        edited=edited, must_pass=True,
+    ) == (200, {"lessons": 2, "typed": 1, "label": "vouchers"})  # fmt: skip
+    assert post("reject", lessons=[3, 2]) == (
+        409,
+        {"detail": f"lesson 2 was accepted by lea at {NOW:%Y-%m-%d %H:%M} UTC; nothing was "
+         "changed"},
+    )  # fmt: skip
+    found = accepted(engine, "shop")
+    assert {lesson.text for lesson in found.must_pass} >= {"gift vouchers?", "any vouchers"}
+    assert post("reject", lessons=[3]) == (200, {"lessons": 1, "typed": 0, "label": None})
+    assert client.get("/v1/lessons").json() == []
+    rows = client.get("/v1/lessons/decided").json()
+    assert {row["id"]: row["state"] for row in rows if row["id"] <= 3} == {
+        1: "accepted", 2: "accepted", 3: "rejected",
+    }  # fmt: skip
+    assert post("reopen", lessons=[3]) == (200, {"lessons": 1, "typed": 0, "label": None})
+    assert [each["name"] for each in client.get("/v1/lessons").json()] == ["track"]
+    # Another bot's lessons are not these.
+    other = FastAPI()
+    other.include_router(review_router(engine, "other", lambda: NOW))
+    assert TestClient(other).get("/v1/lessons").json() == []
+    sent = {"agent": "lea", "lessons": [3]}
+    assert TestClient(other).post("/v1/lessons/reject", json=sent).status_code == 404
