@@ -44,9 +44,11 @@ from apps.news_monitor.reports import (
     owe_heartbeat,
     owe_summary,
 )
+from apps.news_monitor.same_event import join_events
 from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.source_state import Reading, note_source
 from apps.news_monitor.stories import CopyIndex
+from apps.news_monitor.story_vectors import forget_vectors
 from apps.news_monitor.tables import MIGRATIONS, VERSION_TABLE, fetch_log, job_run, source
 from apps.news_monitor.tick_report import SourceReport, TickReport
 from apps.news_monitor.watched_folder import take_files
@@ -272,6 +274,7 @@ class Monitor:
                 "nothing is judged before that"
             )
             return
+        report.joined = join_events(self._engine, model, self._settings.stories)
         if self._detector is None:
             self._detector = Detector(self._engine, model, self._settings, now=now)
         found = self._detector.run(now - GRACE, now=now)
@@ -340,6 +343,7 @@ class Monitor:
                 delete(decision).where(decision.c.at < now - KEEP_EVALUATIONS),
             ):
                 gone += connection.execute(statement).rowcount
+            gone += forget_vectors(connection, now)
         return gone
 
 

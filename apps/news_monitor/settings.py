@@ -118,6 +118,24 @@ class SurgeSettings(Section):
         )
 
 
+class StorySettings(Section):
+    """[news.stories]: when headlines of different words are one story.
+
+    same_event: likeness from which they tell of the same event, 1 for the same vector and 0 for
+    what is unrelated; 0 joins none. hours: between the first of a story and another of it.
+    """
+
+    same_event: float = Field(default=0.85, ge=0.0, le=1.0)
+    hours: int = Field(default=48, ge=1, le=72)
+
+    @field_validator("same_event")
+    @classmethod
+    def _not_everything(cls, value: float) -> float:
+        if 0.0 < value < 0.5:
+            raise ValueError("below 0.5 unrelated events would be one; expected 0, or 0.5 to 1")
+        return value
+
+
 class NewsSettings(Section):
     """[news]: the whole monitor.
 
@@ -144,6 +162,7 @@ class NewsSettings(Section):
     fetch: FetchSettings = FetchSettings()
     smtp: SmtpSettings = SmtpSettings()
     surges: SurgeSettings = SurgeSettings()
+    stories: StorySettings = StorySettings()
     links: LinkSettings = LinkSettings()
     subscriptions: tuple[Subscription, ...] = ()
     reports: ReportSettings = ReportSettings()

@@ -75,7 +75,11 @@ def topic_stories(
                 prediction.c.model_id == item_topic.c.model_id,
             ),
         )
-        .where(item_topic.c.topic_id == topic_id, item_topic.c.model_id == model_id)
+        .where(
+            item_topic.c.topic_id == topic_id,
+            item_topic.c.model_id == model_id,
+            item.c.story_id == item.c.id,
+        )
         .order_by(item_topic.c.item_id.desc())
         .limit(limit)
     )
