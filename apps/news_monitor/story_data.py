@@ -1,5 +1,6 @@
 """Stories as they are shown: what each says by the model, who carries it, what readers said."""
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, case, inspect, select
 
 from apps.news_monitor.judging_tables import alert, alert_item
+from apps.news_monitor.mail import web_link
 from apps.news_monitor.page_data import Detector
 from apps.news_monitor.tables import (
     company,
@@ -30,7 +32,8 @@ DOUBTED_AMONG = 5000
 class Story:
     """A story with its copies. sentiment, p_negative: what it says, of a company where it was asked
     for one; own: the model was asked for that company alone, for others are named beside it.
-    publishers: who carries it, by name. corrected: a reader said what it is."""
+    publishers: who carries it, by name; tellings: how many items are counted as this one.
+    corrected: a reader said what it is."""
 
     id: int
     title: str
@@ -41,6 +44,7 @@ class Story:
     p_negative: float
     own: bool
     publishers: tuple[str, ...]
+    tellings: int
     corrected: bool
 
 
@@ -84,6 +88,29 @@ def topic_stories(
         .limit(limit)
     )
     return sorted(_read(connection, query), key=lambda story: story.at, reverse=True)
+
+
+def tellings(
+    connection: Connection, story_id: int, limit: int = STORIES_SHOWN
+) -> list[dict[str, object]]:
+    """The items that are counted as one story, the first of it first: when, who, in which words."""
+    query = (
+        select(item.c.id, item.c.title, item.c.summary, item.c.url, item.c.publisher)
+        .add_columns(item.c.effective_at, item.c.copy_of)
+        .where(item.c.story_id == story_id)
+        .order_by(item.c.effective_at, item.c.id)
+        .limit(limit)
+    )
+    return [
+        {
+            "at": row.effective_at,
+            "publisher": row.publisher,
+            "told as": row.title or row.summary,
+            "how": "a copy" if row.copy_of else "first" if row.id == story_id else "other words",
+            "link": web_link(row.url) or None,
+        }
+        for row in connection.execute(query)
+    ]
 
 
 def to_review(connection: Connection, detector: Detector, limit: int = QUEUE) -> list[Story]:
@@ -174,8 +201,10 @@ def _read(connection: Connection, query: Select[Any]) -> list[Story]:
     rows = connection.execute(query).all()
     numbers = [row.id for row in rows]
     carried: dict[int, set[str]] = {number: set() for number in numbers}
+    told = Counter[int]()
     copies = select(item.c.story_id, item.c.publisher).where(item.c.story_id.in_(numbers))
     for copy in connection.execute(copies):
+        told[copy.story_id] += 1
         if copy.publisher:
             carried[copy.story_id].add(copy.publisher)
     done: set[int] = set()
@@ -193,6 +222,7 @@ def _read(connection: Connection, query: Select[Any]) -> list[Story]:
             row.p_negative,
             bool(getattr(row, "own", False)),
             tuple(sorted(carried[row.id])),
+            told[row.id],
             row.id in done,
         )
         for row in rows

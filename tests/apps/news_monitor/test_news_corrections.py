@@ -165,7 +165,8 @@ def test_the_page_keeps_what_a_reader_says(
     assert list(page.dataframe[0].value["story"]) == ["oil crash 1001", "oil report 4004"]
     with engine.begin() as connection:
         number = numbers(connection)
-    page.selectbox[1].select(number["oil report 4004"]).run()
+    (choice,) = [box for box in page.selectbox if box.label == "Story"]
+    choice.select(number["oil report 4004"]).run()
     assert "The model: neutral, negative with 10% probability; about Oil" in [
         text.value for text in page.text
     ]
