@@ -92,7 +92,7 @@ class Detector:
         self._calibrated_until: int | None = None
         described = json.dumps(
             {
-                "rule": asdict(self._rule),
+                "rule": self._rule.described,
                 "episodes": asdict(self._episode_rule),
                 "cadence_hours": self._cadence,
                 "topics": self.topics,

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 NEGATIVE = "negative"
 SENTIMENTS = (NEGATIVE, "neutral", "positive")
+UNSURE = "unsure"
+"""What is said in place of a sentiment that is more likely wrong than right."""
+SURE = 0.5
 ALL_NEWS = "All news"
 """The topic of everything where a model knows no topics."""
 
@@ -26,6 +29,16 @@ class Labels:
     negative: bool
     topics: tuple[str, ...]
     topic_scores: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def said(self) -> str:
+        """The sentiment, or UNSURE; what is counted goes by `negative` alone."""
+        return said_of_best(self.sentiment, max(self.p_negative, self.p_neutral, self.p_positive))
+
+
+def said_of_best(sentiment: str, probability: float) -> str:
+    """The most probable sentiment, of this probability; UNSURE below SURE."""
+    return sentiment if probability >= SURE else UNSURE
 
 
 class LabelTexts(Protocol):

@@ -1,7 +1,7 @@
 """[news] of triptych.toml: feeds, the false-alarm budget, the mail server, who is written to."""
 
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -81,7 +81,7 @@ class SurgeSettings(Section):
     """[news.surges]: what is asked of a surge (see SurgeRule), and how often it is looked for.
 
     min_coverage: a topic of whose usual items less than this part comes from sources that deliver
-    is not judged (0 judges it always).
+    is not judged (0 judges it always). holidays: days as quiet as a Sunday, such as 2026-12-25.
     """
 
     cadence_hours: Literal[1, 2, 3, 4, 6, 8, 12, 24] = 1
@@ -91,6 +91,7 @@ class SurgeSettings(Section):
     min_negative: int = Field(default=4, ge=1)
     min_publishers: int = Field(default=3, ge=1)
     min_coverage: float = Field(default=0.6, ge=0.0, le=1.0)
+    holidays: tuple[date, ...] = ()
 
     @field_validator("windows_hours")
     @classmethod
@@ -107,6 +108,7 @@ class SurgeSettings(Section):
             min_history_days=self.min_history_days,
             min_negative=self.min_negative,
             min_publishers=self.min_publishers,
+            holidays=tuple(sorted(set(self.holidays))),
         )
 
     @property

@@ -73,7 +73,7 @@ def ask_correction(
     about = topics_said(connection, number, detector.model_id)
     st.text(f"{', '.join(story.publishers) or 'publisher unknown'}, {story.at:%Y-%m-%d %H:%M} UTC")
     st.text(
-        f"The model: {story.sentiment}, negative with {story.p_negative:.0%} probability; "
+        f"The model: {story.said}, negative with {story.p_negative:.0%} probability; "
         f"about {', '.join(about) or 'no topic'}"
     )
     known = known_topics(connection)

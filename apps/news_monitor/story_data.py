@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, case, inspect, select
+from sqlalchemy import Connection, Select, and_, case, func, inspect, select
 
 from apps.news_monitor.judging_tables import alert, alert_item
+from apps.news_monitor.labels import said_of_best
 from apps.news_monitor.mail import web_link
 from apps.news_monitor.page_data import Detector
 from apps.news_monitor.tables import (
@@ -26,14 +27,15 @@ STORIES_SHOWN = 100
 QUEUE = 20
 DOUBT_SPAN = timedelta(days=7)
 DOUBTED_AMONG = 5000
+PROBABILITIES = ("p_negative", "p_neutral", "p_positive")
 
 
 @dataclass(frozen=True)
 class Story:
     """A story with its copies. sentiment, p_negative: what it says, of a company where it was asked
-    for one; own: the model was asked for that company alone, for others are named beside it.
-    publishers: who carries it, by name; tellings: how many items are counted as this one.
-    corrected: a reader said what it is."""
+    for one; p_best: the probability of that sentiment; own: the model was asked for that company
+    alone, for others are named beside it. publishers: who carries it, by name; tellings: how many
+    items are counted as this one. corrected: a reader said what it is."""
 
     id: int
     title: str
@@ -42,10 +44,16 @@ class Story:
     at: datetime
     sentiment: str
     p_negative: float
+    p_best: float
     own: bool
     publishers: tuple[str, ...]
     tellings: int
     corrected: bool
+
+    @property
+    def said(self) -> str:
+        """The sentiment, or that the model is unsure."""
+        return said_of_best(self.sentiment, self.p_best)
 
 
 def newest_stories(
@@ -69,6 +77,7 @@ def topic_stories(
         select(item.c.id, item.c.title, item.c.summary, item.c.url, item.c.publisher)
         .add_columns(item.c.effective_at)
         .add_columns(said_label().label("sentiment"), said_p_negative().label("p_negative"))
+        .add_columns(_largest(*(_said(name) for name in PROBABILITIES)).label("p_best"))
         .add_columns(item_topic.c.label.is_not(None).label("own"))
         .select_from(item_topic)
         .join(item, item.c.id == item_topic.c.item_id)
@@ -131,7 +140,7 @@ def to_review(connection: Connection, detector: Detector, limit: int = QUEUE) ->
         .order_by(alert.c.opened_at.desc(), alert_item.c.rank)
         .limit(limit)
     )
-    sure = _largest(prediction.c.p_negative, prediction.c.p_neutral, prediction.c.p_positive)
+    sure = _largest(*(prediction.c[name] for name in PROBABILITIES))
     doubtful = (
         _labelled(detector.model_id)
         .where(
@@ -181,12 +190,18 @@ def _labelled(model_id: int) -> Select[Any]:
         select(item.c.id, item.c.title, item.c.summary, item.c.url, item.c.publisher)
         .add_columns(item.c.effective_at)
         .add_columns(prediction.c.label.label("sentiment"), prediction.c.p_negative)
+        .add_columns(_largest(*(prediction.c[name] for name in PROBABILITIES)).label("p_best"))
         .select_from(item)
         .join(
             prediction,
             and_(prediction.c.item_id == item.c.id, prediction.c.model_id == model_id),
         )
     )
+
+
+def _said(probability: str) -> Any:
+    """Of the topic or company, as said_p_negative."""
+    return func.coalesce(item_topic.c[probability], prediction.c[probability])
 
 
 def _largest(*columns: Any) -> Any:
@@ -220,6 +235,7 @@ def _read(connection: Connection, query: Select[Any]) -> list[Story]:
             row.effective_at,
             row.sentiment,
             row.p_negative,
+            row.p_best,
             bool(getattr(row, "own", False)),
             tuple(sorted(carried[row.id])),
             told[row.id],

@@ -119,7 +119,7 @@ def story_table(stories: list[Story], *, own: bool = False) -> None:
                 "story": story.title,
                 "publishers": len(story.publishers),
                 "who": ", ".join(story.publishers),
-                "sentiment": story.sentiment,
+                "sentiment": story.said,
                 "negative": story.p_negative,
                 **({"asked for it alone": story.own} if own else {}),
                 "corrected": story.corrected,

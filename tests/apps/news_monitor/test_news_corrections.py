@@ -94,6 +94,10 @@ def test_stories_of_alerts_marked_not_useful_wait_first_then_the_doubtful(
         number, detector = numbers(connection), detector_of(connection)
         doubtful = prediction.c.item_id == number["bank report 2002"]
         connection.execute(update(prediction).where(doubtful).values(p_neutral=0.4, p_negative=0.3))
+        said = {story.title: story.said for story in newest_stories(connection, detector.model_id)}
+        assert (said["bank report 2002"], said["oil report 4004"]) == ("unsure", "neutral")
+        banks = topic_stories(connection, detector.model_id, detector.topics["Banks"])
+        assert [(one.title, one.said) for one in banks] == [("bank report 2002", "unsure")]
         one = open_evidence(connection, evidence)
         connection.execute(
             insert(alert_item).values(alert_id=one, item_id=number["oil report 4004"], rank=0)
