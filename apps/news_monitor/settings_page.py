@@ -31,10 +31,14 @@ def main() -> None:
     except TriptychError as error:
         st.error(str(error))
         return
-    place = f"`{file}`, section `[news]`" if file else "no `triptych.toml`: these are the defaults"
+    read = (
+        f"Read from `{file}`, section `[news]`"
+        if file
+        else "These are the defaults, for there is no `triptych.toml` where this was started"
+    )
     numbers = lines_of_keys(file.read_text(encoding="utf-8-sig")) if file else {}
     st.caption(
-        f"Read from {place}; variables `TRIPTYCH_NEWS__…` of the environment win. Change them "
+        f"{read}; variables `TRIPTYCH_NEWS__…` of the environment win. Change them "
         "there, for comments and secrets stay yours, and start the monitor again; a key such as "
         "`surges.min_negative` stands in the table `[news.surges]`. What another budget or rule "
         "would have told is on the page The laboratory; `triptych news test-mail` tries the mail "

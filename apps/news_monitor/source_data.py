@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+import numpy as np
 import pandas as pd
 from sqlalchemy import Connection, case, func, select
 
@@ -51,6 +52,29 @@ def source_frame(connection: Connection) -> pd.DataFrame:
                 "next check": row.next_check_at,
             }
             for row in rows
+        ]
+    )
+
+
+def publisher_frame(connection: Connection) -> pd.DataFrame:
+    """Where nothing is fetched: every publisher that has a usual rate, the largest first."""
+    detector = last_detector(connection)
+    if detector is None:
+        return pd.DataFrame()
+    found = read_delivery(
+        connection, hours=[epoch_hour(detector.until)], overdue=FetchSettings().overdue
+    )
+    names, usual = found.outlets.names, found.usual[0]
+    known = sorted(np.flatnonzero(usual > 0).tolist(), key=lambda o: (-usual[o], names[o]))
+    return pd.DataFrame(
+        [
+            {
+                "publisher": names[o],
+                "usual a day": round(float(usual[o]), 1),
+                "hours without news": int(found.quiet[0, o]),
+                "silent": bool(found.absent[0, o]),
+            }
+            for o in known
         ]
     )
 

@@ -9,7 +9,12 @@ from sqlalchemy import Connection
 from apps.news_monitor.database_choice_page import show_over
 from apps.news_monitor.mail import in_words, names_of
 from apps.news_monitor.page_data import LIVE, Detector, coverage_now, last_detector
-from apps.news_monitor.source_data import answers_of_feeds, last_answers, source_frame
+from apps.news_monitor.source_data import (
+    answers_of_feeds,
+    last_answers,
+    publisher_frame,
+    source_frame,
+)
 
 NO_FEEDS = (
     'No feeds. List their addresses in triptych.toml under [news] feeds = ["…"], or take over '
@@ -76,6 +81,7 @@ def show(connection: Connection, chosen: str, _url: str) -> None:
     feeds = source_frame(connection)
     if chosen != LIVE:
         st.caption("A replay reads a file, no feeds; its sources are the publishers.")
+        st.dataframe(publisher_frame(connection), hide_index=True, width="stretch")
     elif feeds.empty:
         st.info(NO_FEEDS)
     else:

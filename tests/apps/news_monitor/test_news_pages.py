@@ -121,6 +121,17 @@ def test_the_topic_page_says_where_it_stands_and_why(
     assert "No alert so far." in [caption.value for caption in page.caption]
 
 
+def test_the_sources_of_a_replay_are_its_publishers(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page("sources_page", home, monkeypatch)
+    publishers, coverage = page.dataframe
+    # A, B and C came on the last day alone: nothing is usual of them.
+    assert sorted(publishers.value["publisher"]) == ["Agency", "Courier", "Gazette", "Herald"]
+    assert publishers.value["usual a day"].sum() == pytest.approx(24, abs=1)
+    assert coverage.value["topic"].tolist() == ["Airlines", "Banks", "Oil"]
+
+
 def test_the_trend_by_hour_ends_at_the_moment_judged_and_is_corrected(home: Home) -> None:
     (url,) = databases(home, {}).values()
     engine = create_engine(url)
