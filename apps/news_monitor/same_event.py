@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Engine, Select, and_, bindparam, delete, select, update
+from sqlalchemy import Connection, Engine, Select, bindparam, delete, select, update
 
 from apps.news_monitor.bucket_counts import rebuild_buckets
 from apps.news_monitor.labels import LabelVectors
@@ -27,7 +27,14 @@ from apps.news_monitor.predictions import ActiveModel
 from apps.news_monitor.settings import StorySettings
 from apps.news_monitor.stories import NUMBER, story_text
 from apps.news_monitor.story_vectors import KEPT, vector_of
-from apps.news_monitor.tables import item, item_topic, item_vector, prediction, said_negative
+from apps.news_monitor.tables import (
+    by_one_reading,
+    item,
+    item_topic,
+    item_vector,
+    prediction,
+    said_negative,
+)
 from shared.inference.vector_index import VectorIndex
 
 PORTION = 256
@@ -135,13 +142,7 @@ def _told(connection: Connection, rows: Sequence[Any], model_id: int) -> dict[in
         query = (
             select(prediction.c.item_id, prediction.c.negative, item_topic.c.topic_id)
             .add_columns(said_negative().label("said"))
-            .outerjoin(
-                item_topic,
-                and_(
-                    item_topic.c.item_id == prediction.c.item_id,
-                    item_topic.c.model_id == prediction.c.model_id,
-                ),
-            )
+            .outerjoin(item_topic, by_one_reading())
             .where(
                 prediction.c.item_id.in_(numbers[begin : begin + PORTION]),
                 prediction.c.model_id == model_id,

@@ -12,6 +12,7 @@ from apps.news_monitor.labels import said_of_best
 from apps.news_monitor.mail import web_link
 from apps.news_monitor.page_data import Detector
 from apps.news_monitor.tables import (
+    by_one_reading,
     company,
     correction,
     item,
@@ -81,13 +82,7 @@ def topic_stories(
         .add_columns(item_topic.c.label.is_not(None).label("own"))
         .select_from(item_topic)
         .join(item, item.c.id == item_topic.c.item_id)
-        .join(
-            prediction,
-            and_(
-                prediction.c.item_id == item_topic.c.item_id,
-                prediction.c.model_id == item_topic.c.model_id,
-            ),
-        )
+        .join(prediction, by_one_reading())
         .where(
             item_topic.c.topic_id == topic_id,
             item_topic.c.model_id == model_id,

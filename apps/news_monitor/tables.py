@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
     func,
 )
 from sqlalchemy.sql.elements import ColumnElement
@@ -181,6 +182,14 @@ bucket = Table(
     Column("sum_p_negative", Float, nullable=False),
     Index("ix_news_bucket_hour", "model_id", "hour"),
 )
+
+
+def by_one_reading() -> ColumnElement[bool]:
+    """A row of item_topic and the prediction of the same item by the same model."""
+    return and_(
+        item_topic.c.item_id == prediction.c.item_id,
+        item_topic.c.model_id == prediction.c.model_id,
+    )
 
 
 def said_negative() -> ColumnElement[bool]:
