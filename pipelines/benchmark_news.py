@@ -4,11 +4,13 @@ A labelled, dated stream is cut in two by time. Each rule gets the threshold tha
 false alarms per topic and week on the first half; on the second half its false alarms are counted,
 and surges injected there (negative stories at c times the topic's usual number, for L days, at
 random topics and days, weekends included) are found or not. Real events of the stream count as
-false alarms, for every rule alike. A doubled volume with the usual share must stay quiet.
+false alarms, for every rule alike. What is no bad news must stay quiet: a doubled volume with the
+usual share, good news, and what comes at once after an outage.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,19 +54,27 @@ Score = Callable[[Stream, NDArray[np.int64]], Floats]
 
 @dataclass(frozen=True)
 class Scenario:
-    """Negative stories at `size` times their usual number for `days`; or all stories alike."""
+    """For `days`, at `size` times their usual number: negative stories, all stories alike, or good
+    ones; or none come, and all of them on the day after, as if told then."""
 
     name: str
     size: float
     days: int
-    volume_only: bool = False
+    kind: Literal["bad news", "volume", "good news", "outage"] = "bad news"
+
+    @property
+    def watched(self) -> int:
+        """Days on which an alarm counts, from the first."""
+        return self.days + (self.kind == "outage")
 
 
 SCENARIOS = (
     Scenario("3x, 2 days", 3.0, 2),
     Scenario("5x, 2 days", 5.0, 2),
     Scenario("3x, 4 days", 3.0, 4),
-    Scenario("volume 2x, 2 days", 2.0, 2, volume_only=True),
+    Scenario("volume 2x, 2 days", 2.0, 2, "volume"),
+    Scenario("good news 5x, 2 days", 5.0, 2, "good news"),
+    Scenario("outage, 2 days", 1.0, 2, "outage"),
 )
 
 
@@ -74,7 +84,7 @@ class SurgeRow:
 
     budget: false alarms per topic-week asked of the first half; false_alarms: what the second half
     gave, with a 95 % Poisson interval. recall: share of injected surges found, with a 95 %
-    interval; for a volume-only scenario it should be 0. delay_days: mean, of those found.
+    interval; where nothing bad is injected it should be 0. delay_days: mean, of those found.
     """
 
     rule: str
@@ -186,13 +196,19 @@ def inject(
     stream: Stream, scenario: Scenario, topic: int, onset: int, rng: np.random.Generator
 ) -> Stream:
     """The stream with a surge of one topic: c times the usual means (c - 1) times it added."""
-    n, k, _ = stream.daily()
+    if scenario.kind == "outage":
+        return _late(stream, topic, onset, onset + scenario.days)
+    n, k, good = stream.daily()
     usual_n, usual_k = float(n[:, topic].mean()), float(k[:, topic].mean())
+    usual_good = float(good[:, topic].mean())
     stories, negative = stream.counts.stories.copy(), stream.counts.negative.copy()
+    positive = stream.positive.copy()
     for day in range(onset, onset + scenario.days):
-        if scenario.volume_only:
+        if scenario.kind == "volume":
             added = int(rng.poisson((scenario.size - 1.0) * usual_n))
             bad = int(rng.binomial(added, usual_k / max(usual_n, 1e-9)))
+        elif scenario.kind == "good news":
+            added, bad = int(rng.poisson((scenario.size - 1.0) * usual_good)), 0
         else:
             added = bad = int(rng.poisson((scenario.size - 1.0) * usual_k))
             if stream.recall < 1.0:
@@ -200,7 +216,23 @@ def inject(
         hour = day * 24 + int(rng.integers(24))
         stories[hour, topic] += added
         negative[hour, topic] += bad
-    return replace(stream, counts=replace(stream.counts, stories=stories, negative=negative))
+        if scenario.kind == "good news":
+            positive[hour, topic] += added
+    counts = replace(stream.counts, stories=stories, negative=negative)
+    return replace(stream, counts=counts, positive=positive)
+
+
+def _late(stream: Stream, topic: int, first: int, end: int) -> Stream:
+    """Of one topic, all that the days from `first` on would have told is told in the first hour of
+    the day `end`."""
+    counts = stream.counts
+    moved = [counts.stories.copy(), counts.negative.copy(), stream.positive.copy()]
+    for cells in moved:
+        cells[end * 24, topic] += cells[first * 24 : end * 24, topic].sum()
+        cells[first * 24 : end * 24, topic] = 0
+    stories, negative, positive = moved
+    counts = replace(counts, stories=stories, negative=negative)
+    return replace(stream, counts=counts, positive=positive)
 
 
 def benchmark_surges(
@@ -243,14 +275,14 @@ def _injected_scores(
     injections: int,
     seed: int,
 ) -> dict[str, Floats]:
-    """rule -> (injections, scenario.days): the topic's score on each day of its surge."""
+    """rule -> (injections, scenario.watched): the topic's score on each day of its surge."""
     rng = np.random.default_rng(seed)
-    scores = {name: np.zeros((injections, scenario.days)) for name in rules}
+    scores = {name: np.zeros((injections, scenario.watched)) for name in rules}
     for number in range(injections):
         topic = int(rng.integers(len(stream.counts.topics)))
-        onset = int(rng.integers(days[0], days[-1] - scenario.days))
+        onset = int(rng.integers(days[0], days[-1] - scenario.watched))
         surged = inject(stream, scenario, topic, onset, rng)
-        span = np.arange(onset, onset + scenario.days)
+        span = np.arange(onset, onset + scenario.watched)
         for name, rule in rules.items():
             scores[name][number] = rule(surged, span)[:, topic]
     return scores

@@ -17,18 +17,20 @@ from sqlalchemy import Connection, Engine, text
 from apps.news_monitor.attention import attention_since
 from apps.news_monitor.backlog import Backlog
 from apps.news_monitor.bucket_counts import at_hour, rebuild_buckets
-from apps.news_monitor.company_data import company_alerts, company_lines, company_stories
+from apps.news_monitor.company_data import company_lines, company_stories
 from apps.news_monitor.ingest import epoch_hour
 from apps.news_monitor.laboratory import stored_models
 from apps.news_monitor.page_data import (
     alert_rows,
+    alerts_about,
+    coverage_now,
     last_detector,
     reading,
-    source_frame,
     topic_tiles,
     topic_trend,
 )
-from apps.news_monitor.story_data import newest_stories, to_review, topic_stories
+from apps.news_monitor.source_data import answers_of_feeds, last_answers, source_frame
+from apps.news_monitor.story_data import newest_stories, tellings, to_review, topic_stories
 from apps.news_monitor.tables import MIGRATIONS, VERSION_TABLE
 from apps.news_monitor.why_no_alert import held_back, judged_topics, why
 from shared.storage import create_engine, upgrade
@@ -38,6 +40,8 @@ DAYS = 365
 SOURCES, TOPICS, COMPANIES, ALERTS = 50, 20, 100, 500
 NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) "
 MODEL = 1
+FEED = "https://feed.example/1"
+HOURLY = {"bucket_hours": 1}
 CONFIGS = {"topics": 1, "companies": 2}
 
 
@@ -88,9 +92,15 @@ def queries(connection: Connection) -> Sequence[Query]:
     week, month = topics.until - timedelta(days=7), topics.until - timedelta(days=28)
     return (
         ("overview", "the configuration", last_detector),
-        ("overview", "sources and what they bring", source_frame),
         ("overview", "tiles", lambda c: topic_tiles(c, topics)),
-        ("overview", "one topic's trend, 90 days", lambda c: topic_trend(c, topics, name, 90)),
+        ("topic", "trend by day, 90 days", lambda c: topic_trend(c, topics, name, 90)),
+        ("topic", "trend by hour, 7 days", lambda c: topic_trend(c, topics, name, 7, **HOURLY)),
+        ("topic", "alerts", lambda c: alerts_about(c, topics, name)),
+        ("topic", "why no alert", lambda c: why(c, name)),
+        ("sources", "what they bring", source_frame),
+        ("sources", "a week's answers", lambda c: answers_of_feeds(c, END)),
+        ("sources", "coverage of the topics", lambda c: coverage_now(c, topics)),
+        ("sources", "one's last answers", lambda c: last_answers(c, FEED)),
         ("alerts", "the newest 200 with evidence", alert_rows),
         ("alerts", "held back, 7 days", lambda c: held_back(c, week)),
         ("alerts", "attention, 28 days", lambda c: attention_since(c, month)),
@@ -99,10 +109,11 @@ def queries(connection: Connection) -> Sequence[Query]:
         ("companies", "all of them", lambda c: company_lines(c, companies)),
         ("companies", "one's trend, 90 days", lambda c: topic_trend(c, companies, title, 90)),
         ("companies", "one's stories", lambda c: company_stories(c, companies, title)),
-        ("companies", "one's alerts", lambda c: company_alerts(c, companies, title)),
+        ("companies", "one's alerts", lambda c: alerts_about(c, companies, title)),
         ("companies", "why no alert", lambda c: why(c, title)),
         ("stories", "the newest 100", lambda c: newest_stories(c, MODEL)),
         ("stories", "the newest of a topic", lambda c: topic_stories(c, MODEL, 1)),
+        ("stories", "one as it was told", lambda c: tellings(c, 4)),
         ("stories", "to be reviewed", lambda c: to_review(c, topics)),
         ("laboratory", "models with stored labels", stored_models),
         ("(monitor)", "labels wanting, first round", lambda c: _wanting(c, first)),

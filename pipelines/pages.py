@@ -29,10 +29,12 @@ def main() -> None:
             ],
             "News monitor": [
                 st.Page(news / "overview_page.py", title="Overview"),
+                st.Page(news / "topic_page.py", title="Topic"),
                 st.Page(news / "alerts_page.py", title="Alerts"),
                 st.Page(news / "stories_page.py", title="Stories"),
                 st.Page(news / "outbox_page.py", title="Outbox and jobs"),
                 st.Page(news / "companies_page.py", title="Companies"),
+                st.Page(news / "sources_page.py", title="Sources"),
                 st.Page(news / "laboratory_page.py", title="The laboratory"),
                 st.Page(news / "headline_page.py", title="A headline"),
                 st.Page(news / "settings_page.py", title="Settings"),

@@ -175,7 +175,7 @@ def negative_stories(
         .where(
             item.c.hour >= first_hour,
             item.c.hour < end_hour,
-            item.c.copy_of.is_(None),
+            item.c.story_id == item.c.id,
             prediction.c.model_id == model_id,
             said_negative(),
             item_topic.c.topic_id == topic_id,
@@ -233,7 +233,9 @@ def _health(connection: Connection, moment: Moment, topic: int) -> DataHealth:
     covered = float(moment.coverage.share[moment.index, topic])
     inside = and_(item.c.hour >= first, item.c.hour < end)
     items = connection.execute(
-        select(func.count(), func.count(item.c.copy_of)).select_from(item).where(inside)
+        select(func.count(), func.count().filter(item.c.story_id != item.c.id))
+        .select_from(item)
+        .where(inside)
     ).one()
     sources = connection.execute(
         select(source.c.last_ok_at, source.c.error_count).where(source.c.enabled.is_(True))

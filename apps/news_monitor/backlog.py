@@ -14,8 +14,8 @@ from apps.news_monitor.tables import item, prediction
 class Backlog:
     """Stories without a label by one model can only be above `high` or up to `low`, by id.
 
-    Ids grow, and an article stays in the story where it was stored. Kept from one round to the
-    next; where all is labelled, that is noted for the next start.
+    Ids grow, and an article that was put into a story never becomes one of its own. Kept from one
+    round to the next; where all is labelled, that is noted for the next start.
     """
 
     model_id: int

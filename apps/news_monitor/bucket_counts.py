@@ -12,6 +12,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from apps.news_monitor.surges import Publishers
 from apps.news_monitor.tables import (
     bucket,
+    by_one_reading,
     item,
     item_topic,
     prediction,
@@ -90,13 +91,7 @@ def publisher_counts(
     breadth = (
         select(item_topic.c.topic_id, item.c.hour, item.c.publisher)
         .join(prediction, prediction.c.item_id == item.c.story_id)
-        .join(
-            item_topic,
-            and_(
-                item_topic.c.item_id == prediction.c.item_id,
-                item_topic.c.model_id == prediction.c.model_id,
-            ),
-        )
+        .join(item_topic, by_one_reading())
         .where(
             of_model(model_id),
             said_negative(),

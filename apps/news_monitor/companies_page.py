@@ -6,15 +6,14 @@ from sqlalchemy import Connection
 
 from apps.news_monitor.company_data import (
     CompanyLine,
-    company_alerts,
     company_lines,
     company_stories,
     has_companies,
 )
-from apps.news_monitor.database_choice_page import NOTHING_READ, chosen_database
-from apps.news_monitor.mail import first_sentence, in_words, web_link
-from apps.news_monitor.overview_page import TREND_DAYS, show_tile, trend_chart
-from apps.news_monitor.page_data import Detector, last_detector, reading, topic_trend
+from apps.news_monitor.database_choice_page import show_over
+from apps.news_monitor.mail import in_words
+from apps.news_monitor.page_data import Detector, last_detector
+from apps.news_monitor.subject_page import show_alerts, show_tile, show_trend, story_table
 from apps.news_monitor.why_no_alert import why
 from shared.errors import TriptychError
 
@@ -42,80 +41,41 @@ def listing(lines: list[CompanyLine]) -> pd.DataFrame:
     )
 
 
-def show_stories(connection: Connection, detector: Detector, title: str) -> None:
-    stories = company_stories(connection, detector, title)
-    frame = pd.DataFrame(
-        [
-            {
-                "at": story.at,
-                "story": story.title,
-                "publisher": story.publisher,
-                "says of it": story.sentiment,
-                "negative": story.p_negative,
-                "asked for it alone": story.own,
-                "link": web_link(story.url) or None,
-            }
-            for story in stories
-        ]
-    )
-    st.markdown("**The newest stories that name it**")
-    st.dataframe(
-        frame,
-        hide_index=True,
-        width="stretch",
-        column_config={
-            "negative": st.column_config.ProgressColumn(min_value=0.0, max_value=1.0),
-            "asked for it alone": st.column_config.CheckboxColumn(
-                help="The headline names several companies: the model read it with the others "
-                "masked."
-            ),
-            "link": st.column_config.LinkColumn(display_text="open"),
-        },
-    )
-
-
 def show_company(connection: Connection, detector: Detector, line: CompanyLine) -> None:
     if line.tile is None:
         st.caption("No story in any window at the last moment judged.")
     else:
         show_tile(line.tile)
-    trend = topic_trend(connection, detector, line.title, TREND_DAYS)
-    st.altair_chart(trend_chart(trend), width="stretch")
-    for row in company_alerts(connection, detector, line.title):
-        opened = in_words(row.evidence.opened_at)
-        st.markdown(f"Alert of {opened}, {row.state}")
-        st.text(first_sentence(row.evidence))
+    show_trend(connection, detector, line.title)
+    show_alerts(connection, detector, line.title)
     try:
         answer = why(connection, line.title)
         st.text(f"At {in_words(answer.at)}: {answer.said}.")
     except TriptychError as error:
         st.text(str(error))
-    show_stories(connection, detector, line.title)
+    st.markdown("**The newest stories that name it, and what they say of it**")
+    story_table(company_stories(connection, detector, line.title), own=True)
+
+
+def show(connection: Connection, _chosen: str, _url: str) -> None:
+    found = has_companies(connection)
+    detector = last_detector(connection, companies=True) if found else None
+    if detector is None:
+        st.info(NO_LIST)
+        return
+    lines = company_lines(connection, detector)
+    st.caption(
+        f"Judged up to {in_words(detector.until)} by model {detector.model}; "
+        f"{len(lines)} companies."
+    )
+    st.dataframe(listing(lines), hide_index=True, width="stretch")
+    by_title = {one.title: one for one in lines}
+    title = st.selectbox("Company", list(by_title))
+    show_company(connection, detector, by_title[title])
 
 
 def main() -> None:
-    st.title("Companies")
-    chosen = chosen_database()
-    if chosen is None:
-        return
-    with reading(chosen[1]) as connection:
-        if connection is None:
-            st.info(NOTHING_READ)
-            return
-        found = has_companies(connection)
-        detector = last_detector(connection, companies=True) if found else None
-        if detector is None:
-            st.info(NO_LIST)
-            return
-        lines = company_lines(connection, detector)
-        st.caption(
-            f"Judged up to {in_words(detector.until)} by model {detector.model}; "
-            f"{len(lines)} companies."
-        )
-        st.dataframe(listing(lines), hide_index=True, width="stretch")
-        by_title = {one.title: one for one in lines}
-        title = st.selectbox("Company", list(by_title))
-        show_company(connection, detector, by_title[title])
+    show_over("Companies", show)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, inspect, or_, select
 
-from apps.news_monitor.evidence import Evidence
 from apps.news_monitor.ingest import epoch_hour
-from apps.news_monitor.judging_tables import alert
-from apps.news_monitor.page_data import AlertRow, Detector, TopicTile, topic_tiles
-from apps.news_monitor.responses import answers_to
+from apps.news_monitor.page_data import Detector, TopicTile, topic_tiles
 from apps.news_monitor.story_data import Story, topic_stories
 from apps.news_monitor.tables import bucket, company
 from apps.news_monitor.why_no_alert import table_lines
@@ -102,28 +99,6 @@ def company_stories(
 ) -> list[Story]:
     """The newest stories that name a company, and what each says of it."""
     return topic_stories(connection, detector.model_id, detector.topics[title], limit)
-
-
-def company_alerts(connection: Connection, detector: Detector, title: str) -> list[AlertRow]:
-    """Alerts of one company, the newest first, without their mails."""
-    rows = connection.execute(
-        select(alert.c.id, alert.c.state, alert.c.resolved_at, alert.c.evidence_json)
-        .where(alert.c.topic_id == detector.topics[title])
-        .order_by(alert.c.opened_at.desc())
-        .limit(STORIES_SHOWN)
-    ).all()
-    answers = answers_to(connection, [row.id for row in rows])
-    return [
-        AlertRow(
-            row.id,
-            row.state,
-            row.resolved_at,
-            Evidence.from_json(row.evidence_json),
-            {},
-            answers[row.id],
-        )
-        for row in rows
-    ]
 
 
 def lines_of(companies: Sequence[CompanyLine]) -> list[str]:

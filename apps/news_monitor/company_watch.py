@@ -7,7 +7,8 @@ from sqlalchemy import Engine
 
 from apps.news_monitor.companies import read_companies
 from apps.news_monitor.company_names import CompanyFinder
-from apps.news_monitor.detection import DetectionReport, Detector
+from apps.news_monitor.detection import Detector
+from apps.news_monitor.detection_report import DetectionReport
 from apps.news_monitor.following import Following, follow, read_again
 from apps.news_monitor.predictions import ActiveModel
 from apps.news_monitor.settings import NewsSettings

@@ -108,7 +108,7 @@ def read_day(connection: Connection, begins: datetime, ends: datetime) -> DayRep
         .limit(1)
     ).scalar_one_or_none()
     ticks = (job_run.c.job == TICK, job_run.c.started_at >= begins, job_run.c.started_at < ends)
-    firsts = (*inside, item.c.copy_of.is_(None))
+    items = select(func.count()).select_from(item).where(*inside)
     return DayReport(
         begins=begins,
         ends=ends,
@@ -117,8 +117,8 @@ def read_day(connection: Connection, begins: datetime, ends: datetime) -> DayRep
         failing=tuple(
             row.title or row.url for row in feeds if row.error_count or row.last_ok_at is None
         ),
-        stories=number(select(func.count()).select_from(item).where(*firsts)),
-        copies=number(select(func.count(item.c.copy_of)).where(*inside)),
+        stories=number(items.where(item.c.story_id == item.c.id)),
+        copies=number(items.where(item.c.story_id != item.c.id)),
         moments=number(select(func.count(decision.c.at.distinct())).where(*judged)),
         decisions=tuple((WORDS[row.verdict], row.n) for row in decided),
         thinnest=None if thinnest is None else (thinnest[0], float(thinnest[1])),

@@ -9,7 +9,7 @@ once.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, insert, select, update
 
 from apps.news_monitor.alerts import Moment, follow_alert
-from apps.news_monitor.attention import Attention, notice
+from apps.news_monitor.attention import notice
 from apps.news_monitor.bucket_counts import (
     at_hour,
     first_bucket_hour,
@@ -28,6 +28,7 @@ from apps.news_monitor.bucket_counts import (
 )
 from apps.news_monitor.coverage import read_coverage
 from apps.news_monitor.decisions import store_decisions, store_evaluations, verdicts
+from apps.news_monitor.detection_report import DetectionReport, Held
 from apps.news_monitor.detector_state import TopicStates, read_states, write_states
 from apps.news_monitor.episodes import Phase, advance
 from apps.news_monitor.following import Following, carry_over
@@ -38,7 +39,7 @@ from apps.news_monitor.judging_tables import (
     detector_config,
     detector_state,
 )
-from apps.news_monitor.opening import Desk, Opened, open_alerts
+from apps.news_monitor.opening import Desk, open_alerts
 from apps.news_monitor.predictions import ActiveModel, followed_topics
 from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.surges import Scan, scan
@@ -47,33 +48,6 @@ from apps.news_monitor.trends import Counts
 
 RECALIBRATE = timedelta(days=7)
 WEEK = 7 * 24
-
-
-@dataclass(frozen=True)
-class Held:
-    """A topic that scored above the threshold and was held back. coverage: see Coverage.share."""
-
-    topic: str
-    at: datetime
-    coverage: float
-    missing: tuple[str, ...]
-
-
-@dataclass
-class DetectionReport:
-    """evaluated: moments judged (each over all topics). held: alerts that did not open because too
-    few of the topic's sources delivered, moment by moment. attention: more news than usual that is
-    no worse, as it began. together: how many alerts the last common mail stands for, 0 without one.
-    note: why nothing was judged, if so."""
-
-    evaluated: int = 0
-    opened: list[Opened] = field(default_factory=list)
-    held: list[Held] = field(default_factory=list)
-    attention: list[Attention] = field(default_factory=list)
-    together: int = 0
-    resolved: int = 0
-    threshold: float | None = None
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,7 +92,7 @@ class Detector:
         self._calibrated_until: int | None = None
         described = json.dumps(
             {
-                "rule": asdict(self._rule),
+                "rule": self._rule.described,
                 "episodes": asdict(self._episode_rule),
                 "cadence_hours": self._cadence,
                 "topics": self.topics,

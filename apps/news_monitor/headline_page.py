@@ -8,7 +8,7 @@ import streamlit as st
 
 from apps.news_monitor.explaining import explain_headline
 from apps.news_monitor.labelling import Labeller
-from apps.news_monitor.labels import SENTIMENTS, Labels
+from apps.news_monitor.labels import SENTIMENTS, UNSURE, Labels
 from shared.errors import TriptychError
 from shared.evaluation.explain import Explanation
 from shared.evaluation.highlight import marked_html
@@ -94,6 +94,8 @@ def main() -> None:
         st.error(str(error))
         return
     show_probabilities(labels)
+    if labels.said == UNSURE:
+        st.caption("Unsure: no sentiment is more likely than not.")
     st.subheader("Why")
     for reason in reasons:
         st.caption(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, select, update
+from sqlalchemy import Connection, Table, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from apps.news_monitor.articles import Article
@@ -92,8 +92,14 @@ def ingest(
         [story_text(article.text, (article.publisher,)) for article in fresh],
         [article.effective_at for article in fresh],
     )
+    # The first with the same words may tell of an event that another told before.
+    told = _stories_of(connection, sorted(set(stories) - set(numbers)))
     placed = [
-        {"b_id": number, "b_story": story, "b_copy": None if story == number else story}
+        {
+            "b_id": number,
+            "b_story": number if story == number else told.get(story, story),
+            "b_copy": None if story == number else story,
+        }
         for number, story in zip(numbers, stories, strict=True)
     ]
     connection.execute(
@@ -105,17 +111,29 @@ def ingest(
     return Ingested(len(articles), len(fresh), sum(row["b_copy"] is not None for row in placed))
 
 
+def _stories_of(connection: Connection, items: Sequence[int]) -> dict[int, int]:
+    """item -> the first item of its story."""
+    found: dict[int, int] = {}
+    for begin in range(0, len(items), PORTION):
+        query = select(item.c.id, item.c.story_id).where(
+            item.c.id.in_(items[begin : begin + PORTION]), item.c.story_id.is_not(None)
+        )
+        found.update((row.id, row.story_id) for row in connection.execute(query))
+    return found
+
+
 def recent_stories(connection: Connection, now: datetime, window: timedelta = WINDOW) -> CopyIndex:
     """The index of copies as it stands at `now`, read from the last days' items."""
     query = (
-        select(item.c.story_id, item.c.title, item.c.summary, item.c.publisher, item.c.effective_at)
+        select(item.c.title, item.c.summary, item.c.publisher, item.c.effective_at)
+        .add_columns(func.coalesce(item.c.copy_of, item.c.id).label("first_id"))
         .where(item.c.effective_at >= now - window, item.c.story_id.is_not(None))
         .order_by(item.c.effective_at, item.c.id)
     )
     rows = connection.execute(query).all()
     copies = CopyIndex()
     copies.restore(
-        [row.story_id for row in rows],
+        [row.first_id for row in rows],
         [story_text(row.title or row.summary, (row.publisher,)) for row in rows],
         [row.effective_at for row in rows],
     )

@@ -27,11 +27,33 @@ detector_config = Table(
     Column("evaluated_until", UtcDateTime),
 )
 
+
+def _config(*, key: bool = False, index: bool = False) -> Column[int]:
+    there = ForeignKey("news_detector_config.id")
+    return Column("config_id", there, primary_key=key, index=index, nullable=False)
+
+
+def _topic(*, key: bool = False, index: bool = False) -> Column[int]:
+    there = ForeignKey("news_topic.id")
+    return Column("topic_id", there, primary_key=key, index=index, nullable=False)
+
+
+def _phase() -> list[Column[int]]:
+    """Where a topic stands between one moment and the next; see episodes.py."""
+    return [
+        _config(key=True),
+        _topic(key=True),
+        Column("phase", Integer, nullable=False),
+        Column("streak", Integer, nullable=False),
+        Column("cool_until", Integer, nullable=False),
+    ]
+
+
 calibration = Table(
     "news_calibration",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("config_id", ForeignKey("news_detector_config.id"), nullable=False, index=True),
+    _config(index=True),
     Column("at", UtcDateTime, nullable=False),
     Column("threshold", Float, nullable=False),
     Column("per_week", Float, nullable=False),
@@ -44,9 +66,9 @@ evaluation = Table(
     "news_evaluation",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("topic_id", ForeignKey("news_topic.id"), nullable=False),
+    _topic(),
     Column("at", UtcDateTime, nullable=False, index=True),
-    Column("config_id", ForeignKey("news_detector_config.id"), nullable=False),
+    _config(),
     Column("window_hours", Integer, nullable=False),
     Column("stories", Integer, nullable=False),
     Column("negative", Integer, nullable=False),
@@ -66,19 +88,15 @@ evaluation = Table(
 detector_state = Table(
     "news_detector_state",
     metadata,
-    Column("config_id", ForeignKey("news_detector_config.id"), primary_key=True),
-    Column("topic_id", ForeignKey("news_topic.id"), primary_key=True),
-    Column("phase", Integer, nullable=False),
-    Column("streak", Integer, nullable=False),
-    Column("cool_until", Integer, nullable=False),
+    *_phase(),
     Column("alert_id", ForeignKey("news_alert.id"), index=True),
 )
 
 decision = Table(
     "news_decision",
     metadata,
-    Column("config_id", ForeignKey("news_detector_config.id"), primary_key=True),
-    Column("topic_id", ForeignKey("news_topic.id"), primary_key=True),
+    _config(key=True),
+    _topic(key=True),
     Column("at", UtcDateTime, primary_key=True, index=True),
     # What came of the moment: a value of decisions.Verdict, or the name of the gate.
     Column("verdict", String(20), nullable=False),
@@ -96,8 +114,8 @@ alert = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("dedupe_key", String(200), nullable=False, unique=True),
-    Column("topic_id", ForeignKey("news_topic.id"), nullable=False, index=True),
-    Column("config_id", ForeignKey("news_detector_config.id"), nullable=False, index=True),
+    _topic(index=True),
+    _config(index=True),
     Column("state", String(10), nullable=False),
     Column("severity", String(10), nullable=False),
     Column("opened_at", UtcDateTime, nullable=False, index=True),
@@ -120,7 +138,7 @@ broad = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("dedupe_key", String(64), nullable=False, unique=True),
-    Column("config_id", ForeignKey("news_detector_config.id"), nullable=False, index=True),
+    _config(index=True),
     # The alert whose outbox rows carry the common mail.
     Column("lead_alert_id", ForeignKey("news_alert.id"), nullable=False, unique=True),
     # How many topics were followed.
@@ -143,8 +161,8 @@ attention = Table(
     "news_attention",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("config_id", ForeignKey("news_detector_config.id"), nullable=False),
-    Column("topic_id", ForeignKey("news_topic.id"), nullable=False, index=True),
+    _config(),
+    _topic(index=True),
     Column("opened_at", UtcDateTime, nullable=False, index=True),
     Column("resolved_at", UtcDateTime),
     Column("peak_score", Float, nullable=False),
@@ -159,10 +177,6 @@ attention = Table(
 attention_state = Table(
     "news_attention_state",
     metadata,
-    Column("config_id", ForeignKey("news_detector_config.id"), primary_key=True),
-    Column("topic_id", ForeignKey("news_topic.id"), primary_key=True),
-    Column("phase", Integer, nullable=False),
-    Column("streak", Integer, nullable=False),
-    Column("cool_until", Integer, nullable=False),
+    *_phase(),
     Column("attention_id", ForeignKey("news_attention.id"), index=True),
 )

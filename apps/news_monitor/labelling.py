@@ -6,16 +6,18 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from apps.news_monitor.labels import NEGATIVE, SENTIMENTS, Labels
+from apps.news_monitor.labels import NEGATIVE, SENTIMENTS, Labels, Worth
 from shared.device import Device
 from shared.errors import ModelError
 from shared.evaluation.explain import explain
+from shared.inference.batches import unit_length
 from shared.inference.classifier import FusedClassifier
 from shared.inference.model_encoders import OpenEncoders, open_model_encoders
 from shared.settings import Home
@@ -33,6 +35,15 @@ PREDICTION_COLUMNS = (
     "topic_scores",
 )
 WEB_ADDRESS = re.compile(r"https?://\S+")
+UNRELATED = (
+    "Airline orders forty new jets",
+    "Central bank leaves interest rates unchanged",
+    "Wheat harvest hit by drought in the east",
+    "Phone maker's profit beats forecasts",
+    "Court blocks merger of two hospital chains",
+    "Oil pipeline shut after leak",
+)
+"""Six headlines of six events, by which an encoder shows how near it puts what is not related."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,23 @@ class Labeller:
         self.topic_classifier = topics
         self.name = name
         self.fingerprint = fingerprint
+
+    @property
+    def encoder(self) -> str:
+        """Of the vectors of `label_with_vectors`."""
+        return self.sentiment.embedder.fingerprint
+
+    @cached_property
+    def unrelated(self) -> float:
+        """See LabelVectors; asked of the encoder once, with six headlines."""
+        vectors = self.sentiment.embedder.encode(UNRELATED)
+        pairs = (vectors @ vectors.T)[np.triu_indices(len(vectors), 1)]
+        return float(pairs.mean())
+
+    @property
+    def worth(self) -> Worth:
+        """As measured when it was trained."""
+        return Worth(self.config.negative_recall, self.config.negative_false_rate)
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -120,8 +148,24 @@ class Labeller:
         """One for each text, in order."""
         if not texts:
             return []
-        sentiment, topics = self._probabilities([headline(text) for text in texts])
-        scores = np.zeros((len(texts), len(SENTIMENTS)))
+        plain = [headline(text) for text in texts]
+        return self._labels(*self._probabilities(plain, self._base_features(plain)))
+
+    def label_with_vectors(self, texts: Sequence[str]) -> tuple[list[Labels], NDArray[np.float32]]:
+        """One for each text, in order, and (n, dim) vectors of unit length of the base encoder."""
+        dim = self.sentiment.embedder.dim
+        if not texts:
+            return [], np.zeros((0, dim), dtype=np.float32)
+        plain = [headline(text) for text in texts]
+        features = self.sentiment.embedder.features(plain)
+        labels = self._labels(*self._probabilities(plain, features))
+        return labels, unit_length(features[:, :dim])
+
+    def _labels(
+        self, sentiment: NDArray[np.float32], topics: NDArray[np.float32] | None
+    ) -> list[Labels]:
+        """From (n, sentiments) and (n, topics)."""
+        scores = np.zeros((len(sentiment), len(SENTIMENTS)))
         for column, label in enumerate(SENTIMENTS):
             if label in self.sentiment.labels:
                 scores[:, column] = sentiment[:, self.sentiment.labels.index(label)]
@@ -143,7 +187,7 @@ class Labeller:
                 if topics is None
                 else {n: float(p) for n, p in zip(names, topics[row], strict=True)},
             )
-            for row in range(len(texts))
+            for row in range(len(sentiment))
         ]
 
     def words_for_negative(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
@@ -174,10 +218,10 @@ class Labeller:
         return pd.DataFrame(rows, columns=list(PREDICTION_COLUMNS))
 
     def _probabilities(
-        self, texts: Sequence[str]
+        self, texts: Sequence[str], features: NDArray[np.float32] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """(n, sentiments), (n, topics): each encoder sees the texts once, both heads share it."""
-        features = self._base_features(texts)
+        """(n, sentiments), (n, topics) of texts and what the base encoder makes of them, if it is
+        asked: each encoder sees the texts once, both heads share it."""
         tuned = self._finetuned_features(texts)
         sentiment = self.sentiment.predict_proba(texts, features=features, finetuned_features=tuned)
         if self.topic_classifier is None:

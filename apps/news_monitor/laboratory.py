@@ -104,7 +104,10 @@ def stored_models(connection: Connection) -> list[StoredModel]:
         .group_by(bucket.c.model_id, bucket.c.topic_id, topic.c.name)
     )
     rows = connection.execute(span.order_by(topic.c.name)).all()
-    named = select(model_version).order_by(model_version.c.id.desc())
+    # By name: a database of an earlier version has fewer columns.
+    named = select(model_version.c.id, model_version.c.name, model_version.c.fingerprint).order_by(
+        model_version.c.id.desc()
+    )
     found = []
     for version in connection.execute(named).all():
         mine = [row for row in rows if row.model_id == version.id]

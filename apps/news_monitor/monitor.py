@@ -25,7 +25,8 @@ from apps.news_monitor.company_watch import CompanyWatch
 from apps.news_monitor.coverage import fallen_silent
 from apps.news_monitor.day_report import TICK
 from apps.news_monitor.delivery import Mailer
-from apps.news_monitor.detection import DetectionReport, Detector, Held
+from apps.news_monitor.detection import Detector
+from apps.news_monitor.detection_report import DetectionReport, held_line
 from apps.news_monitor.feed_list import sync_feeds
 from apps.news_monitor.feed_parser import feed_parser
 from apps.news_monitor.feeds import Fetched, FetchStatus, feed_client, fetch
@@ -33,7 +34,7 @@ from apps.news_monitor.ingest import Ingested, epoch_hour, ingest, recent_storie
 from apps.news_monitor.judging_tables import decision, evaluation
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.links import Links
-from apps.news_monitor.mail import names_of, subject
+from apps.news_monitor.mail import subject
 from apps.news_monitor.outbox import deliver_due
 from apps.news_monitor.parsing import ParsedFeed
 from apps.news_monitor.predictions import label_pending, register_model
@@ -44,9 +45,11 @@ from apps.news_monitor.reports import (
     owe_heartbeat,
     owe_summary,
 )
+from apps.news_monitor.same_event import join_events
 from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.source_state import Reading, note_source
 from apps.news_monitor.stories import CopyIndex
+from apps.news_monitor.story_vectors import forget_vectors
 from apps.news_monitor.tables import MIGRATIONS, VERSION_TABLE, fetch_log, job_run, source
 from apps.news_monitor.tick_report import SourceReport, TickReport
 from apps.news_monitor.watched_folder import take_files
@@ -272,6 +275,7 @@ class Monitor:
                 "nothing is judged before that"
             )
             return
+        report.joined = join_events(self._engine, model, self._settings.stories)
         if self._detector is None:
             self._detector = Detector(self._engine, model, self._settings, now=now)
         found = self._detector.run(now - GRACE, now=now)
@@ -340,16 +344,8 @@ class Monitor:
                 delete(decision).where(decision.c.at < now - KEEP_EVALUATIONS),
             ):
                 gone += connection.execute(statement).rowcount
+            gone += forget_vectors(connection, now)
         return gone
-
-
-def held_line(held: Held) -> str:
-    """Such as "Oil, 14:00: held back, 40% of its usual sources delivered; silent: Agency"."""
-    silent = f"; silent: {names_of(held.missing)}" if held.missing else ""
-    return (
-        f"{held.topic}, {held.at:%H:%M}: an alert is held back, only {held.coverage:.0%} of the "
-        f"topic's usual sources delivered{silent}"
-    )
 
 
 def _tick(monitor: Monitor, now: datetime) -> TickReport:

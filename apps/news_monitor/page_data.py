@@ -7,32 +7,33 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from sqlalchemy import Connection, func, inspect, select
 
 from apps.news_monitor.bucket_counts import read_counts
-from apps.news_monitor.coverage import read_delivery
 from apps.news_monitor.decisions import WORDS
 from apps.news_monitor.episodes import Phase
 from apps.news_monitor.evidence import Evidence
-from apps.news_monitor.ingest import epoch_hour
 from apps.news_monitor.judging_tables import (
     alert,
     broad,
     broad_member,
+    decision,
     detector_config,
     detector_state,
     evaluation,
 )
+from apps.news_monitor.labels import Worth
 from apps.news_monitor.responses import Answers, answers_to
-from apps.news_monitor.settings import FetchSettings
-from apps.news_monitor.tables import REPLAY_DATABASE, bucket, model_version, source, topic
+from apps.news_monitor.tables import REPLAY_DATABASE, bucket, model_version, topic
 from apps.news_monitor.telling_tables import outbox, recipient
-from apps.news_monitor.trends import trend_frame
+from apps.news_monitor.trends import share_interval, trend_frame
 from shared.settings import Home, database_url
 from shared.storage import create_engine
 
 ALERTS_LISTED = 200
+ALERTS_OF_ONE = 50
 SQLITE = "sqlite:///"
 LIVE = "Running monitor"
 STATES = {
@@ -47,7 +48,9 @@ STATES = {
 class TopicTile:
     """A topic at the last moment judged, over the window with the best score.
 
-    why: what stopped the score, in words. state: quiet, pending, firing or cooling down.
+    low, high: 95 % range of the share. why: what stopped the score, in words. state: quiet,
+    pending, firing or cooling down. coverage: the part of its usual items whose sources deliver,
+    None while nothing is usual.
     """
 
     topic: str
@@ -59,6 +62,9 @@ class TopicTile:
     score: float
     threshold: float
     why: str
+    low: float
+    high: float
+    coverage: float | None
 
     @property
     def share(self) -> float:
@@ -75,6 +81,15 @@ class AlertRow:
     evidence: Evidence
     mails: Mapping[str, str]
     answers: Answers
+
+
+@dataclass(frozen=True)
+class Heard:
+    """share in [0, 1]: of a topic's usual items, those whose sources deliver; missing: the sources
+    that do not, the weightiest first."""
+
+    share: float
+    missing: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -163,12 +178,14 @@ def topic_tiles(connection: Connection, detector: Detector) -> list[TopicTile]:
             select(detector_state).where(detector_state.c.config_id == detector.config_id)
         )
     }
+    heard = coverage_now(connection, detector)
     tiles = []
     for name, number in detector.topics.items():
         mine = [row for row in rows if row.topic_id == number]
         if not mine:
             continue
         best = max(mine, key=lambda row: (row.score, -row.p_share))
+        low, high = share_interval(np.array([best.negative]), np.array([best.stories]))
         tiles.append(
             TopicTile(
                 topic=name,
@@ -180,14 +197,51 @@ def topic_tiles(connection: Connection, detector: Detector) -> list[TopicTile]:
                 score=best.score,
                 threshold=best.threshold,
                 why=WORDS[best.gate],
+                low=float(low[0]),
+                high=float(high[0]),
+                coverage=heard[name].share if name in heard else None,
             )
         )
     order = {"firing": 0, "pending": 1, "cooling down": 2, "quiet": 3}
     return sorted(tiles, key=lambda tile: (order[tile.state], -tile.score, tile.topic))
 
 
-def topic_trend(connection: Connection, detector: Detector, name: str, days: int) -> pd.DataFrame:
-    """Daily counts and share with its interval of one topic (TREND_COLUMNS), newest day last."""
+def coverage_now(connection: Connection, detector: Detector) -> dict[str, Heard]:
+    """topic -> what was heard of it at the last moment judged; without those of whom nothing was
+    decided then, or for whom nothing is usual yet."""
+    if not inspect(connection).has_table(decision.name):
+        return {}
+    rows = connection.execute(
+        select(decision.c.topic_id, decision.c.coverage, decision.c.missing_json).where(
+            decision.c.config_id == detector.config_id,
+            decision.c.topic_id.in_(list(detector.topics.values())),
+            decision.c.at == detector.until,
+            decision.c.coverage.is_not(None),
+        )
+    )
+    names = {number: name for name, number in detector.topics.items()}
+    return {
+        names[row.topic_id]: Heard(row.coverage, tuple(json.loads(row.missing_json)))
+        for row in rows
+    }
+
+
+def worth_of(connection: Connection, model_id: int) -> Worth | None:
+    """What the model's "negative" is worth; None where nobody measured, or an earlier version of
+    the monitor wrote the database."""
+    columns = {column["name"] for column in inspect(connection).get_columns(model_version.name)}
+    if model_version.c.negative_recall.name not in columns:
+        return None
+    query = select(model_version.c.negative_recall, model_version.c.negative_false_rate)
+    row = connection.execute(query.where(model_version.c.id == model_id)).one()
+    return None if row[0] is None or row[1] is None else Worth(row[0], row[1])
+
+
+def topic_trend(
+    connection: Connection, detector: Detector, name: str, days: int, *, bucket_hours: int = 24
+) -> pd.DataFrame:
+    """Counts and share with its interval of one topic (TREND_COLUMNS) by day, or by so many hours,
+    up to the last moment judged, which comes last."""
     end = int(detector.until.timestamp() // 3600)
     first = connection.execute(
         select(func.min(bucket.c.hour)).where(bucket.c.model_id == detector.model_id)
@@ -202,44 +256,8 @@ def topic_trend(connection: Connection, detector: Detector, name: str, days: int
         first_hour=max(first, end - days * 24),
         end_hour=end,
     )
-    return trend_frame(counts)
-
-
-def source_frame(connection: Connection) -> pd.DataFrame:
-    """Every feed: when it last answered, how much it usually brings, what is wrong with it.
-
-    Silent is what its own past makes all but impossible, at the last hour judged.
-    """
-    detector = last_detector(connection)
-    brings: dict[int | str, tuple[float, int, bool]] = {}
-    if detector is not None:
-        found = read_delivery(
-            connection, hours=[epoch_hour(detector.until)], overdue=FetchSettings().overdue
-        )
-        brings = {
-            key: (float(found.usual[0, o]), int(found.quiet[0, o]), bool(found.absent[0, o]))
-            for o, key in enumerate(found.outlets.keys)
-        }
-    rows = connection.execute(
-        select(source).where(source.c.enabled.is_(True)).order_by(source.c.url)
-    ).all()
-    return pd.DataFrame(
-        [
-            {
-                "feed": row.title or row.url,
-                "address": row.url,
-                "last answer": row.last_ok_at,
-                "state": row.last_status or "not asked yet",
-                "usual a day": round(brings.get(row.id, (0.0, 0, False))[0], 1),
-                "hours without news": brings.get(row.id, (0.0, 0, False))[1],
-                "silent": brings.get(row.id, (0.0, 0, False))[2],
-                "failures in a row": row.error_count,
-                "problem": row.last_error,
-                "next check": row.next_check_at,
-            }
-            for row in rows
-        ]
-    )
+    frame = trend_frame(counts, bucket_hours=bucket_hours)
+    return frame[frame["start"] < pd.Timestamp(detector.until)]
 
 
 def alert_rows(connection: Connection, limit: int = ALERTS_LISTED) -> list[AlertRow]:
@@ -273,6 +291,28 @@ def alert_rows(connection: Connection, limit: int = ALERTS_LISTED) -> list[Alert
             row.resolved_at,
             Evidence.from_json(row.evidence_json),
             mails.get(row.id, {}),
+            answers[row.id],
+        )
+        for row in rows
+    ]
+
+
+def alerts_about(connection: Connection, detector: Detector, name: str) -> list[AlertRow]:
+    """Alerts of one topic or company, the newest first, without their mails."""
+    rows = connection.execute(
+        select(alert.c.id, alert.c.state, alert.c.resolved_at, alert.c.evidence_json)
+        .where(alert.c.topic_id == detector.topics[name])
+        .order_by(alert.c.opened_at.desc())
+        .limit(ALERTS_OF_ONE)
+    ).all()
+    answers = answers_to(connection, [row.id for row in rows])
+    return [
+        AlertRow(
+            row.id,
+            row.state,
+            row.resolved_at,
+            Evidence.from_json(row.evidence_json),
+            {},
             answers[row.id],
         )
         for row in rows

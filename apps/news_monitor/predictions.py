@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Engine, select, update
 
 from apps.news_monitor.backlog import Backlog
 from apps.news_monitor.bucket_counts import rebuild_buckets
 from apps.news_monitor.following import Following
 from apps.news_monitor.ingest import insert_new
-from apps.news_monitor.labels import ALL_NEWS, LabelTexts
+from apps.news_monitor.labels import ALL_NEWS, Labels, LabelTexts, LabelVectors
+from apps.news_monitor.story_vectors import store_vectors
 from apps.news_monitor.tables import item_topic, model_version, prediction, topic
 from shared.errors import SettingsError
 
@@ -34,6 +37,13 @@ def register_model(connection: Connection, labeller: LabelTexts, now: datetime) 
     """The rows of a model and its topics, made if they are new."""
     row = {"name": labeller.name, "fingerprint": labeller.fingerprint, "first_used_at": now}
     insert_new(connection, model_version, [row])
+    if isinstance(labeller, LabelVectors):
+        worth = labeller.worth
+        connection.execute(
+            update(model_version)
+            .where(model_version.c.fingerprint == labeller.fingerprint)
+            .values(negative_recall=worth.recall, negative_false_rate=worth.false_rate)
+        )
     model_id = connection.execute(
         select(model_version.c.id).where(model_version.c.fingerprint == labeller.fingerprint)
     ).scalar_one()
@@ -62,6 +72,16 @@ def followed_topics(wanted: Sequence[str], model: ActiveModel) -> tuple[str, ...
     return tuple(wanted) or known
 
 
+def _labels(
+    labeller: LabelTexts, texts: Sequence[str]
+) -> tuple[list[Labels], tuple[NDArray[np.float32], str] | None]:
+    """One for each text; with the vectors of the same pass and their encoder, where it has any."""
+    if not isinstance(labeller, LabelVectors):
+        return labeller.label(texts), None
+    labels, vectors = labeller.label_with_vectors(texts)
+    return labels, (vectors, labeller.encoder)
+
+
 def label_pending(
     engine: Engine,
     model: ActiveModel,
@@ -86,7 +106,7 @@ def label_pending(
                 break
         # Outside a transaction: the model takes its time, and others want to write.
         texts = [row.title or row.summary for row in rows]
-        labels = model.labeller.label(texts)
+        labels, vectors = _labels(model.labeller, texts)
         named = (
             companies.rows(model.labeller, model.id, [row.id for row in rows], texts)
             if companies
@@ -113,6 +133,8 @@ def label_pending(
                 for name in decided
             ]
         with engine.begin() as connection:
+            if vectors is not None:
+                store_vectors(connection, [row.id for row in rows], *vectors)
             insert_new(connection, prediction, predictions)
             insert_new(connection, item_topic, topics)
             insert_new(connection, item_topic, named)

@@ -37,7 +37,12 @@ from apps.news_monitor.ingest import Ingested, ingest
 from apps.news_monitor.judging_tables import alert
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.outbox import deliver_due
-from apps.news_monitor.predictions import ActiveModel, label_pending, register_model
+from apps.news_monitor.predictions import (
+    ActiveModel,
+    label_pending,
+    register_model,
+)
+from apps.news_monitor.same_event import join_events
 from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.stories import CopyIndex
 from apps.news_monitor.surges import scan
@@ -71,12 +76,14 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ReplayReport:
-    """What a replay read and found; folder: where alerts.jsonl, trend.csv and outbox/ are."""
+    """What a replay read and found; copies, joined: items that count with another, for they have
+    its words, or tell of its event; folder: where alerts.jsonl, trend.csv and outbox/ are."""
 
     folder: Path
     items: int
     rejected: int
     copies: int
+    joined: int
     evaluated: int
     alerts: tuple[Evidence, ...]
     mails: int
@@ -133,6 +140,9 @@ def replay(
             engine, model, now=since, limit=len(frame), batch=LABEL_BATCH, companies=companies
         )
         say(f"{done} stories labelled by {labeller.name}")
+        joined = join_events(engine, model, settings.stories)
+        if joined:
+            say(f"{joined} of them tell of an event that another told before")
         detector = Detector(engine, model, settings, now=since)
         found = detector.run(until, since=since, keep_all=False)
         opened = list(found.opened)
@@ -161,6 +171,7 @@ def replay(
         items=stored.new,
         rejected=rejected + len(frame) - stored.new,
         copies=stored.copies,
+        joined=joined,
         evaluated=found.evaluated,
         alerts=tuple(one.evidence for one in opened),
         mails=sent.sent,

@@ -1,7 +1,7 @@
 """[news] of triptych.toml: feeds, the false-alarm budget, the mail server, who is written to."""
 
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -81,7 +81,7 @@ class SurgeSettings(Section):
     """[news.surges]: what is asked of a surge (see SurgeRule), and how often it is looked for.
 
     min_coverage: a topic of whose usual items less than this part comes from sources that deliver
-    is not judged (0 judges it always).
+    is not judged (0 judges it always). holidays: days as quiet as a Sunday, such as 2026-12-25.
     """
 
     cadence_hours: Literal[1, 2, 3, 4, 6, 8, 12, 24] = 1
@@ -91,6 +91,7 @@ class SurgeSettings(Section):
     min_negative: int = Field(default=4, ge=1)
     min_publishers: int = Field(default=3, ge=1)
     min_coverage: float = Field(default=0.6, ge=0.0, le=1.0)
+    holidays: tuple[date, ...] = ()
 
     @field_validator("windows_hours")
     @classmethod
@@ -107,6 +108,7 @@ class SurgeSettings(Section):
             min_history_days=self.min_history_days,
             min_negative=self.min_negative,
             min_publishers=self.min_publishers,
+            holidays=tuple(sorted(set(self.holidays))),
         )
 
     @property
@@ -116,6 +118,24 @@ class SurgeSettings(Section):
             confirmations=1 if self.cadence_hours >= 12 else 2,
             cooldown_hours=max(self.windows_hours),
         )
+
+
+class StorySettings(Section):
+    """[news.stories]: when headlines of different words are one story.
+
+    same_event: likeness from which they tell of the same event, 1 for the same vector and 0 for
+    what is unrelated; 0 joins none. hours: between the first of a story and another of it.
+    """
+
+    same_event: float = Field(default=0.85, ge=0.0, le=1.0)
+    hours: int = Field(default=48, ge=1, le=72)
+
+    @field_validator("same_event")
+    @classmethod
+    def _not_everything(cls, value: float) -> float:
+        if 0.0 < value < 0.5:
+            raise ValueError("below 0.5 unrelated events would be one; expected 0, or 0.5 to 1")
+        return value
 
 
 class NewsSettings(Section):
@@ -144,6 +164,7 @@ class NewsSettings(Section):
     fetch: FetchSettings = FetchSettings()
     smtp: SmtpSettings = SmtpSettings()
     surges: SurgeSettings = SurgeSettings()
+    stories: StorySettings = StorySettings()
     links: LinkSettings = LinkSettings()
     subscriptions: tuple[Subscription, ...] = ()
     reports: ReportSettings = ReportSettings()

@@ -42,6 +42,11 @@ def setting_lines(settings: NewsSettings) -> list[SettingLine]:
         ("Least negative stories", f"{surges.min_negative}", "surges.min_negative"),
         ("Least publishers", f"{surges.min_publishers}", "surges.min_publishers"),
         ("Least coverage", f"{surges.min_coverage:.0%}", "surges.min_coverage"),
+        ("Quiet as a Sunday", _listed(tuple(map(str, surges.holidays)), "Sundays alone"),
+         "surges.holidays"),
+        ("Headlines are one story from a likeness of",
+         f"{settings.stories.same_event:g}, within {settings.stories.hours} h"
+         if settings.stories.same_event else "none: only copies are", "stories"),
     ]  # fmt: skip
     told = [
         (address, _wishes(settings.subscription(address)), "recipients, subscriptions")

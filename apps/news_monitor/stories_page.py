@@ -8,41 +8,23 @@ from sqlalchemy import Connection
 
 from apps.news_monitor.alerts_page import act
 from apps.news_monitor.corrections import correct, corrections, known_topics, take_back
-from apps.news_monitor.database_choice_page import NOTHING_READ, chosen_database
+from apps.news_monitor.database_choice_page import judging, show_over
 from apps.news_monitor.labels import SENTIMENTS
-from apps.news_monitor.mail import web_link
-from apps.news_monitor.page_data import LIVE, Detector, last_detector, reading
+from apps.news_monitor.page_data import LIVE, Detector
 from apps.news_monitor.story_data import (
     Story,
     correctable,
     newest_stories,
+    tellings,
     to_review,
     topic_stories,
     topics_said,
 )
+from apps.news_monitor.subject_page import OPENS, story_table
 
 PAGE = "the stories page"
 ALL = "All"
 CORRECTIONS_SHOWN = 50
-
-
-def listing(stories: list[Story]) -> pd.DataFrame:
-    """One row for each story."""
-    return pd.DataFrame(
-        [
-            {
-                "at": story.at,
-                "story": story.title,
-                "publishers": len(story.publishers),
-                "who": ", ".join(story.publishers),
-                "sentiment": story.sentiment,
-                "negative": story.p_negative,
-                "corrected": story.corrected,
-                "link": web_link(story.url) or None,
-            }
-            for story in stories
-        ]
-    )
 
 
 def show_stories(connection: Connection, detector: Detector) -> list[Story]:
@@ -52,19 +34,23 @@ def show_stories(connection: Connection, detector: Detector) -> list[Story]:
         stories = newest_stories(connection, detector.model_id)
     else:
         stories = topic_stories(connection, detector.model_id, detector.topics[name])
+    story_table(stories)
+    return stories
+
+
+def show_tellings(connection: Connection, shown: list[Story]) -> None:
+    """All that is counted as one story: who told it, when, in the same words or in others."""
+    wide = {story.id: story for story in shown if len(story.publishers) > 1 or story.tellings > 1}
+    if not wide:
+        return
+    st.subheader("Told by several")
+    number = st.selectbox("Story told", list(wide), format_func=lambda n: wide[n].title)
     st.dataframe(
-        listing(stories),
+        pd.DataFrame(tellings(connection, number)),
         hide_index=True,
         width="stretch",
-        column_config={
-            "publishers": st.column_config.NumberColumn(
-                help="Who carries it: copies make a story broader, and are not counted."
-            ),
-            "negative": st.column_config.ProgressColumn(min_value=0.0, max_value=1.0),
-            "link": st.column_config.LinkColumn(display_text="open"),
-        },
+        column_config={"link": OPENS},
     )
-    return stories
 
 
 def ask_correction(
@@ -87,7 +73,7 @@ def ask_correction(
     about = topics_said(connection, number, detector.model_id)
     st.text(f"{', '.join(story.publishers) or 'publisher unknown'}, {story.at:%Y-%m-%d %H:%M} UTC")
     st.text(
-        f"The model: {story.sentiment}, negative with {story.p_negative:.0%} probability; "
+        f"The model: {story.said}, negative with {story.p_negative:.0%} probability; "
         f"about {', '.join(about) or 'no topic'}"
     )
     known = known_topics(connection)
@@ -122,25 +108,20 @@ def _take_back(number: int, connection: Connection, at: object) -> None:  # noqa
     take_back(connection, number)
 
 
-def main() -> None:
-    st.title("Stories")
-    found = chosen_database()
-    if found is None:
+def show(connection: Connection, chosen: str, url: str) -> None:
+    detector = judging(connection)
+    if detector is None:
         return
-    chosen, url = found
-    with reading(url) as connection:
-        if connection is None:
-            st.info(NOTHING_READ)
-            return
-        detector = last_detector(connection)
-        if detector is None:
-            st.info("No moment has been judged yet: that takes a model and labelled stories.")
-            return
-        shown = show_stories(connection, detector)
-        # A replay's stories are shown and not corrected: it is made again at will.
-        if chosen == LIVE and correctable(connection):
-            ask_correction(connection, detector, shown, url)
-            show_corrections(connection, url)
+    shown = show_stories(connection, detector)
+    show_tellings(connection, shown)
+    # A replay's stories are shown and not corrected: it is made again at will.
+    if chosen == LIVE and correctable(connection):
+        ask_correction(connection, detector, shown, url)
+        show_corrections(connection, url)
+
+
+def main() -> None:
+    show_over("Stories", show)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,12 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
     Text,
+    and_,
     func,
 )
 from sqlalchemy.sql.elements import ColumnElement
@@ -80,10 +82,21 @@ item = Table(
     Column("effective_at", UtcDateTime, nullable=False, index=True),
     Column("hour", Integer, nullable=False, index=True),
     Column("date_quality", String(10), nullable=False),
-    # The item this is a copy of; NULL for the first of its story, which is what is counted.
+    # The first item with the same words; NULL for that one itself.
     Column("copy_of", ForeignKey("news_item.id"), index=True),
-    # The first item of the story; NULL only until the item has been placed.
+    # The first item of the story, which is what is counted: of its copies, and of those that tell
+    # of the same event in other words. NULL only until the item has been placed.
     Column("story_id", ForeignKey("news_item.id"), index=True),
+)
+
+# Of stories by the encoder that labelled them first, kept while later ones may be held against it.
+item_vector = Table(
+    "news_item_vector",
+    metadata,
+    Column("item_id", ForeignKey("news_item.id"), primary_key=True),
+    Column("encoder", String(64), nullable=False),
+    # Of unit length, as 2-byte floats, little-endian.
+    Column("vector", LargeBinary, nullable=False),
 )
 
 model_version = Table(
@@ -93,6 +106,9 @@ model_version = Table(
     Column("name", Text, nullable=False),
     Column("fingerprint", String(64), nullable=False, unique=True),
     Column("first_used_at", UtcDateTime, nullable=False),
+    # Of "negative" as it counts it, on rows it had not seen; NULL where nobody measured.
+    Column("negative_recall", Float),
+    Column("negative_false_rate", Float),
 )
 
 prediction = Table(
@@ -166,6 +182,14 @@ bucket = Table(
     Column("sum_p_negative", Float, nullable=False),
     Index("ix_news_bucket_hour", "model_id", "hour"),
 )
+
+
+def by_one_reading() -> ColumnElement[bool]:
+    """A row of item_topic and the prediction of the same item by the same model."""
+    return and_(
+        item_topic.c.item_id == prediction.c.item_id,
+        item_topic.c.model_id == prediction.c.model_id,
+    )
 
 
 def said_negative() -> ColumnElement[bool]:

@@ -20,7 +20,8 @@ class SourceReport:
 
 @dataclass
 class TickReport:
-    """What one tick did. lines: what a person should know, one sentence each."""
+    """What one tick did. joined: stories that tell of an event which another told before. lines:
+    what a person should know, one sentence each."""
 
     at: datetime
     sources: list[SourceReport] = field(default_factory=list)
@@ -28,6 +29,7 @@ class TickReport:
     copies: int = 0
     labelled: int = 0
     unlabelled: int = 0
+    joined: int = 0
     evaluated: int = 0
     alerts: list[str] = field(default_factory=list)
     mails: DeliveryReport = field(default_factory=DeliveryReport)

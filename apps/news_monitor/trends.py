@@ -136,6 +136,15 @@ def trend_frame(counts: Counts, *, bucket_hours: int = 24) -> pd.DataFrame:
     return frame[list(TREND_COLUMNS)]
 
 
+def with_corrected(frame: pd.DataFrame, recall: float, false_positive_rate: float) -> pd.DataFrame:
+    """The frame with a column `corrected`: its `share` as `corrected_share` makes it."""
+    corrected = [
+        share if np.isnan(share) else corrected_share(share, recall, false_positive_rate)
+        for share in frame["share"]
+    ]
+    return frame.assign(corrected=corrected)
+
+
 def corrected_share(share: float, recall: float, false_positive_rate: float) -> float:
     """The true share behind one counted by a labeller that finds `recall` of the negative stories
     and calls `false_positive_rate` of the others negative: (share - f) / (r - f), in [0, 1].

@@ -285,6 +285,7 @@ def replay(
                 "items": done.items,
                 "rejected": done.rejected,
                 "copies": done.copies,
+                "joined": done.joined,
                 "alerts": len(done.alerts),
                 "mails": done.mails,
                 "threshold": done.threshold,
@@ -294,7 +295,8 @@ def replay(
         )
         return
     typer.echo(
-        f"{done.items} headlines ({done.copies} copies), {len(done.alerts)} alerts, {done.mails} "
+        f"{done.items} headlines ({done.copies} copies, {done.joined} of an event told "
+        f"before), {len(done.alerts)} alerts, {done.mails} "
         f"mails in {done.seconds:.1f} s: {done.folder}"
     )
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from uuid import uuid4
@@ -156,6 +157,35 @@ class VectorIndex:
             pending = pending[~full]
             fetch, effort = min(2 * fetch, len(self._ids)), 2 * effort
         return Hits(self._ids[rows], scores)
+
+    def within(
+        self, vectors: NDArray[np.float32], least: float, *, encoder_fingerprint: str | None = None
+    ) -> list[list[tuple[str, float]]]:
+        """For each query (n, dim) all items with a cosine of `least` or more, and it, best first;
+        exact, and for an index of kind "flat" alone.
+
+        Raises:
+            ModelError: vectors of another width or encoder, or an index of another kind.
+            DataError: a number that is not finite.
+        """
+        if self.kind != "flat":
+            raise ModelError(f"an index of kind '{self.kind}' finds not all; expected 'flat'")
+        if encoder_fingerprint is not None:
+            self._check_encoder(encoder_fingerprint)
+        queries = self._checked_width(vectors)
+        # FAISS leaves out what is only equal to the radius.
+        radius = float(np.nextafter(np.float32(least), np.float32(-2)))
+        limits, scores, rows = self._index.range_search(queries, radius)
+        found: list[list[tuple[str, float]]] = []
+        for begin, end in pairwise(limits.tolist()):
+            near = [
+                (float(score), row)
+                for score, row in zip(scores[begin:end], rows[begin:end].tolist(), strict=True)
+                if not self._dead[row]
+            ]
+            near.sort(key=lambda one: (-one[0], one[1]))
+            found.append([(self._ids[row], score) for score, row in near])
+        return found
 
     def add(
         self, vectors: NDArray[np.float32], ids: Sequence[str], *, encoder_fingerprint: str

@@ -67,19 +67,41 @@ def test_injected_stories_are_all_negative_unless_only_the_volume_doubles() -> N
     assert added.sum() == bad.sum() > 0
     assert set(np.nonzero(added)[0] // 24) <= {30, 31}
     assert set(np.nonzero(added)[1]) == {1}
-    louder = inject(before, Scenario("v", 2.0, 2, volume_only=True), 1, 30, rng)
+    louder = inject(before, Scenario("v", 2.0, 2, "volume"), 1, 30, rng)
     more = int((louder.counts.stories - before.counts.stories).sum())
     assert 0 <= int((louder.counts.negative - before.counts.negative).sum()) < more
+    happy = inject(before, Scenario("g", 5.0, 2, "good news"), 1, 30, rng)
+    assert (happy.counts.negative == before.counts.negative).all()
+    added = happy.counts.stories - before.counts.stories
+    assert (added == happy.positive - before.positive).all()
+    assert added.sum() > 0
+
+
+def test_an_outage_loses_nothing_and_tells_it_all_at_once() -> None:
+    before = stream(60, 3)
+    after = inject(before, Scenario("o", 1.0, 2, "outage"), 1, 30, np.random.default_rng(0))
+    for was, now in (
+        (before.counts.stories, after.counts.stories),
+        (before.counts.negative, after.counts.negative),
+        (before.positive, after.positive),
+    ):
+        assert now.sum() == was.sum()
+        assert now[30 * 24 : 32 * 24, 1].sum() == 0
+        assert now[32 * 24, 1] == was[30 * 24 : 32 * 24 + 1, 1].sum()
+        assert (now[:, [0, 2]] == was[:, [0, 2]]).all()
+    assert after.counts.stories[32 * 24, 1] > 0
+    assert Scenario("o", 1.0, 2, "outage").watched == 3
 
 
 def test_ours_finds_surges_the_usual_rules_miss_at_the_same_false_alarms() -> None:
-    rows = benchmark_surges(stream(), injections=60, budgets=(0.05,), seed=3)
+    rows = benchmark_surges(stream(), injections=40, budgets=(0.05,), seed=3)
     table = {(row.rule, row.scenario): row for row in rows}
-    assert len(rows) == len(RULES) * 4
+    assert len(rows) == len(RULES) * 6
     ours = "share + half count (triptych)"
     assert table[ours, "5x, 2 days"].recall >= 0.6
     assert table[ours, "3x, 4 days"].recall >= 0.4
-    assert table[ours, "volume 2x, 2 days"].recall <= 0.1
+    for quiet in ("volume 2x, 2 days", "good news 5x, 2 days", "outage, 2 days"):
+        assert table[ours, quiet].recall <= 0.1
     assert table[ours, "5x, 2 days"].false_alarms <= 0.10
     for rival in ("Poisson count", "30-day z of mean sentiment", "200 % of the mean"):
         assert table[ours, "5x, 2 days"].recall > table[rival, "5x, 2 days"].recall

@@ -30,6 +30,8 @@ def test_each_query_finds_the_rows_that_were_made(tmp_path: Path) -> None:
     assert len(found["companies", "one's stories"]) > 0  # type: ignore[arg-type]
     assert {page for page, _ in found} == {
         "overview",
+        "topic",
+        "sources",
         "alerts",
         "companies",
         "laboratory",

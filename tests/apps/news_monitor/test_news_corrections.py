@@ -94,6 +94,10 @@ def test_stories_of_alerts_marked_not_useful_wait_first_then_the_doubtful(
         number, detector = numbers(connection), detector_of(connection)
         doubtful = prediction.c.item_id == number["bank report 2002"]
         connection.execute(update(prediction).where(doubtful).values(p_neutral=0.4, p_negative=0.3))
+        said = {story.title: story.said for story in newest_stories(connection, detector.model_id)}
+        assert (said["bank report 2002"], said["oil report 4004"]) == ("unsure", "neutral")
+        banks = topic_stories(connection, detector.model_id, detector.topics["Banks"])
+        assert [(one.title, one.said) for one in banks] == [("bank report 2002", "unsure")]
         one = open_evidence(connection, evidence)
         connection.execute(
             insert(alert_item).values(alert_id=one, item_id=number["oil report 4004"], rank=0)
@@ -165,7 +169,8 @@ def test_the_page_keeps_what_a_reader_says(
     assert list(page.dataframe[0].value["story"]) == ["oil crash 1001", "oil report 4004"]
     with engine.begin() as connection:
         number = numbers(connection)
-    page.selectbox[1].select(number["oil report 4004"]).run()
+    (choice,) = [box for box in page.selectbox if box.label == "Story"]
+    choice.select(number["oil report 4004"]).run()
     assert "The model: neutral, negative with 10% probability; about Oil" in [
         text.value for text in page.text
     ]

@@ -20,10 +20,11 @@ from apps.news_monitor.ingest import epoch_hour, ingest
 from apps.news_monitor.judging_tables import decision
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.monitor import Monitor
-from apps.news_monitor.page_data import reading, source_frame
+from apps.news_monitor.page_data import reading
 from apps.news_monitor.predictions import ActiveModel, label_pending, register_model
 from apps.news_monitor.replay import replay
 from apps.news_monitor.settings import NewsSettings, SurgeSettings
+from apps.news_monitor.source_data import source_frame
 from apps.news_monitor.stories import CopyIndex
 from apps.news_monitor.tables import source
 from apps.news_monitor.why_no_alert import held_back, why, why_lines

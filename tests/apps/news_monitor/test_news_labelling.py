@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,14 @@ import pytest
 from apps.news_monitor.examples import sentiment_examples, topic_examples, topics_kind
 from apps.news_monitor.labelling import (
     PREDICTION_COLUMNS,
+    UNRELATED,
     Labeller,
     LabellerConfig,
     headline,
     read_config,
     write_config,
 )
+from apps.news_monitor.labels import LabelVectors, Worth
 from apps.news_monitor.recipe import NewsRecipe, evaluate, negative_threshold
 from shared.errors import DataError, ModelError
 from shared.evaluation.report import Report
@@ -117,6 +120,23 @@ def test_both_heads_share_one_pass_of_the_encoder(
     monkeypatch.setattr(embedder, "features", counted, raising=False)
     labeller.label(["bank loss", "good profit"])
     assert passes == [2]
+    # And so do the vectors by which stories of one event are found.
+    labels, vectors = labeller.label_with_vectors(["bank loss", "good &amp; profit", "my cup"])
+    assert passes == [2, 3]
+    monkeypatch.undo()
+    texts = ["bank loss", "good & profit", "my cup"]
+    np.testing.assert_allclose(vectors, embedder.encode(texts), atol=1e-6)
+    assert labels == labeller.label(texts)
+
+
+def test_the_model_tells_what_its_vectors_and_its_negative_are_worth(labeller: Labeller) -> None:
+    assert isinstance(labeller, LabelVectors)
+    assert labeller.encoder == labeller.config.base_fingerprint
+    config = labeller.config
+    assert labeller.worth == Worth(config.negative_recall, config.negative_false_rate)
+    vectors = labeller.sentiment.embedder.encode(UNRELATED)
+    pairs = [vectors[i] @ vectors[j] for i, j in combinations(range(len(UNRELATED)), 2)]
+    assert labeller.unrelated == pytest.approx(np.mean(pairs), abs=1e-6)
 
 
 def test_the_frame_has_the_columns_and_rows_of_the_contract(labeller: Labeller) -> None:

@@ -14,22 +14,31 @@ from streamlit.testing.v1 import AppTest
 
 from apps.news_monitor.articles import Article
 from apps.news_monitor.evidence import Evidence
-from apps.news_monitor.labels import LabelTexts
+from apps.news_monitor.labels import LabelTexts, Worth
 from apps.news_monitor.page_data import (
     alert_rows,
     databases,
     last_detector,
     reading,
-    source_frame,
     topic_tiles,
     topic_trend,
+    worth_of,
 )
 from apps.news_monitor.replay import replay
 from apps.news_monitor.responses import answers_to, silences
 from apps.news_monitor.settings import NewsSettings, SurgeSettings
-from apps.news_monitor.tables import MIGRATIONS, VERSION_TABLE, job_run
+from apps.news_monitor.source_data import source_frame
+from apps.news_monitor.tables import (
+    MIGRATIONS,
+    VERSION_TABLE,
+    fetch_log,
+    job_run,
+    model_version,
+    source,
+)
 from apps.news_monitor.telling_tables import outbox
 from apps.news_monitor.tick_report import SourceReport, TickReport
+from apps.news_monitor.trends import with_corrected
 from shared.settings import Home
 from shared.storage import create_engine, upgrade
 
@@ -91,8 +100,58 @@ def test_the_overview_shows_each_topic(home: Home, monkeypatch: pytest.MonkeyPat
     page = open_page("overview_page", home, monkeypatch)
     assert [metric.label for metric in page.metric] == ["Oil", "Airlines", "Banks"]
     assert "firing" in page.markdown[0].value
+    assert "95 % range" in page.caption[1].value
     page.main.selectbox[0].select("Banks").run()
     assert not page.exception
+
+
+def test_the_topic_page_says_where_it_stands_and_why(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page("topic_page", home, monkeypatch)
+    assert page.main.selectbox[0].options == ["Oil", "Airlines", "Banks"]
+    assert page.metric[0].label == "Oil"
+    windows, _, stories = page.dataframe
+    assert windows.value["stopped by"].tolist()[0] == "above every gate"
+    assert stories.value["story"].str.startswith("oil ").all()
+    assert "Bad news about Oil is surging" in " ".join(text.value for text in page.text)
+    page.main.radio[0].set_value("By hour, 7 days").run()
+    page.main.selectbox[0].select("Banks").run()
+    assert not page.exception
+    assert "No alert so far." in [caption.value for caption in page.caption]
+
+
+def test_the_sources_of_a_replay_are_its_publishers(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page("sources_page", home, monkeypatch)
+    publishers, coverage = page.dataframe
+    # A, B and C came on the last day alone: nothing is usual of them.
+    assert sorted(publishers.value["publisher"]) == ["Agency", "Courier", "Gazette", "Herald"]
+    assert publishers.value["usual a day"].sum() == pytest.approx(24, abs=1)
+    assert coverage.value["topic"].tolist() == ["Airlines", "Banks", "Oil"]
+
+
+def test_the_trend_by_hour_ends_at_the_moment_judged_and_is_corrected(home: Home) -> None:
+    (url,) = databases(home, {}).values()
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        detector = last_detector(connection)
+        assert detector is not None
+        assert worth_of(connection, detector.model_id) is None  # by words, which nobody measured
+        values = {"negative_recall": 0.8, "negative_false_rate": 0.1}
+        connection.execute(update(model_version).values(**values))
+        worth = worth_of(connection, detector.model_id)
+        assert worth == Worth(0.8, 0.1)
+        hourly = topic_trend(connection, detector, "Oil", 3, bucket_hours=1)
+        daily = topic_trend(connection, detector, "Oil", 3)
+    engine.dispose()
+    assert hourly["start"].iloc[-1] == pd.Timestamp(detector.until) - pd.Timedelta(hours=1)
+    by_day = hourly.groupby(hourly["start"].dt.floor("D"))[["stories", "negative"]].sum()
+    assert by_day.to_numpy().tolist() == daily[["stories", "negative"]].to_numpy().tolist()
+    corrected = with_corrected(daily, worth.recall, worth.false_rate)
+    last = corrected.iloc[-1]
+    assert last["corrected"] == pytest.approx(min(max((last["share"] - 0.1) / 0.7, 0.0), 1.0))
 
 
 def test_the_alert_is_shown_with_its_stories(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,6 +183,8 @@ def test_the_alert_is_shown_with_its_stories(home: Home, monkeypatch: pytest.Mon
             "laboratory_page",
             "Nothing has been read yet. Start the monitor with `triptych news run`.",
         ),
+        ("topic_page", "Nothing has been read yet. Start the monitor with `triptych news run`."),
+        ("sources_page", "Nothing has been read yet. Start the monitor with `triptych news run`."),
         ("stories_page", "Nothing has been read yet. Start the monitor with `triptych news run`."),
         (
             "alerts_page",
@@ -145,6 +206,8 @@ def test_neither_pages_nor_monitor_import_torch() -> None:
         f"apps.news_monitor.{name}"
         for name in (
             "overview_page",
+            "topic_page",
+            "sources_page",
             "alerts_page",
             "outbox_page",
             "companies_page",
@@ -212,6 +275,37 @@ def test_an_alert_is_answered_on_its_page(
         assert silences(connection, datetime.now(UTC)) == []
 
 
+def test_the_sources_page_says_how_each_feed_answers(
+    live: tuple[Home, Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, engine = live
+    page = open_page("sources_page", home, monkeypatch)
+    assert page.info[0].value.startswith("No feeds. List their addresses in triptych.toml")
+    now = datetime.now(UTC)
+    feed = {"next_check_at": now, "created_at": now, "last_status": "failed"}
+    log = {"source_id": 1, "milliseconds": 500, "bytes": 2048, "n_items": 3, "n_new": 1}
+    with engine.begin() as connection:
+        good = {**feed, "url": "https://a.example/rss", "title": "<b>A</b>", "last_ok_at": now}
+        connection.execute(insert(source).values({**good, "last_status": "ok"}))
+        bad = {**feed, "url": "https://b.example/rss", "error_count": 2, "last_error": "HTTP 404"}
+        connection.execute(insert(source).values(bad))
+        for days, status in ((1, "ok"), (2, "not_modified"), (3, "failed"), (4, "ok"), (9, "ok")):
+            at = now - timedelta(days=days)
+            connection.execute(insert(fetch_log).values(**log, started_at=at, status=status))
+    page.run()
+    assert not page.exception
+    assert [metric.value for metric in page.metric] == ["2", "1", "0", "1"]
+    first, second = page.dataframe[0].value.to_dict("records")
+    assert (first["asked, 7 days"], first["failed"], first["unchanged"]) == (4, 0.25, 0.25)
+    assert (first["new articles"], first["seconds"]) == (4, 0.5)
+    assert (second["problem"], second["failures in a row"]) == ("HTTP 404", 2)
+    answers = page.dataframe[1].value
+    assert answers["answer"].tolist() == ["ok", "not_modified", "failed", "ok", "ok"]
+    page = open_page("overview_page", home, monkeypatch)
+    said = "1 of 2 feeds deliver; not: https://b.example/rss. More on the page Sources."
+    assert page.text[-1].value == said
+
+
 def test_the_outbox_page_shows_dead_letters_and_a_way_back(
     live: tuple[Home, Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,6 +352,10 @@ def test_the_settings_page_says_what_is_set_and_no_secret(
     assert said["Reminded of what nobody acknowledges"] == "every 4 h, twice at most"
     assert said["Mail server"] == "mail.bank.example:587, starttls"
     assert (said["Its password"], said["Their secret"]) == ("set", "not set")
+    where = {row["what"]: row["where"] for row in rows}
+    assert where["Feeds"] == "own.toml, line 2"
+    assert where["b@bank.example"] == "own.toml, line 4; own.toml, line 6"
+    assert (where["Mail server"], where["Topics"]) == ("own.toml, line 16", "default")
     for secret in ("correct horse", "0123456789abcdef", "hidden-part"):
         assert secret not in str(rows)
     # Each key is one of [news], or of a table in it.

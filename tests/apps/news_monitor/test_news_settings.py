@@ -66,6 +66,10 @@ def test_the_whole_section_is_read(tmp_path: Path) -> None:
             '[news.smtp]\nhost = "mx.example"\nusername = "u"\nsecurity = "plain"',
             "smtp.security = 'plain' would send the password to mx.example readable by anyone",
         ),
+        (
+            "[news.stories]\nsame_event = 0.3",
+            "below 0.5 unrelated events would be one; expected 0, or 0.5 to 1",
+        ),
     ],
 )
 def test_mistakes_are_named(text: str, message: str, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The score against a brute-force computation, and each gate by itself."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -57,6 +57,26 @@ def test_figures_equal_those_computed_one_by_one() -> None:
             assert result.expected_count[0, i, w] == pytest.approx(mean)
             assert result.p_share[0, i, w] == pytest.approx(min(share_p, 1.0))
             assert result.p_count[0, i, w] == pytest.approx(min(count_p, 1.0))
+
+
+def test_a_holiday_is_expected_to_be_as_quiet_as_a_sunday() -> None:
+    counts = made()
+    free = [MONDAY.date() + timedelta(days=day) for day in (60, 95)]  # both a Friday
+    rule = SurgeRule(windows_hours=(24,), holidays=tuple(free))
+    first, last = 95 - 1 - 84, 95 - 1
+    daily_n = counts.stories.reshape(-1, 24, 4).sum(1)[first:last].astype(float)
+    daily_k = counts.negative.reshape(-1, 24, 4).sum(1)[first:last].astype(float)
+    hourly = counts.stories.reshape(-1, 24, 4)[first:last].sum((0, 2)).astype(float)
+    weekday = np.arange(first, last) % 7
+    weekday[60 - first] = 6
+    usual = estimate(History(daily_n, daily_k, np.ones_like(daily_n), weekday, hourly), 0.02)
+    stories = scan(counts, [96 * 24], rule).expected_stories[0, :, 0]
+    assert stories == pytest.approx(usual.story_rate * usual.week[:, 6])
+    ordinary = scan(counts, [96 * 24], SurgeRule(windows_hours=(24,))).expected_stories[0, :, 0]
+    assert (abs(stories - ordinary) > 1e-6).all()
+    # A monitor that knows of none goes on as it was.
+    assert "holidays" not in SurgeRule().described
+    assert rule.described["holidays"] == ["2024-03-01", "2024-04-05"]
 
 
 def test_the_score_is_share_plus_half_count() -> None:

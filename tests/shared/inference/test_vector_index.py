@@ -253,3 +253,25 @@ def test_an_empty_index_answers_with_nothing() -> None:
     index.remove(names(3))
     hits = index.search(clustered(2), 5)
     assert hits.ids.shape == hits.scores.shape == (2, 0)
+
+
+def test_all_within_a_likeness_are_found_best_first() -> None:
+    rows, queries = clustered(300), clustered(20, seed=1)
+    index = build(300)
+    index.remove(names(40))
+    order, cosines = brute_force(queries, rows, 300)
+    for least in (0.5, float(cosines[3, 17])):  # also one that is just reached
+        wanted = [
+            [f"item-{row}" for row, cosine in zip(*line, strict=True) if cosine >= least - 1e-6]
+            for line in zip(order, cosines, strict=True)
+        ]
+        found = index.within(queries, least - 1e-6, encoder_fingerprint="enc-a")
+        assert [[name for name, _ in line] for line in found] == [
+            [name for name in line if int(name[5:]) >= 40] for line in wanted
+        ]
+    exact = VectorIndex.build(np.eye(2, dtype=np.float32), ["a", "b"], encoder_fingerprint="x")
+    assert exact.within(np.eye(2, dtype=np.float32), 1.0) == [[("a", 1.0)], [("b", 1.0)]]
+    with pytest.raises(ModelError, match="an index of kind 'hnsw' finds not all; expected 'flat'"):
+        build(300, "hnsw").within(queries, 0.5)
+    with pytest.raises(ModelError, match="vectors of encoder other do not fit"):
+        index.within(queries, 0.5, encoder_fingerprint="other")
