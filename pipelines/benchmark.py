@@ -34,6 +34,8 @@ from pipelines.benchmark_labels import (
     sentfin_headlines,
 )
 from pipelines.benchmark_labels import TWEETS as TWEET_SENTIMENT
+from pipelines.benchmark_news import SurgeRow
+from pipelines.benchmark_power import surge_power
 from pipelines.benchmark_recommender import SPLITS, USUAL, benchmark_recommender
 from pipelines.benchmark_surges import measure_surges
 from pipelines.public_sets import BANKING, all_there, nothing_in
@@ -57,11 +59,11 @@ SHOWN = {
     "topics macro F1", "topics micro F1", "topics exact match", "NDCG@10", "recall@10",
 }  # fmt: skip
 INTENTS = "intents"
-MODELS, LABELS, SURGES = "models", "labels", "surges"
+MODELS, LABELS, SURGES, POWER = "models", "labels", "surges", "power"
 # What `only` may choose from: what a chatbot is asked, what of the news, how a shop is split.
 PARTS: Mapping[str, Sequence[str]] = {
     "chatbot": (INTENTS, "answers", "slips", "scope", "replies"),
-    "news": (MODELS, LABELS, SURGES),
+    "news": (MODELS, LABELS, SURGES, POWER),
     "recommender": SPLITS,
 }
 
@@ -139,6 +141,8 @@ def run_benchmark(
         rows += list(_labels(folder, seeds[0], home, say))
     if SURGES in parts:
         rows += list(_surges(folder, seeds[0], home, say))
+    if POWER in parts:
+        rows += list(_power(seeds[0], say))
     if not rows:
         raise nothing_in(folder)
     for line in table_of(rows):
@@ -386,8 +390,17 @@ def _surges(sets: Path, seed: int, home: Home, say: Say) -> Iterator[Row]:
         return
     known = sentfin_headlines(other)
     found = measure_surges((tweets, bank), topics, streams[0], known, seed=seed, home=home, say=say)
+    yield from _surge_rows("surge", found)
+
+
+def _power(seed: int, say: Say) -> Iterator[Row]:
+    for size, found in surge_power(seed, say):
+        yield from _surge_rows(f"{size} stories a day, surge", found)
+
+
+def _surge_rows(kind: str, found: Sequence[SurgeRow]) -> Iterator[Row]:
     for row in found:
-        data = f"surge {row.scenario}, {row.budget} asked"
+        data = f"{kind} {row.scenario}, {row.budget} asked"
         yield Row(data, row.rule, "recall", row.recall, row.recall_low, row.recall_high, None)
         yield Row(data, row.rule, "false alarms a topic-week", row.false_alarms, row.false_low,
                   row.false_high, None)  # fmt: skip

@@ -59,7 +59,16 @@ def measure_surges(
     )
     stream = replace(stream, recall=found)
     days = stream.days
-    say(f"{len(frame)} headlines of {days} days, topics {', '.join(stream.counts.topics)}")
+    size, bad = (
+        counted.sum(0) / days for counted in (stream.counts.stories, stream.counts.negative)
+    )
+    say(f"{len(frame)} headlines of {days} days; topics, with stories and bad ones a day:")
+    say(
+        ", ".join(
+            f"{name} {n:.1f} and {k:.2f}"
+            for name, n, k in zip(stream.counts.topics, size, bad, strict=True)
+        )
+    )
     return benchmark_surges(stream, seed=seed)
 
 

@@ -15,6 +15,7 @@ from pipelines.benchmark_news import (
     inject,
     threshold_for,
 )
+from pipelines.benchmark_power import WEEKDAYS, WEEKS, drawn_stream
 
 
 def stream(days: int = 420, topics: int = 8, rate: float = 5.0) -> Stream:
@@ -111,3 +112,18 @@ def test_ours_finds_surges_the_usual_rules_miss_at_the_same_false_alarms() -> No
     assert row.false_low <= row.false_alarms <= row.false_high
     assert row.delay_days is not None
     assert 0 <= row.delay_days <= 1
+
+
+def test_a_drawn_stream_has_the_size_the_week_and_the_share_that_were_asked_for() -> None:
+    drawn = drawn_stream(10, seed=3)
+    stories, negative, _ = drawn.daily()
+    assert stories.shape == (WEEKS * 7, 10)
+    assert stories.mean() == pytest.approx(10, rel=0.03)
+    by_weekday = stories.reshape(WEEKS, 7, 10).mean(axis=(0, 2)) / 10
+    assert by_weekday == pytest.approx(WEEKDAYS, rel=0.12)
+    assert negative.sum() / stories.sum() == pytest.approx(0.2, abs=0.01)
+    # Gamma-Poisson: the variance of a day is so many times its mean.
+    mondays = stories[::7]
+    assert mondays.var() / mondays.mean() == pytest.approx(2.0, rel=0.15)
+    again = drawn_stream(10, seed=3)
+    assert (again.counts.negative == drawn.counts.negative).all()
