@@ -8,7 +8,7 @@ are looked at once, for the report.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -146,6 +146,17 @@ def fit_held_out(
     return HeldOut(parts, channels, ranking, fit, seconds)
 
 
+def without_new_item_measures(
+    held: HeldOut, known: Given, *, seed: int, threads: int | None
+) -> HeldOut:
+    """The same models under a ranking that was shown no item as new and lifts none: what new items
+    cost those who take others is told by the difference."""
+    channels = held.channels
+    lists = taught_lists(channels, known.facts, held.parts.chooser, seed, pretended=0.0)
+    settings = channels.settings.ranking.model_copy(update={"new_items_cost": 0.0})
+    return replace(held, ranking=fit_ranking(lists, settings=settings, seed=seed, threads=threads))
+
+
 def fit_all(
     known: Given,
     log: Interactions,
@@ -193,8 +204,17 @@ def channels_of(
     )
 
 
-def taught_lists(channels: Channels, facts: ItemFacts, split: Split, seed: int) -> TaughtLists:
-    """Candidates of users with a history and targets, marked with what they took.
+def taught_lists(
+    channels: Channels,
+    facts: ItemFacts,
+    split: Split,
+    seed: int,
+    *,
+    pretended: float = PRETENDED,
+) -> TaughtLists:
+    """pretended: share of the items that are shown as if nobody had taken them yet.
+
+    Candidates of users with a history and targets, marked with what they took.
 
     In a log held out by users' last items each user is asked about at the moment of the target,
     so that the counts of popularity end there.
@@ -214,7 +234,7 @@ def taught_lists(channels: Channels, facts: ItemFacts, split: Split, seed: int) 
     )
     # A share of the items is shown as if nobody had taken them yet. Of those that truly are new
     # none can be anybody's last item but by accident: they would only teach that new is bad.
-    pretend = rng.random(channels.log.n_items) < PRETENDED
+    pretend = rng.random(channels.log.n_items) < pretended
     untaken = np.flatnonzero(channels.log.counts == 0) if split.name == "last" else None
     names: tuple[str, ...] = ()
     values, owners, grades = [], [], []
