@@ -22,7 +22,13 @@ from apps.recommender.listing import describe_users
 from apps.recommender.neighbours import co_occurrence, worded_alike
 from apps.recommender.popularity import item_clock
 from apps.recommender.ranking import Ranking, TaughtLists, fit_ranking, gains
-from apps.recommender.retrieval import Channels, Scores, build_channels
+from apps.recommender.retrieval import (
+    Channels,
+    Scores,
+    alike_in_meaning,
+    build_channels,
+    row_index,
+)
 from apps.recommender.sequence_model import SequenceModel, new_model
 from apps.recommender.sequence_training import (
     SequenceFit,
@@ -45,12 +51,13 @@ PRETENDED = 0.15
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """What does not depend on the log: texts as vectors and as a table of like words."""
+    """What does not depend on the log: texts as vectors, tables of like words and meanings."""
 
     catalog: Catalog
     facts: ItemFacts
     meaning: Scores
     words: sp.csr_matrix
+    meant: sp.csr_matrix
     fingerprint: str
 
 
@@ -97,7 +104,8 @@ def given(
 ) -> Given:
     """meaning: (items, d) whitened text vectors by the encoder of that fingerprint."""
     words = worded_alike(catalog.texts, neighbours=settings.ranking.neighbours)
-    return Given(catalog, item_facts(catalog), meaning, words, fingerprint)
+    meant = alike_in_meaning(row_index(meaning, fingerprint), meaning)
+    return Given(catalog, item_facts(catalog), meaning, words, meant, fingerprint)
 
 
 def part(log: Interactions, settings: RecommenderSettings, seed: int) -> Parts:
@@ -199,6 +207,7 @@ def channels_of(
         sequence=model,
         together=together,
         words=known.words,
+        meant=known.meant,
         clock=item_clock(log),
         fingerprint=known.fingerprint,
     )
