@@ -157,12 +157,15 @@ def fit_held_out(
 def without_new_item_measures(
     held: HeldOut, known: Given, *, seed: int, threads: int | None
 ) -> HeldOut:
-    """The same models under a ranking that was shown no item as new and lifts none: what new items
-    cost those who take others is told by the difference."""
-    channels = held.channels
+    """The same models under a ranking that was shown no item as new, lifts none and keeps no place
+    for any: what new items cost those who take others is told by the difference."""
+    nothing = {"new_items_cost": 0.0, "new_items_places": 0}
+    settings = held.channels.settings
+    ranked = settings.ranking.model_copy(update=nothing)
+    channels = replace(held.channels, settings=settings.model_copy(update={"ranking": ranked}))
     lists = taught_lists(channels, known.facts, held.parts.chooser, seed, pretended=0.0)
-    settings = channels.settings.ranking.model_copy(update={"new_items_cost": 0.0})
-    return replace(held, ranking=fit_ranking(lists, settings=settings, seed=seed, threads=threads))
+    ranking = fit_ranking(lists, settings=ranked, seed=seed, threads=threads)
+    return replace(held, channels=channels, ranking=ranking)
 
 
 def fit_all(
