@@ -159,7 +159,7 @@ def with_new_items(
     count = np.cumsum(fresh)
     nth = count - count[start] + fresh[start]  # 1 for the user's best new item
     kept = fresh & (nth <= places)
-    before = np.cumsum(kept) - kept
+    before: Rows = np.cumsum(kept) - kept
     rest = place - (before - before[start])  # the place among those that are not kept
     last = FIRST - np.bincount(user, kept)[user]
     # A half: just before the one of the rest that stood there.
