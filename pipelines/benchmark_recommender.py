@@ -7,17 +7,32 @@ over users.
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from apps.recommender.fitting import Parts, fit_held_out, part
+from apps.recommender.fitting import (
+    HeldOut,
+    Parts,
+    fit_held_out,
+    part,
+    without_new_item_measures,
+)
 from apps.recommender.interactions import Interactions
 from apps.recommender.judging import held_out_lists, judging_targets
-from apps.recommender.quality import Judged, compared, judge, new_item_recall, slices_of
+from apps.recommender.quality import (
+    Judged,
+    Targets,
+    against,
+    compared,
+    judge,
+    new_item_recall,
+    slices_of,
+)
 from apps.recommender.recipe import FROZEN, RecommenderRecipe, Texts, embed
+from apps.recommender.retrieval import Rows
 from apps.recommender.rivals import RIVALS, rival_field, rival_lists
 from apps.recommender.settings import RecommenderSettings, read_settings
 from apps.recommender.sources import source_lists
@@ -28,6 +43,8 @@ from shared.settings import Home
 from shared.training.options import TrainOptions
 
 SYSTEM = "triptych"
+# The same under a ranking that does nothing for new items.
+PLAIN = "triptych, nothing done for new items"
 SOURCE = "source"
 # What is held out: the last item of each user; all after one moment; the last items again, with
 # all that is known of some items hidden from the training; the last MONTH of the log.
@@ -44,6 +61,7 @@ HIDDEN_ITEMS = 0.15
 # Fewer users with a past and a future than this say nothing on either side.
 LEAST_USERS = 20
 NEW = "new items"
+OTHERS = "users who took others"
 # Of new items recall is also told at this depth: few lists hold one among the first ten.
 LONG = 20
 Say = Callable[[str], None]
@@ -124,9 +142,9 @@ def benchmark_recommender(
         if texts is None or method not in FROZEN:
             with tempfile.TemporaryDirectory() as folder:
                 texts = embed(catalog, parts, chosen, options, Path(folder), home, say)
-        found = _measured(data, parts, texts, chosen, options, rivals, say)
-        rows += found.rows
-        notes += found.notes
+        for found in _measured(split, data, parts, texts, options, rivals, chosen, say):
+            rows += found.rows
+            notes += found.notes
     if not rows:
         raise DataError(f"{events}: nothing could be held out; {'; '.join(notes)}")
     return ShopBenchmark(tuple(rows), tuple(notes))
@@ -160,22 +178,67 @@ def parts_of(
 
 
 def _measured(
+    split: str,
     data: str,
     parts: Parts,
     texts: Texts,
-    settings: RecommenderSettings,
     options: TrainOptions,
     rivals: tuple[str, ...],
+    settings: RecommenderSettings,
     say: Say,
-) -> ShopBenchmark:
-    """One split: the whole, its sources and its rivals for the users who judge."""
+) -> Iterator[ShopBenchmark]:
+    """One split: the whole, its sources and its rivals for the users who judge; and what is done
+    for new items by its price."""
     held = fit_held_out(
         texts.given, parts, settings, seed=options.seed, threads=options.threads, say=say
     )
-    targets, seed = judging_targets(held), options.seed
-    whole = held_out_lists(held, texts.given, targets.users, options.threads, LONG)
+    targets = judging_targets(held)
+    lists = held_out_lists(held, texts.given, targets.users, options.threads, LONG)
+    yield _beside_rivals(data, held, targets, lists, texts, options, rivals)
+    if split == "hidden":
+        yield _price_of_new_items(data, held, targets, lists, texts, options)
+
+
+def _price_of_new_items(
+    data: str, held: HeldOut, targets: Targets, lists: Rows, texts: Texts, options: TrainOptions
+) -> ShopBenchmark:
+    """What users who took an item that others took before lose by what is done for new items.
+
+    lists: (u, ≥ 10) the whole recommender's for `targets`.
+    """
+    seed = options.seed
+    new = (targets.wanted @ (held.channels.log.counts == 0)) > 0
+    others = Targets(targets.users[~new], targets.wanted[~new])
+    plain = without_new_item_measures(held, texts.given, seed=seed, threads=options.threads)
+    judged = {
+        SYSTEM: judge(lists[~new], others),
+        PLAIN: judge(held_out_lists(plain, texts.given, others.users, options.threads), others),
+    }
+    rows = [
+        row
+        for name, found in judged.items()
+        for measure in found.measures(seed)
+        for row in _row(data, name, OTHERS, measure)
+    ]
+    found = against(judged[SYSTEM], PLAIN, judged[PLAIN], seed)
+    note = f"{data}: {len(others):,} {OTHERS}, NDCG@10 against {PLAIN}: {found.difference}"
+    return ShopBenchmark(tuple(rows), (note,))
+
+
+def _beside_rivals(
+    data: str,
+    held: HeldOut,
+    targets: Targets,
+    whole: Rows,
+    texts: Texts,
+    options: TrainOptions,
+    rivals: tuple[str, ...],
+) -> ShopBenchmark:
+    """whole: (u, LONG) the whole recommender's lists for `targets`."""
+    seed, split = options.seed, held.parts.split
+    settings = held.channels.settings
     field = rival_field(
-        parts.split.known, targets.users, raw=texts.raw, texts=texts.given.catalog.texts,
+        split.known, targets.users, raw=texts.raw, texts=texts.given.catalog.texts,
         settings=settings, seed=seed,
     )  # fmt: skip
     sources = {
@@ -184,7 +247,7 @@ def _measured(
     }
     others = rival_lists(field, rivals, LONG)
     ours = judge(whole, targets)
-    old = slices_of(whole, targets, parts.split, seed)
+    old = slices_of(whole, targets, split, seed)
     slices = tuple(each for each in old if each.name != NEW)
     rows = _rows(data, SYSTEM, ours, slices, seed)
     judged: dict[str, Judged] = {}
@@ -193,7 +256,7 @@ def _measured(
         rows += _rows(data, name, judged[name], (), seed)
     # What everyone is compared by on items that nobody has taken.
     for name, lists in ({SYSTEM: whole} | sources | others).items():
-        new = new_item_recall(lists, targets, parts.split, seed)
+        new = new_item_recall(lists, targets, split, seed)
         rows += [] if new is None else _slice(data, name, new)
     spent = sum(held.seconds.values())
     rows = [replace(row, seconds=spent) if row.system == SYSTEM else row for row in rows]

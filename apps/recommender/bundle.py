@@ -84,7 +84,10 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     pd.DataFrame(columns).to_parquet(folder / EVENTS, index=False)
     save_file({"meaning": np.ascontiguousarray(channels.meaning)}, folder / VECTORS)
     save_file(
-        _packed("together", channels.together) | _packed("words", channels.words), folder / TABLES
+        _packed("together", channels.together)
+        | _packed("words", channels.words)
+        | _packed("meant", channels.meant),
+        folder / TABLES,
     )
     bundle.whitening.save(folder)
     save_model(channels.sequence, folder)
@@ -142,6 +145,7 @@ def _load(folder: Path) -> Bundle:
     )
     meaning = load_file(folder / VECTORS)["meaning"]
     tables = load_file(folder / TABLES)
+    none = sp.csr_matrix((len(catalog), len(catalog)), dtype=np.float32)
     encoder = EncoderNote(**about["encoder"])
     channels = build_channels(
         log,
@@ -150,6 +154,8 @@ def _load(folder: Path) -> Bundle:
         sequence=load_model(folder, meaning),
         together=_unpacked(tables, "together", len(catalog)),
         words=_unpacked(tables, "words", len(catalog)),
+        # A model of an older version was taught by relatives in words alone.
+        meant=_unpacked(tables, "meant", len(catalog)) if "meant.values" in tables else none,
         clock=item_clock(log),
         fingerprint=encoder.fingerprint,
     )

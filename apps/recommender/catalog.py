@@ -67,6 +67,14 @@ class Catalog:
         micros = times.dt.tz_localize(None).astype("datetime64[us]").astype("int64").to_numpy()
         return np.where(times.isna().to_numpy(), -1, micros).astype(np.int64)
 
+    @cached_property
+    def opening_codes(self) -> NDArray[np.int64]:
+        """(n,) a number for the first word of each title, in lower case, -1 where there is none:
+        titles that begin alike are often of one maker."""
+        first = [title.lower().split()[:1] for title in self.texts_of("title")]
+        known = pd.Series([words[0] if words else None for words in first], dtype="str")
+        return np.asarray(pd.factorize(known)[0], np.int64)
+
     def texts_of(self, column: str) -> list[str]:
         """A column's cells, "" throughout where the file lacks it."""
         if column not in self.frame:

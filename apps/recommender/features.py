@@ -68,12 +68,14 @@ class Features:
 class ItemFacts:
     """What does not change from batch to batch. log_price: (n,) NaN where unknown; created:
     (n,) microseconds or -1; brand: (n,) codes or -1; categories: (n, c) sparse, rows sum to 1.
+    opening: (n,) codes of the titles' first words, or -1.
     """
 
     log_price: NDArray[np.float64]
     created: Rows
     brand: Rows
     categories: sp.csr_matrix
+    opening: Rows
 
     @cached_property
     def has_price(self) -> bool:
@@ -92,7 +94,13 @@ def item_facts(catalog: Catalog) -> ItemFacts:
     categories = catalog.category_matrix
     per_item = np.asarray(categories.sum(1)).ravel()
     shares = sp.diags(1 / np.maximum(per_item, 1)) @ categories
-    return ItemFacts(np.log(catalog.prices), catalog.created, catalog.brand_codes, shares.tocsr())
+    return ItemFacts(
+        np.log(catalog.prices),
+        catalog.created,
+        catalog.brand_codes,
+        shares.tocsr(),
+        catalog.opening_codes,
+    )
 
 
 def describe(
@@ -255,8 +263,8 @@ def _by_relatives(
 def _kinship(
     found: Candidates, asked: Asked, facts: ItemFacts
 ) -> dict[str, NDArray[np.float32] | NDArray[np.float64]]:
-    """Price against the user's mean price, and the share of the history in its categories and
-    of its brand."""
+    """Price against the user's mean price, and the share of the history in its categories, of its
+    brand and with a title that begins as its own does."""
     columns: dict[str, NDArray[np.float32] | NDArray[np.float64]] = {}
     items, shares = asked.past.items, asked.shares
     if facts.has_price:
@@ -274,11 +282,17 @@ def _kinship(
         liked = (asked.profile @ facts.categories).tocsr()  # (users, categories)
         columns["category_affinity"] = _row_products(liked, facts.categories, found)
     if facts.has_brand:
-        same = (facts.brand[items][found.user] == facts.brand[found.item][:, None]) & (
-            facts.brand[found.item] >= 0
-        )[:, None]
-        columns["brand_affinity"] = np.where(same, shares[found.user], 0.0).sum(1)
+        columns["brand_affinity"] = _share_alike(facts.brand, found, asked)
+    columns["opening_affinity"] = _share_alike(facts.opening, found, asked)
     return columns
+
+
+def _share_alike(codes: Rows, found: Candidates, asked: Asked) -> Scores:
+    """(m,) the share of the user's history with the candidate's code; -1 is like nothing."""
+    own = codes[found.item][:, None]
+    same = (codes[asked.past.items][found.user] == own) & (own >= 0)
+    share: Scores = np.where(same, asked.shares[found.user], 0.0).sum(1)
+    return share
 
 
 def _row_products(left: sp.csr_matrix, right: sp.csr_matrix, found: Candidates) -> Scores:

@@ -8,7 +8,7 @@ are looked at once, for the report.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,7 +22,13 @@ from apps.recommender.listing import describe_users
 from apps.recommender.neighbours import co_occurrence, worded_alike
 from apps.recommender.popularity import item_clock
 from apps.recommender.ranking import Ranking, TaughtLists, fit_ranking, gains
-from apps.recommender.retrieval import Channels, Scores, build_channels
+from apps.recommender.retrieval import (
+    Channels,
+    Scores,
+    alike_in_meaning,
+    build_channels,
+    row_index,
+)
 from apps.recommender.sequence_model import SequenceModel, new_model
 from apps.recommender.sequence_training import (
     SequenceFit,
@@ -45,12 +51,13 @@ PRETENDED = 0.15
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """What does not depend on the log: texts as vectors and as a table of like words."""
+    """What does not depend on the log: texts as vectors, tables of like words and meanings."""
 
     catalog: Catalog
     facts: ItemFacts
     meaning: Scores
     words: sp.csr_matrix
+    meant: sp.csr_matrix
     fingerprint: str
 
 
@@ -97,7 +104,8 @@ def given(
 ) -> Given:
     """meaning: (items, d) whitened text vectors by the encoder of that fingerprint."""
     words = worded_alike(catalog.texts, neighbours=settings.ranking.neighbours)
-    return Given(catalog, item_facts(catalog), meaning, words, fingerprint)
+    meant = alike_in_meaning(row_index(meaning, fingerprint), meaning)
+    return Given(catalog, item_facts(catalog), meaning, words, meant, fingerprint)
 
 
 def part(log: Interactions, settings: RecommenderSettings, seed: int) -> Parts:
@@ -146,6 +154,20 @@ def fit_held_out(
     return HeldOut(parts, channels, ranking, fit, seconds)
 
 
+def without_new_item_measures(
+    held: HeldOut, known: Given, *, seed: int, threads: int | None
+) -> HeldOut:
+    """The same models under a ranking that was shown no item as new, lifts none and keeps no place
+    for any: what new items cost those who take others is told by the difference."""
+    nothing = {"new_items_cost": 0.0, "new_items_places": 0}
+    settings = held.channels.settings
+    ranked = settings.ranking.model_copy(update=nothing)
+    channels = replace(held.channels, settings=settings.model_copy(update={"ranking": ranked}))
+    lists = taught_lists(channels, known.facts, held.parts.chooser, seed, pretended=0.0)
+    ranking = fit_ranking(lists, settings=ranked, seed=seed, threads=threads)
+    return replace(held, channels=channels, ranking=ranking)
+
+
 def fit_all(
     known: Given,
     log: Interactions,
@@ -188,13 +210,23 @@ def channels_of(
         sequence=model,
         together=together,
         words=known.words,
+        meant=known.meant,
         clock=item_clock(log),
         fingerprint=known.fingerprint,
     )
 
 
-def taught_lists(channels: Channels, facts: ItemFacts, split: Split, seed: int) -> TaughtLists:
-    """Candidates of users with a history and targets, marked with what they took.
+def taught_lists(
+    channels: Channels,
+    facts: ItemFacts,
+    split: Split,
+    seed: int,
+    *,
+    pretended: float = PRETENDED,
+) -> TaughtLists:
+    """pretended: share of the items that are shown as if nobody had taken them yet.
+
+    Candidates of users with a history and targets, marked with what they took.
 
     In a log held out by users' last items each user is asked about at the moment of the target,
     so that the counts of popularity end there.
@@ -214,7 +246,7 @@ def taught_lists(channels: Channels, facts: ItemFacts, split: Split, seed: int) 
     )
     # A share of the items is shown as if nobody had taken them yet. Of those that truly are new
     # none can be anybody's last item but by accident: they would only teach that new is bad.
-    pretend = rng.random(channels.log.n_items) < PRETENDED
+    pretend = rng.random(channels.log.n_items) < pretended
     untaken = np.flatnonzero(channels.log.counts == 0) if split.name == "last" else None
     names: tuple[str, ...] = ()
     values, owners, grades = [], [], []

@@ -19,7 +19,7 @@ from apps.recommender.catalog import Catalog
 from apps.recommender.interactions import Interactions
 from apps.recommender.neighbours import keep_largest, relatives, word_vectoriser
 from apps.recommender.popularity import item_clock, windowed_order
-from apps.recommender.retrieval import Channels
+from apps.recommender.retrieval import Channels, alike_in_meaning
 from apps.recommender.sequence_model import reworded_vectors
 from apps.recommender.settings import EventSettings
 
@@ -173,7 +173,10 @@ def _more_channels(trained: Trained, catalog: Catalog, items: Sequence[AddedItem
     log = replace(channels.log, n_items=count)
     moved = np.concatenate([channels.moved, placed])
     words = more_words(trained, [catalog.texts[row] for row in range(before, count)])
-    related = relatives(words[before:], log.counts > 0)
+    near = alike_in_meaning(channels.meaning_index, start, before)
+    near.resize(len(items), count)
+    meant = sp.vstack([_padded(channels.meant, count)[:before], near], format="csr")
+    related = relatives(words[before:], meant[before:], log.counts > 0)
     return replace(
         channels,
         log=log,
@@ -184,6 +187,7 @@ def _more_channels(trained: Trained, catalog: Catalog, items: Sequence[AddedItem
         moved_index=channels.moved_index.with_more(placed, ids),
         together=_padded(channels.together, count),
         words=words,
+        meant=meant,
         relatives=sp.vstack([_padded(channels.relatives, count)[:before], related], format="csr"),
         kindred=np.concatenate([channels.kindred, np.asarray(related @ moved)]),
         order=windowed_order(log, channels.settings.ranking.windows_days),

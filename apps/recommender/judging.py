@@ -63,7 +63,7 @@ def judged_report(
         f"{len(targets):,} users, what they have had left out",
         measures=(
             *ours.measures(seed),
-            *balance_of(lists, targets.users, split.known, texts.facts, seed),
+            *balance_of(lists, targets.users, split.known, texts.facts, texts.meaning, seed),
         ),
         slices=slices_of(lists, targets, split, seed),
         baselines=baselines(others, seed),

@@ -1,5 +1,5 @@
-"""What lists are like beside how good they are: drawn to what is popular, or true to each user's
-mix of categories."""
+"""What lists are like beside how good they are: varied, new to people, drawn to what is popular,
+true to each user's mix of categories."""
 
 import numpy as np
 import scipy.sparse as sp
@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from apps.recommender.features import ItemFacts
 from apps.recommender.interactions import Interactions
-from apps.recommender.retrieval import Rows
+from apps.recommender.list_figures import diversity, novelty
+from apps.recommender.retrieval import Rows, Scores
 from shared.evaluation.intervals import bootstrap, mean_of
 from shared.evaluation.report import Measure
 
@@ -17,22 +18,45 @@ SMOOTHING = 0.01
 
 
 def balance_of(
-    lists: Rows, users: Rows, log: Interactions, facts: ItemFacts, seed: int
+    lists: Rows, users: Rows, log: Interactions, facts: ItemFacts, meaning: Scores, seed: int
 ) -> tuple[Measure, ...]:
-    """Both measures of the lists (u, k), -1 for none, of users with a history; the second where the
-    catalogue has categories."""
+    """Of the lists (u, k), -1 for none, of users with a history; the last where the catalogue has
+    categories. meaning: (items, d) text vectors of unit length, or 0."""
     had = log.matrix[users].astype(bool).astype(np.float64)
-    measures = [
-        Measure("popularity bias", popularity_bias(lists, had, log.counts), None, None, len(users))
-    ]
+    bias = Measure(
+        "popularity bias", popularity_bias(lists, had, log.counts), None, None, len(users)
+    )
+    values = {
+        "variety": variety(lists, meaning),
+        "novelty": list_novelty(lists, novelty(log.counts, log.n_users)),
+    }
     if facts.has_categories:
-        values = miscalibration(lists, had, facts.categories)
-        if len(values):
-            found = bootstrap(mean_of(values), len(values), seed=seed)
-            measures.append(
-                Measure("miscalibration", found.value, found.low, found.high, len(values))
-            )
-    return tuple(measures)
+        values["miscalibration"] = miscalibration(lists, had, facts.categories)
+    return (bias, *(_mean(name, found, seed) for name, found in values.items() if len(found)))
+
+
+def _mean(name: str, values: NDArray[np.float64], seed: int) -> Measure:
+    found = bootstrap(mean_of(values), len(values), seed=seed)
+    return Measure(name, found.value, found.low, found.high, len(values))
+
+
+def variety(lists: Rows, meaning: Scores) -> NDArray[np.float64]:
+    """(of lists of two and more,) see list_figures.diversity."""
+    lists = lists[(lists >= 0).sum(1) > 1]
+    there = lists >= 0
+    if not len(lists):
+        return np.empty(0)
+    size = there.sum(1)
+    return diversity(meaning[lists[there]], np.cumsum(size) - size)
+
+
+def list_novelty(lists: Rows, bits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(of lists that are not empty,) the mean novelty of their items, `bits` (items,)."""
+    lists = lists[(lists >= 0).any(1)]
+    there = lists >= 0
+    summed = np.where(there, bits[np.maximum(lists, 0)], 0.0).sum(1)
+    mean: NDArray[np.float64] = summed / there.sum(1)
+    return mean
 
 
 def popularity_bias(lists: Rows, had: sp.csr_matrix, taken: Rows) -> float:

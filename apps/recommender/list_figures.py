@@ -68,7 +68,7 @@ class ListCounts:
     ) -> None:
         self._ids = pd.Index(ids)
         self._vectors = vectors
-        self._novelty = -np.log2((taken + 1) / (users + 1))
+        self._novelty = novelty(taken, users)
         self._untaken = taken == 0
         self.shown = np.zeros(len(ids), np.int64)
         self._diversity: list[NDArray[np.float64]] = []
@@ -86,7 +86,7 @@ class ListCounts:
             begin = starts[first : first + step]
             end = starts[first + step] if first + step < len(starts) else len(user)
             rows = self._vectors[item[begin[0] : end]]
-            self._diversity.append(_diversity(rows, begin - begin[0]))
+            self._diversity.append(diversity(rows, begin - begin[0]))
 
     def figures(self) -> ListFigures:
         """Of all rows so far."""
@@ -104,8 +104,16 @@ class ListCounts:
         )
 
 
-def _diversity(vectors: NDArray[np.float32], starts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(lists,) 1 minus the mean cosine of two items; NaN for a list of one. By
+def novelty(taken: NDArray[np.int64], users: int) -> NDArray[np.float64]:
+    """(items,) -log2 of the share of users who had each item, in bits; one user is added, so that
+    an item nobody had has a figure."""
+    bits: NDArray[np.float64] = -np.log2((taken + 1) / (users + 1))
+    return bits
+
+
+def diversity(vectors: NDArray[np.float32], starts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(lists,) 1 minus the mean cosine of two items; NaN for a list of one. vectors: of the lists'
+    items, one list after another, beginning at `starts`. By
     sum over pairs = (|sum of vectors|² - sum of |vector|²) / 2, so that no pair is looked at."""
     sums = np.add.reduceat(vectors.astype(np.float64), starts)
     own = np.add.reduceat((vectors.astype(np.float64) ** 2).sum(1), starts)

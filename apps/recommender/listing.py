@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.recommender.features import Features, ItemFacts, describe
+from apps.recommender.features import COLD, Features, ItemFacts, describe
 from apps.recommender.profiles import histories
 from apps.recommender.ranking import Ranking
 from apps.recommender.retrieval import (
@@ -18,18 +18,22 @@ from apps.recommender.retrieval import (
     candidates,
 )
 
+# New items have their places among so many.
+FIRST = 10
 TEXT_SOURCES = sum(1 << CHANNELS.index(name) for name in ("words", "meaning"))
 
 
 @dataclass(frozen=True, eq=False)
 class Lists:
     """For each user of a batch: item, score, sources (users, k), best first; -1 and -inf where a
-    list is shorter. asked and features: what they were made from.
+    list is shorter. moved: (users, k) whether a new item was put there, see with_new_items.
+    asked and features: what they were made from.
     """
 
     item: Rows
     score: Scores
     sources: NDArray[np.uint8]
+    moved: NDArray[np.bool_]
     asked: Asked
     features: Features
 
@@ -40,6 +44,7 @@ class Lists:
             np.where(there, np.take_along_axis(self.item, column, 1), -1),
             np.where(there, np.take_along_axis(self.score, column, 1), -np.inf),
             np.where(there, np.take_along_axis(self.sources, column, 1), 0),
+            there & np.take_along_axis(self.moved, column, 1),
             self.asked,
             self.features,
         )
@@ -114,7 +119,12 @@ def list_users(
         channels, facts, users, now=now, include_seen=include_seen, refused=refused
     )
     found = known.found
-    score = ranking.score(known.features, threads)
+    score, put = with_new_items(
+        ranking.score(known.features, threads),
+        found.user,
+        known.features.column(COLD) > 0,
+        channels.settings.ranking.new_items_places,
+    )
     order = np.lexsort((-score, found.user))
     place = np.arange(len(order)) - np.searchsorted(found.user, found.user)
     wide = max(1, int(place.max(initial=0)) + 1) if k is None else k
@@ -127,4 +137,36 @@ def list_users(
     item[found.user[rows], place] = found.item[rows]
     scores[found.user[rows], place] = score[rows]
     sources[found.user[rows], place] = found.sources[rows]
-    return Lists(item, scores, sources, known.asked, known.features)
+    moved = np.zeros(shape, bool)
+    moved[found.user[rows], place] = put[rows]
+    return Lists(item, scores, sources, moved, known.asked, known.features)
+
+
+def with_new_items(
+    score: Scores, user: Rows, new: NDArray[np.bool_], places: int
+) -> tuple[Scores, NDArray[np.bool_]]:
+    """(scores (m,), which were moved (m,)): each user's scores dealt out again, so that `places`
+    of the FIRST are new items where there are as many. The best new ones stand where they stood,
+    or last of the FIRST; the others keep their order.
+
+    user: sorted. A recall of new items asks for one place of a list, whichever it is, and the last
+    is the one that costs the others least.
+    """
+    order = np.lexsort((-score, user))
+    start = np.searchsorted(user, user)
+    place = np.arange(len(user)) - start
+    fresh = new[order]
+    count = np.cumsum(fresh)
+    nth = count - count[start] + fresh[start]  # 1 for the user's best new item
+    kept = fresh & (nth <= places)
+    before: Rows = np.cumsum(kept) - kept
+    rest = place - (before - before[start])  # the place among those that are not kept
+    last = FIRST - np.bincount(user, kept)[user]
+    # A half: just before the one of the rest that stood there.
+    wanted = np.where(kept, np.minimum(rest, last) - 0.5 + nth * 1e-6, rest)
+    again = np.lexsort((wanted, user))
+    dealt = np.empty_like(score)
+    dealt[order[again]] = score[order]
+    moved = np.zeros(len(user), bool)
+    moved[order[kept & (place >= FIRST)]] = True
+    return dealt, moved

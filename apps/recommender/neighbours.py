@@ -16,7 +16,7 @@ from apps.recommender.interactions import Interactions
 
 # One robot with 10,000 items would make 100 million pairs; what a person did last says enough.
 PAIRED_HISTORY = 300
-# Items worded most alike that speak for one that nobody has taken yet.
+# Items most alike, by words and by meaning, that speak for one that nobody has taken yet.
 RELATIVES = 20
 BLOCK = 2048
 
@@ -60,17 +60,23 @@ def worded_alike(texts: Sequence[str], *, neighbours: int) -> sp.csr_matrix:
     return sp.vstack(blocks, format="csr")
 
 
-def relatives(words: sp.csr_matrix, taken: NDArray[np.bool_]) -> sp.csr_matrix:
-    """(rows, items): of each row of `words` the RELATIVES nearest of the items that somebody has
-    taken, weighed by the squares of their cosines; a row sums to 1, or to 0 where it has none.
+def relatives(
+    words: sp.csr_matrix, meant: sp.csr_matrix, taken: NDArray[np.bool_]
+) -> sp.csr_matrix:
+    """(rows, items): of each row the RELATIVES nearest of the items that somebody has taken, by
+    words and again by meaning, weighed by the squares of their cosines; each of the two tables
+    has half of the say. A row sums to 1, or to 0 where it has none.
 
     taken: (items,)
     """
-    near = words.tocsr().copy()
-    near.data[~taken[near.indices]] = 0.0
-    near = keep_largest(near, RELATIVES)
-    near.data **= 2
-    return row_shares(near)
+    halves = []
+    for table in (words, meant):
+        near = table.tocsr().copy()
+        near.data[~taken[near.indices]] = 0.0
+        near = keep_largest(near, RELATIVES)
+        near.data **= 2
+        halves.append(row_shares(near))
+    return row_shares((halves[0] + halves[1]).tocsr())
 
 
 def row_shares(table: sp.csr_matrix) -> sp.csr_matrix:

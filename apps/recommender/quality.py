@@ -148,9 +148,13 @@ class Against:
 
     def line(self, kind: str = "rival") -> str:
         """kind: what a person is told that the rivals are."""
+        return f"NDCG@{DEPTH} against the best {kind}, {self.rival}: {self.difference}"
+
+    @property
+    def difference(self) -> str:
+        """For a person."""
         return (
-            f"NDCG@{DEPTH} against the best {kind}, {self.rival}: {self.gain:+.4f} "
-            f"(95 % interval {self.low:+.4f} to {self.high:+.4f}): {self.verdict}"
+            f"{self.gain:+.4f} (95 % interval {self.low:+.4f} to {self.high:+.4f}): {self.verdict}"
         )
 
 
@@ -159,9 +163,12 @@ def against_best(ours: Judged, rivals: Mapping[str, Judged], seed: int) -> Again
     if not rivals:
         return None
     name = max(rivals, key=lambda rival: rivals[rival].ndcg.mean())
-    paired = paired_bootstrap(
-        mean_of(ours.ndcg), mean_of(rivals[name].ndcg), len(ours.ndcg), seed=seed
-    )
+    return against(ours, name, rivals[name], seed)
+
+
+def against(ours: Judged, name: str, other: Judged, seed: int) -> Against:
+    """The paired difference to a rival of that name, over the same users."""
+    paired = paired_bootstrap(mean_of(ours.ndcg), mean_of(other.ndcg), len(ours.ndcg), seed=seed)
     return Against(name, paired.value, paired.low, paired.high)
 
 

@@ -31,6 +31,8 @@ PAIRS_AT_ONCE = 32_768
 WHOLE_CATALOGUE = 50_000
 # For fewer users than this, picking the vectors of their pairs is cheaper all the same.
 WHOLE_FROM_USERS = 16
+# Nearest items by meaning that are looked at for relatives: not all of them were taken.
+ALIKE = 60
 # How far past its best a channel looks for items that the shop's rules do not leave out, in counts.
 REFUSED_REACH = 10
 
@@ -144,8 +146,9 @@ class Channels:
 
     meaning: (n, d) whitened text vectors; moved: (n, d) the same as the sequence model sees them;
     worded: (n, d) as it would see them if nobody had taken them.
-    together, words: neighbour tables. relatives: (n, n) see neighbours.relatives; kindred: (n, d)
-    their mean of `moved`: what is known of others worded alike. order: items by popularity.
+    together, words: neighbour tables; meant: the nearest by meaning. relatives: (n, n) see
+    neighbours.relatives; kindred: (n, d) their mean of `moved`: what is known of others alike.
+    order: items by popularity.
     """
 
     log: Interactions
@@ -158,6 +161,7 @@ class Channels:
     moved_index: VectorIndex
     together: sp.csr_matrix
     words: sp.csr_matrix
+    meant: sp.csr_matrix
     relatives: sp.csr_matrix
     kindred: Scores
     order: Rows
@@ -193,12 +197,13 @@ def build_channels(
     sequence: SequenceModel,
     together: sp.csr_matrix,
     words: sp.csr_matrix,
+    meant: sp.csr_matrix,
     clock: ItemClock,
     fingerprint: str,
 ) -> Channels:
     """fingerprint: of the encoder whose vectors `meaning` are."""
     moved = item_vectors(sequence, log.counts > 0)
-    related = relatives(words, log.counts > 0)
+    related = relatives(words, meant, log.counts > 0)
     return Channels(
         log=log,
         settings=settings,
@@ -210,11 +215,26 @@ def build_channels(
         moved_index=row_index(moved, fingerprint),
         together=together,
         words=words,
+        meant=meant,
         relatives=related,
         kindred=np.asarray(related @ moved),
         order=windowed_order(log, settings.ranking.windows_days),
         clock=clock,
     )
+
+
+def alike_in_meaning(index: VectorIndex, vectors: Scores, first: int = 0) -> sp.csr_matrix:
+    """(rows, items of the index) cosines above 0 of the few items nearest to each of `vectors`
+    (rows, d), of which row i is item `first` + i; 0 for an item itself."""
+    count = min(len(index), ALIKE)
+    hits = index.search(vectors, count)
+    item = hits.ids.astype(np.int64)
+    near = (item >= 0) & (hits.scores > 0) & (item != first + np.arange(len(vectors))[:, None])
+    row, place = np.nonzero(near)
+    found = sp.csr_matrix(
+        (hits.scores[row, place], (row, item[row, place])), (len(vectors), len(index))
+    )
+    return found.astype(np.float32)
 
 
 def row_index(vectors: Scores, fingerprint: str) -> VectorIndex:

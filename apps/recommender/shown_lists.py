@@ -175,7 +175,8 @@ def _reasons(served: Served, lists: Lists) -> NDArray[np.object_]:
             shared = shared_words(catalog.texts[origin], listed, served.word_counts)
         title = None if origin is None else catalog.titles[origin]
         texts[user, place] = reason(title, name, shared, popular)
-        if new[user, place] and served.bundle.ranking.lift.by:
+        lifted = new[user, place] and served.bundle.ranking.lift.by
+        if lifted or lists.moved[user, place]:
             texts[user, place] += f"; {LIFTED}"
     return texts
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from apps.recommender.catalog import item_texts, read_catalog, split_categories
+from apps.recommender.catalog import Catalog, item_texts, read_catalog, split_categories
 from apps.recommender.formats import RawTable
 from apps.recommender.interactions import ReadLog, from_events, read_interactions
 from apps.recommender.settings import EventSettings, RecommenderSettings
@@ -133,3 +133,10 @@ def test_the_first_row_of_a_repeated_item_is_kept_and_told(tmp_path: Path) -> No
 )  # fmt: skip
 def test_categories_are_split_at_the_strongest_separator(cell: str, parts: tuple[str, ...]) -> None:
     assert split_categories(cell) == parts
+
+
+def test_titles_that_begin_with_the_same_word_share_a_number() -> None:
+    titles = ["Avo green tea", "AVO cup", "Bru", " ", "avocado"]
+    codes = Catalog(pd.DataFrame({"title": titles})).opening_codes
+    assert codes.tolist() == [0, 0, 1, -1, 2]
+    assert Catalog(pd.DataFrame({"item_id": ["a", "b"]})).opening_codes.tolist() == [-1, -1]

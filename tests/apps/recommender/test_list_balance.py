@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from apps.recommender.list_balance import SMOOTHING, miscalibration, popularity_bias
+from apps.recommender.list_balance import (
+    SMOOTHING,
+    list_novelty,
+    miscalibration,
+    popularity_bias,
+    variety,
+)
+from apps.recommender.list_figures import novelty
 
 # ann has had 0 and 1, bob 0: item 0 was taken twice, item 1 once, the others never.
 TAKEN = np.array([2, 1, 0, 0])
@@ -31,3 +38,15 @@ def test_miscalibration_by_hand() -> None:
 def test_users_whose_items_have_no_category_are_left_out() -> None:
     categories = sp.csr_matrix(np.array([[0.0], [1], [1], [1]]))
     assert len(miscalibration(np.array([[1], [1]]), HAD, categories)) == 1
+
+
+def test_variety_and_novelty_by_hand() -> None:
+    """Items 0 and 1 mean the same, 2 something else; two of three users had item 0."""
+    meaning = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
+    lists = np.array([[0, 1, -1], [0, 1, 2], [2, -1, -1], [-1, -1, -1]])
+    assert variety(lists, meaning) == pytest.approx([0.0, 2 / 3])  # one pair, and one of three
+    bits = novelty(np.array([2, 0, 3]), 3)
+    assert bits == pytest.approx([-np.log2(3 / 4), 2.0, 0.0])
+    assert list_novelty(lists, bits) == pytest.approx(
+        [(bits[0] + 2) / 2, (bits[0] + 2) / 3, 0.0]
+    )  # who got no list is left out

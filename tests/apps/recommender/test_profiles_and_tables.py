@@ -22,6 +22,7 @@ from apps.recommender.profiles import (
     recency_weights,
     stretches,
 )
+from apps.recommender.retrieval import alike_in_meaning, row_index
 from apps.recommender.settings import ProfileSettings, RecommenderSettings
 from apps.recommender.splits import choose_split, leave_last_out, time_split, without_items
 from apps.recommender.vectors import fit_whitening
@@ -186,11 +187,25 @@ def test_whitened_axes_have_equal_say() -> None:
 
 
 def test_relatives_are_the_nearest_that_were_taken_by_squared_cosines() -> None:
-    """Item 0 is as .6 and .8 near to two that were taken; item 1 knows only what nobody took."""
+    """Item 0 is as .6 and .8 near to two that were taken, by words, and by meaning to one of them;
+    item 1 knows only what nobody took."""
     words = sp.csr_matrix(np.array([[0, 0.6, 0.8, 0.9], [0.3, 0, 0, 0.5], [0, 0, 0, 0.0]]))
-    found = relatives(words, np.array([False, True, True, False])).toarray()
-    assert found == pytest.approx(np.array([[0, 0.36, 0.64, 0], [0] * 4, [0] * 4]))
+    meant = sp.csr_matrix(np.array([[0, 0.5, 0, 0.9], [0.3, 0, 0, 0.5], [0, 0, 0.4, 0.0]]))
+    taken = np.array([False, True, True, False])
+    found = relatives(words, meant, taken).toarray()
+    assert found == pytest.approx(np.array([[0, 0.68, 0.32, 0], [0] * 4, [0, 0, 1, 0]]))
+    alone = relatives(words, sp.csr_matrix(words.shape), taken).toarray()
+    assert alone == pytest.approx(np.array([[0, 0.36, 0.64, 0], [0] * 4, [0] * 4]))
     many = sp.csr_matrix(np.linspace(0.1, 0.9, RELATIVES + 5)[None])
-    kept = relatives(many, np.ones(RELATIVES + 5, bool)).toarray()[0]
+    kept = relatives(many, many, np.ones(RELATIVES + 5, bool)).toarray()[0]
     assert np.flatnonzero(kept).tolist() == list(range(5, RELATIVES + 5))
     assert kept.sum() == pytest.approx(1.0)
+
+
+def test_what_is_near_by_meaning_is_found_without_the_item_itself() -> None:
+    vectors = np.array([[1, 0], [0.6, 0.8], [0, 1], [-1, 0]], np.float32)
+    near = alike_in_meaning(row_index(vectors, "none"), vectors).toarray()
+    expected = [[0, 0.6, 0, 0], [0.6, 0, 0.8, 0], [0, 0.8, 0, 0], [0, 0, 0, 0]]
+    assert near == pytest.approx(np.array(expected))
+    later = alike_in_meaning(row_index(vectors, "none"), vectors[2:], first=2).toarray()
+    assert later == pytest.approx(np.array(expected[2:]))

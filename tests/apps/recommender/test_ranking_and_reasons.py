@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from apps.recommender.features import COLD, FUSED, Features, ranks, standardised
+from apps.recommender.listing import with_new_items
 from apps.recommender.ranking import (
     LIFTS,
     NO_LIFT,
@@ -142,6 +143,24 @@ def test_new_items_are_lifted_where_it_brings_more_than_it_may_cost() -> None:
     told = lists_of("together", users=1, each=4).features
     told.values[:, NAMES.index(COLD)] = [0, 1, 0, 1]
     assert ranking.score(told).tolist() == pytest.approx([0, lift.by, 0, lift.by])
+
+
+def test_a_place_of_the_first_ten_is_kept_for_a_new_item() -> None:
+    """ann's best new item is her twelfth, bob's his second, cid has none."""
+    user = np.repeat([0, 1, 2], 13)
+    score = np.tile(np.arange(13, 0, -1), 3).astype(np.float32)
+    new = np.zeros(39, bool)
+    new[[11, 12, 13 + 1, 13 + 11]] = True
+    dealt, moved = with_new_items(score, user, new, 1)
+    assert np.flatnonzero(moved).tolist() == [11]
+    assert np.argsort(-dealt[:13]).tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 11, 9, 10, 12]
+    assert sorted(dealt[:13]) == sorted(score[:13])
+    assert dealt[13:].tolist() == score[13:].tolist()
+    dealt, moved = with_new_items(score, user, new, 2)
+    assert np.argsort(-dealt[:13]).tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 8, 9, 10]
+    assert np.argsort(-dealt[13:26]).tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 11, 9, 10, 12]
+    assert np.flatnonzero(moved).tolist() == [11, 12, 13 + 11]
+    assert with_new_items(score, user, new, 0)[0].tolist() == score.tolist()
 
 
 def test_trees_that_were_cut_short_are_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from apps.recommender.settings import RecommenderSettings
 from apps.recommender.sources import source_lists
 from apps.recommender.vectors import unit_rows
 from pipelines.benchmark import run_benchmark
-from pipelines.benchmark_recommender import benchmark_recommender
+from pipelines.benchmark_recommender import OTHERS, PLAIN, benchmark_recommender
 from shared.errors import DataError
 from shared.settings import Home
 
@@ -149,6 +149,14 @@ def test_the_benchmark_puts_every_rival_and_source_beside_the_recommender(
     hidden = {r.system: r.value for r in found.rows if r.part == "new items" and "hidden" in r.data}
     assert hidden["source together"] == 0.0  # who shops together tells nothing of what is new
     assert hidden["triptych"] > 0.0
+    # Each user has one target: who did not want a new item is judged for what new items cost.
+    sizes = {row.part: row.n for row in found.rows if "hidden" in row.data}
+    price = [row for row in found.rows if row.part == OTHERS and row.measure == "NDCG@10"]
+    assert [(row.system, row.n) for row in price] == [
+        (name, sizes["all"] - sizes["new items"]) for name in ("triptych", PLAIN)
+    ]
+    gain = price[0].value - price[1].value
+    assert f"NDCG@10 against {PLAIN}: {gain:+.4f} (95 % interval " in found.notes[-1]
 
 
 def test_a_split_that_there_is_not_is_refused(

@@ -20,7 +20,7 @@ from apps.recommender.neighbours import co_occurrence, worded_alike
 from apps.recommender.popularity import item_clock
 from apps.recommender.ranking import Ranking
 from apps.recommender.recommender import Recommender
-from apps.recommender.retrieval import CHANNELS, build_channels
+from apps.recommender.retrieval import CHANNELS, alike_in_meaning, build_channels, row_index
 from apps.recommender.sequence_model import new_model
 from apps.recommender.settings import (
     ProfileSettings,
@@ -80,6 +80,7 @@ def by_hand(texts: Sequence[str], log: Interactions, neighbours: int = 200) -> R
         sequence=new_model(meaning, settings.sequence, decay=0.5, seed=1),
         together=co_occurrence(log, neighbours=9, shrink=1.0),
         words=worded_alike(texts, neighbours=neighbours),
+        meant=alike_in_meaning(row_index(meaning, WordCounts.fingerprint), meaning),
         clock=item_clock(log),
         fingerprint=WordCounts.fingerprint,
     )
