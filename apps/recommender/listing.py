@@ -123,7 +123,7 @@ def list_users(
         ranking.score(known.features, threads),
         found.user,
         known.features.column(COLD) > 0,
-        channels.settings.ranking.new_items_places,
+        places_kept(channels.log.counts, channels.settings.ranking.new_items_places),
     )
     order = np.lexsort((-score, found.user))
     place = np.arange(len(order)) - np.searchsorted(found.user, found.user)
@@ -140,6 +140,20 @@ def list_users(
     moved = np.zeros(shape, bool)
     moved[found.user[rows], place] = put[rows]
     return Lists(item, scores, sources, moved, known.asked, known.features)
+
+
+def places_kept(counts: Rows, most: int) -> int:
+    """How many of the FIRST places are for new items: as many as is their share of the catalogue,
+    and `most` at most. counts: (items,) how often each was taken.
+
+    A shop that adds an item in a hundred keeps no place of ten for it: it would be given to what
+    nobody wants.
+
+    >>> [places_kept(np.array([1] * (100 - new) + [0] * new), 2) for new in (3, 6, 15, 60)]
+    [0, 1, 2, 2]
+    """
+    share = float((counts == 0).mean()) if len(counts) else 0.0
+    return min(most, int(FIRST * share + 0.5))
 
 
 def with_new_items(

@@ -102,8 +102,9 @@ class RankingSettings(Section):
     candidates: of each channel. windows_days: how far back popularity is counted, where the log
     has a clock. neighbours, shrink: of the co-occurrence table (shrink: co-occurrences a pair of
     items is assumed to lack, so that two shared buyers are no proof).
-    new_items_places: of the first ten of a list, for items that nobody has taken yet: what is
-    there by its score counts, what is missing comes last of the ten; 0 keeps none.
+    new_items_places: of the first ten of a list, for items that nobody has taken yet, as many as
+    is their share of the catalogue and this at most: what is there by its score counts, what is
+    missing comes last of the ten; 0 keeps none.
     new_items_cost: what share of the NDCG on items that were taken before may be given up beside
     that for scores of new items that are lifted; 0 ranks each as likely as it seems.
     """
@@ -116,7 +117,7 @@ class RankingSettings(Section):
     leaves: int = Field(default=31, ge=2)
     learning_rate: float = Field(default=0.05, gt=0.0)
     negatives: int = Field(default=120, ge=1)
-    new_items_places: int = Field(default=1, ge=0, le=10)
+    new_items_places: int = Field(default=2, ge=0, le=10)
     new_items_cost: float = Field(default=0.0, ge=0.0, le=0.5)
 
 

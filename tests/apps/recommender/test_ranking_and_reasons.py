@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from apps.recommender.features import COLD, FUSED, Features, ranks, standardised
-from apps.recommender.listing import with_new_items
+from apps.recommender.listing import places_kept, with_new_items
 from apps.recommender.ranking import (
     LIFTS,
     NO_LIFT,
@@ -161,6 +161,13 @@ def test_a_place_of_the_first_ten_is_kept_for_a_new_item() -> None:
     assert np.argsort(-dealt[13:26]).tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 11, 9, 10, 12]
     assert np.flatnonzero(moved).tolist() == [11, 12, 13 + 11]
     assert with_new_items(score, user, new, 0)[0].tolist() == score.tolist()
+
+
+def test_new_items_get_places_by_their_share_of_the_catalogue() -> None:
+    shares = {0: 0, 4: 0, 5: 1, 14: 1, 15: 2, 60: 2}
+    found = {new: places_kept(np.repeat([0, 3], [new, 100 - new]), 2) for new in shares}
+    assert found == shares
+    assert places_kept(np.zeros(100, np.int64), 0) == 0
 
 
 def test_trees_that_were_cut_short_are_refused(tmp_path: Path) -> None:
