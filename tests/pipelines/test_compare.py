@@ -191,7 +191,7 @@ def test_a_version_worse_on_one_label_stays_out_and_the_report_names_it(
     page = (folder / "comparison.html").read_text()
     assert "Must not go live." in page
     changes = pd.read_csv(folder / "changes.csv", keep_default_na=False)
-    worse = changes[(changes["task"] == "intent") & (changes["better"] == "False")]
+    worse = changes[(changes["task"] == "intent") & (changes["better"].astype(str) == "False")]
     assert set(worse["truth"]) == {"refund"}
     assert set(worse["production"]) == {"refund"}
     verdict = json.loads((folder / "verdict.json").read_text())

@@ -1,19 +1,18 @@
 """Shards by several processes: the same rows, errors told, and no worker outlives its master."""
 
+import importlib
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from shared.errors import DataError, ServiceError
-from shared.shards import Engine, LocalEngine, Work, run_shards
+from shared.shards import Engine, Job, LocalEngine, run_shards
 from shared.worker_processes import ProcessEngine
 
 KEYS = [f"key {number}" for number in range(50)]
@@ -23,51 +22,67 @@ def silent(_: str) -> None:
     return
 
 
+# In a file of its own: a worker process imports it by name, and does not know the tests by theirs.
+JOBS = """
+import os, signal, time
+from dataclasses import dataclass
+import pandas as pd
+from shared.errors import DataError
+
 @dataclass(frozen=True)
 class Marked:
-    """A row for each key, with the process that made it. broken, deadly: a key it stumbles over;
-    once: it does so until this file is there."""
+    # A row for each key, with the process that made it. broken: a key it stumbles over; deadly:
+    # one that is the death of any process but `master`.
+    broken: str = ""
+    deadly: str = ""
+    master: int = 0
 
-    broken: str | None = None
-    deadly: str | None = None
-    once: Path | None = None
-
-    def open(self) -> Work:
-        def work(keys: Sequence[str]) -> pd.DataFrame:
+    def open(self):
+        def work(keys):
             if self.broken in keys:
                 raise DataError(f"{self.broken} cannot be used")
-            if self.deadly in keys and not (self.once and self.once.exists()):
-                if self.once:
-                    self.once.touch()
+            if self.deadly in keys and os.getpid() != self.master:
                 os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(0.02)
             return pd.DataFrame({"key": list(keys), "process": os.getpid()})
-
         return work
+"""
 
 
-def run(job: Marked, output: Path, engine: Engine) -> pd.DataFrame:
+@pytest.fixture
+def marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Job]]:
+    folder = tmp_path / "jobs"
+    folder.mkdir()
+    (folder / "marked_jobs.py").write_text(JOBS)
+    monkeypatch.syspath_prepend(folder)
+    yield importlib.import_module("marked_jobs").Marked
+    del sys.modules["marked_jobs"]
+
+
+def run(job: Job, output: Path, engine: Engine) -> pd.DataFrame:
     run_shards(job, KEYS, plan={}, output=output, shard_keys=7, say=silent, engine=engine)
     return pd.read_parquet(output)
 
 
-def test_several_processes_write_what_one_does(tmp_path: Path) -> None:
-    one = run(Marked(), tmp_path / "one.parquet", LocalEngine())
-    two = run(Marked(), tmp_path / "two.parquet", ProcessEngine(2))
+def test_several_processes_write_what_one_does(tmp_path: Path, marked: Callable[..., Job]) -> None:
+    one = run(marked(), tmp_path / "one.parquet", LocalEngine())
+    two = run(marked(), tmp_path / "two.parquet", ProcessEngine(2))
     assert one["key"].tolist() == two["key"].tolist() == KEYS
     assert one["process"].unique().tolist() == [os.getpid()]
     assert len(two["process"].unique()) == 2
     assert os.getpid() not in two["process"].tolist()
 
 
-def test_what_the_job_raises_is_raised(tmp_path: Path) -> None:
+def test_what_the_job_raises_is_raised(tmp_path: Path, marked: Callable[..., Job]) -> None:
     with pytest.raises(DataError) as caught:
-        run(Marked(broken="key 20"), tmp_path / "out.parquet", ProcessEngine(2))
+        run(marked(broken="key 20"), tmp_path / "out.parquet", ProcessEngine(2))
     assert str(caught.value) == "key 20 cannot be used"
 
 
-def test_a_dead_worker_is_told_and_what_was_finished_is_kept(tmp_path: Path) -> None:
-    job = Marked(deadly="key 49", once=tmp_path / "died")
+def test_a_dead_worker_is_told_and_what_was_finished_is_kept(
+    tmp_path: Path, marked: Callable[..., Job]
+) -> None:
+    job = marked(deadly="key 49", master=os.getpid())
     output = tmp_path / "out.parquet"
     with pytest.raises(ServiceError) as caught:
         run(job, output, ProcessEngine(2))

@@ -27,7 +27,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("news_model_version") as table:
-        table.drop_column("negative_false_rate")
-        table.drop_column("negative_recall")
+    # Not as a batch, which makes the table anew: in SQLite others refer to it.
+    op.drop_column("news_model_version", "negative_false_rate")
+    op.drop_column("news_model_version", "negative_recall")
     op.drop_table("news_item_vector")

@@ -179,6 +179,7 @@ def test_a_slot_of_the_firm_is_handed_over_and_not_asked_for() -> None:
         def __init__(self, answers: AnswerBook) -> None:
             self._now = (None, answers)
             self._live = None
+            self._is_open = lambda: True
 
     bot = OnlyAnswers(
         AnswerBook(
