@@ -26,16 +26,19 @@ def silent(_: str) -> None:
 JOBS = """
 import os, signal, time
 from dataclasses import dataclass
+from pathlib import Path
 import pandas as pd
 from shared.errors import DataError
 
 @dataclass(frozen=True)
 class Marked:
     # A row for each key, with the process that made it. broken: a key it stumbles over; deadly:
-    # one that is the death of any process but `master`.
+    # one that is the death of any process but `master`. met: a folder where each process waits for
+    # a second one, so that the quicker does not do it all.
     broken: str = ""
     deadly: str = ""
     master: int = 0
+    met: str = ""
 
     def open(self):
         def work(keys):
@@ -43,7 +46,10 @@ class Marked:
                 raise DataError(f"{self.broken} cannot be used")
             if self.deadly in keys and os.getpid() != self.master:
                 os.kill(os.getpid(), signal.SIGKILL)
-            time.sleep(0.02)
+            if self.met:
+                Path(self.met, str(os.getpid())).touch()
+                while len(os.listdir(self.met)) < 2:
+                    time.sleep(0.01)
             return pd.DataFrame({"key": list(keys), "process": os.getpid()})
         return work
 """
@@ -66,7 +72,9 @@ def run(job: Job, output: Path, engine: Engine) -> pd.DataFrame:
 
 def test_several_processes_write_what_one_does(tmp_path: Path, marked: Callable[..., Job]) -> None:
     one = run(marked(), tmp_path / "one.parquet", LocalEngine())
-    two = run(marked(), tmp_path / "two.parquet", ProcessEngine(2))
+    met = tmp_path / "met"
+    met.mkdir()
+    two = run(marked(met=str(met)), tmp_path / "two.parquet", ProcessEngine(2))
     assert one["key"].tolist() == two["key"].tolist() == KEYS
     assert one["process"].unique().tolist() == [os.getpid()]
     assert len(two["process"].unique()) == 2
