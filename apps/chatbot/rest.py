@@ -16,6 +16,7 @@ from apps.chatbot.conversation import Conversations
 from apps.chatbot.feedback import MessageNotFoundError, Thumb, rate
 from apps.chatbot.messages import Message, storable
 from apps.chatbot.rate_limit import RateLimit
+from apps.chatbot.slots import find_slots
 from apps.chatbot.tracker import tracker
 from apps.chatbot.turns import Turn
 
@@ -97,13 +98,23 @@ class Intent(BaseModel):
     confidence: float
 
 
+class Entity(BaseModel):
+    """A value of a slot as it stands in the text, from character `start` to before `end`."""
+
+    entity: str
+    value: str
+    start: int
+    end: int
+    extractor: str = "triptych"
+
+
 class Parsed(BaseModel):
     """What the bot understands, in Rasa's words, with the decision beside it."""
 
     text: str
     intent: Intent
     intent_ranking: list[Intent]
-    entities: list[dict[str, Any]]
+    entities: list[Entity]
     decision: str
     oos_score: float
     why: str
@@ -166,7 +177,7 @@ def chat_router(
             text=reply.text,
             intent=Intent(name=reply.intent, confidence=reply.probability),
             intent_ranking=[Intent(name=n, confidence=p) for n, p in reply.ranking],
-            entities=[],
+            entities=entities_in(reply.text),
             decision=reply.decision,
             oos_score=reply.oos_score,
             why=reply.why,
@@ -208,6 +219,19 @@ def _add_conversation_routes(router: APIRouter, conversations: Conversations) ->
         except MessageNotFoundError as error:
             raise HTTPException(404, str(error)) from error
         return Rated(message_id=rating.message_id, value=rating.value)
+
+
+def entities_in(text: str) -> list[Entity]:
+    """The slots' values in the order of the text. Of two that share characters the first slot's: a
+    date's digits are no telephone number. A value that stands there with other spaces between its
+    parts has no place, and is left out."""
+    found: list[Entity] = []
+    for name, value in find_slots(text).items():
+        start = text.find(value)
+        end = start + len(value)
+        if start >= 0 and all(end <= other.start or other.end <= start for other in found):
+            found.append(Entity(entity=name, value=value, start=start, end=end))
+    return sorted(found, key=lambda each: each.start)
 
 
 def _of_people(sender: str, said: Message) -> Outgoing:

@@ -102,6 +102,21 @@ def test_a_chat_as_both_sides_see_it(client: TestClient) -> None:
     assert client.get("/v1/conversations/ana/tracker").json()["paused"] is False
 
 
+def test_a_parsed_text_says_where_its_values_stand(client: TestClient) -> None:
+    text = "on 2026-03-04 I paid €12.50\nfor order KB-20418, write to ana.b@example.com"
+    parsed = client.post("/model/parse", json={"text": text}).json()
+    found = [(each["entity"], each["value"], each["extractor"]) for each in parsed["entities"]]
+    assert found == [
+        ("date", "2026-03-04", "triptych"),
+        ("amount", "€12.50", "triptych"),
+        ("order_id", "KB-20418", "triptych"),
+        ("email", "ana.b@example.com", "triptych"),
+    ]
+    for each in parsed["entities"]:
+        assert text[each["start"] : each["end"]] == each["value"]
+    assert client.post("/model/parse", json={"text": "hello"}).json()["entities"] == []
+
+
 def test_a_message_sent_again_is_answered_alike(client: TestClient) -> None:
     first = say(client, "unsure", metadata={"message_id": "m1"})
     assert say(client, "unsure", metadata={"message_id": "m1"}) == first
