@@ -39,6 +39,7 @@ from apps.news_monitor.responses import (
     silence_topic,
     silences,
 )
+from apps.news_monitor.subject_page import OPENS, PROBABILITY
 from apps.news_monitor.why_no_alert import (
     HeldBack,
     Why,
@@ -136,8 +137,8 @@ def show_alert(row: AlertRow) -> None:
                 help="The words without which the model would be less sure that it is bad news; "
                 "told for the first ten stories."
             ),
-            "negative": st.column_config.ProgressColumn(min_value=0.0, max_value=1.0),
-            "link": st.column_config.LinkColumn(display_text="open"),
+            "negative": PROBABILITY,
+            "link": OPENS,
         },
     )
     if evidence.moving:

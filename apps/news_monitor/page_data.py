@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -284,17 +285,7 @@ def alert_rows(connection: Connection, limit: int = ALERTS_LISTED) -> list[Alert
         for number in told:
             mails.setdefault(number, {})[mail.email] = said
     answers = answers_to(connection, numbers)
-    return [
-        AlertRow(
-            row.id,
-            row.state,
-            row.resolved_at,
-            Evidence.from_json(row.evidence_json),
-            mails.get(row.id, {}),
-            answers[row.id],
-        )
-        for row in rows
-    ]
+    return [_alert_row(row, mails.get(row.id, {}), answers) for row in rows]
 
 
 def alerts_about(connection: Connection, detector: Detector, name: str) -> list[AlertRow]:
@@ -306,17 +297,18 @@ def alerts_about(connection: Connection, detector: Detector, name: str) -> list[
         .limit(ALERTS_OF_ONE)
     ).all()
     answers = answers_to(connection, [row.id for row in rows])
-    return [
-        AlertRow(
-            row.id,
-            row.state,
-            row.resolved_at,
-            Evidence.from_json(row.evidence_json),
-            {},
-            answers[row.id],
-        )
-        for row in rows
-    ]
+    return [_alert_row(row, {}, answers) for row in rows]
+
+
+def _alert_row(row: Any, mails: dict[str, str], answers: Mapping[int, Answers]) -> AlertRow:
+    return AlertRow(
+        row.id,
+        row.state,
+        row.resolved_at,
+        Evidence.from_json(row.evidence_json),
+        mails,
+        answers[row.id],
+    )
 
 
 def _leads(connection: Connection, numbers: Sequence[int]) -> dict[int, int]:

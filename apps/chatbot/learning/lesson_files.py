@@ -110,7 +110,7 @@ def export_lessons(
 
     Raises DataError: nothing was accepted, a file cannot be read or written.
     """
-    own = [] if examples is None else _rows(examples, mapping or {})
+    own = [] if examples is None else labelled_rows(examples, mapping or {})
     book = AnswerBook() if answers is None else read_answers(answers, {})
     if not revision_of(engine, bot):
         raise DataError(
@@ -135,7 +135,8 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _rows(path: Path, mapping: Mapping[str, str]) -> list[Lesson]:
+def labelled_rows(path: Path, mapping: Mapping[str, str]) -> list[Lesson]:
+    """The rows of a table `text,label`. Raises DataError."""
     table = read_table(path, [Column("text"), Column("label")], mapping=mapping)
     pairs = zip(table.frame["text"], table.frame["label"], strict=True)
     return [Lesson(str(text), str(label)) for text, label in pairs]

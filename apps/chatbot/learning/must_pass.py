@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from apps.chatbot.learning.lesson_files import Accepted
+from apps.chatbot.learning.lesson_files import Accepted, labelled_rows
 from shared.inference.lexical import fold
-from shared.tables import Column, read_table
 
 LESSONS = "lessons"
 
@@ -58,6 +57,5 @@ def must_pass_rows(found: Accepted, path: Path | None) -> MustPassRows:
 
 def rows_of(path: Path) -> list[MustPassRow]:
     """The cases of a table `text,label`. Raises DataError."""
-    table = read_table(path, [Column("text"), Column("label")], mapping={})
-    pairs = zip(table.frame["text"], table.frame["label"], strict=True)
-    return [MustPassRow(str(text), str(label).strip(), path.name) for text, label in pairs]
+    rows = labelled_rows(path, mapping={})
+    return [MustPassRow(each.text, each.label.strip(), path.name) for each in rows]
