@@ -18,7 +18,7 @@ from apps.news_monitor.evidence import (
 )
 from apps.news_monitor.ingest import insert_new
 from apps.news_monitor.judging_tables import alert, alert_item
-from apps.news_monitor.labels import LabelTexts
+from apps.news_monitor.labels import LabelSource
 from apps.news_monitor.outbox import enqueue
 from apps.news_monitor.surges import Scan
 from apps.news_monitor.tables import (
@@ -110,7 +110,7 @@ def gather(connection: Connection, moment: Moment, topic: int) -> tuple[Evidence
     return evidence, [story.item_id for story in stored]
 
 
-def with_words(evidence: Evidence, labeller: LabelTexts) -> Evidence:
+def with_words(evidence: Evidence, labeller: LabelSource) -> Evidence:
     """The evidence with the words that make its first stories negative to the labeller. Told once
     and stored: the pages and the mail load no model."""
     lines = evidence.headlines[:EXPLAINED_STORIES]

@@ -40,7 +40,7 @@ from apps.news_monitor.judging_tables import (
     detector_state,
 )
 from apps.news_monitor.opening import Desk, open_alerts
-from apps.news_monitor.predictions import ActiveModel, followed_topics
+from apps.news_monitor.predictions import KnownModel, followed_topics
 from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.surges import Scan, scan
 from apps.news_monitor.thresholds import Calibrator, FalseAlarmCurve
@@ -64,7 +64,7 @@ class Detector:
     def __init__(
         self,
         engine: Engine,
-        model: ActiveModel,
+        model: KnownModel,
         settings: NewsSettings,
         *,
         now: datetime,

@@ -41,8 +41,8 @@ def said_of_best(sentiment: str, probability: float) -> str:
     return sentiment if probability >= SURE else UNSURE
 
 
-class LabelTexts(Protocol):
-    """Anything that labels headlines: the model, or a table of labels given beforehand."""
+class LabelSource(Protocol):
+    """What stored labels came from; enough to judge by them."""
 
     @property
     def name(self) -> str:
@@ -56,12 +56,16 @@ class LabelTexts(Protocol):
     def topics(self) -> tuple[str, ...]:
         """All topics it knows; empty: it knows none."""
 
-    def label(self, texts: Sequence[str]) -> list[Labels]:
-        """One for each text, in order."""
-
     def words_for_negative(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
         """For each text the words that speak most for its being negative, the strongest first;
         none where the labels came without a model."""
+
+
+class LabelTexts(LabelSource, Protocol):
+    """Anything that labels headlines: the model, or a table of labels given beforehand."""
+
+    def label(self, texts: Sequence[str]) -> list[Labels]:
+        """One for each text, in order."""
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,8 @@ from apps.news_monitor.judging_tables import (
     detector_state,
     evaluation,
 )
-from apps.news_monitor.labels import Labels
 from apps.news_monitor.page_data import SQLITE
-from apps.news_monitor.predictions import ActiveModel
+from apps.news_monitor.predictions import KnownModel
 from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.tables import bucket, company, metadata, model_version, topic
 from apps.news_monitor.telling_tables import outbox, recipient
@@ -86,9 +85,6 @@ class _StoredLabels:
     def __init__(self, model: StoredModel) -> None:
         self.name, self.fingerprint = model.name, model.fingerprint
         self.topics = tuple(model.topics)
-
-    def label(self, texts: Sequence[str]) -> list[Labels]:
-        raise NotImplementedError("the laboratory reads labels that are stored")
 
     def words_for_negative(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
         return [() for _ in texts]
@@ -144,7 +140,7 @@ def try_out(
         raise DataError(f"the period ends ({until:%Y-%m-%d}) before it begins ({since:%Y-%m-%d})")
     silent = settings.model_copy(update={"recipients": ()})
     with own_space(url) as engine:
-        labelled = ActiveModel(model.id, _StoredLabels(model), model.topics)
+        labelled = KnownModel(model.id, _StoredLabels(model), model.topics)
         detector = Detector(engine, labelled, silent, now=since)
         found = detector.run(until, since=since, keep_all=False, tell=tell)
         with engine.begin() as connection:

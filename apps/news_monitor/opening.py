@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from apps.news_monitor.alerts import Moment, gather, open_alert, with_words
 from apps.news_monitor.broad import fires_broadly, join, told_in
 from apps.news_monitor.evidence import Evidence
-from apps.news_monitor.labels import LabelTexts
+from apps.news_monitor.labels import LabelSource
 from apps.news_monitor.outbox import enqueue
 from apps.news_monitor.responses import note_silenced, silence_of
 from apps.news_monitor.telling import Subscription, Webhook
@@ -38,7 +38,7 @@ class Desk:
     subscriptions: Sequence[Subscription]
     webhooks: Sequence[Webhook]
     sender: str
-    labeller: LabelTexts
+    labeller: LabelSource
     late_after: timedelta
 
 

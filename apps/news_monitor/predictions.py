@@ -18,19 +18,27 @@ from apps.news_monitor.backlog import Backlog
 from apps.news_monitor.bucket_counts import rebuild_buckets
 from apps.news_monitor.following import Following
 from apps.news_monitor.ingest import insert_new
-from apps.news_monitor.labels import ALL_NEWS, Labels, LabelTexts, LabelVectors
+from apps.news_monitor.labels import ALL_NEWS, Labels, LabelSource, LabelTexts, LabelVectors
 from apps.news_monitor.story_vectors import store_vectors
 from apps.news_monitor.tables import item_topic, model_version, prediction, topic
 from shared.errors import SettingsError
 
 
 @dataclass(frozen=True)
-class ActiveModel:
-    """A labeller as the database knows it. topics: name -> id of all its topics."""
+class KnownModel:
+    """A labeller as the database knows it, whose labels are stored. topics: name -> id of all its
+    topics."""
 
     id: int
-    labeller: LabelTexts
+    labeller: LabelSource
     topics: dict[str, int]
+
+
+@dataclass(frozen=True)
+class ActiveModel(KnownModel):
+    """One that labels what is new."""
+
+    labeller: LabelTexts
 
 
 def register_model(connection: Connection, labeller: LabelTexts, now: datetime) -> ActiveModel:
@@ -57,7 +65,7 @@ def register_model(connection: Connection, labeller: LabelTexts, now: datetime) 
     return ActiveModel(model_id, labeller, {name: ids[name] for name in names})
 
 
-def followed_topics(wanted: Sequence[str], model: ActiveModel) -> tuple[str, ...]:
+def followed_topics(wanted: Sequence[str], model: KnownModel) -> tuple[str, ...]:
     """The topics to judge: those wanted, or all that the model knows.
 
     Raises SettingsError for one it does not know.
