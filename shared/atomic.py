@@ -1,5 +1,7 @@
-"""Files that are the old one or the whole new one, also when the machine stops in between."""
+"""Files that are the old one or the whole new one, also when the machine stops in between; and one
+writer at a time."""
 
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -27,6 +29,15 @@ def replacing(path: Path) -> Iterator[Path]:
         sync(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Hold the lock of this file, alone among processes and threads; it is freed if this one dies.
+    Raises OSError where it cannot be opened."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def write_text(path: Path, text: str) -> None:

@@ -7,7 +7,6 @@ a folder with config.json, safetensors and a tokenizer, or OWNER/NAME[@REVISION]
 """
 
 import difflib
-import fcntl
 import hashlib
 import json
 import re
@@ -19,7 +18,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from shared.atomic import write_text
+from shared.atomic import alone, write_text
 from shared.e5_rebuild import rebuild_e5
 from shared.errors import ModelError, ModelNotFoundError, ServiceError
 from shared.model_hub import cached_snapshot, download_snapshot
@@ -286,8 +285,7 @@ def _locked(cache: Path, name: str) -> Iterator[None]:
     """One fetch of an encoder at a time; a second one waits and then finds it there."""
     folder = _place(cache, name).parent
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f".{name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with alone(folder / f".{name}.lock"):
         yield
 
 

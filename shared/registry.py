@@ -10,7 +10,6 @@ there is none; `NAME@3`, `NAME@production` and `NAME@latest` say which.
 """
 
 import errno
-import fcntl
 import hashlib
 import json
 import re
@@ -23,7 +22,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from shared.atomic import sync, write_text
+from shared.atomic import alone, sync, write_text
 from shared.errors import ModelError, ModelNotFoundError
 
 MANIFEST = "manifest.json"
@@ -261,8 +260,7 @@ class Registry:
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
         """One writer for a name at a time; the lock goes with the process that holds it."""
-        with (self._root / f".{name}.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with alone(self._root / f".{name}.lock"):
             yield
 
 

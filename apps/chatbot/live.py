@@ -8,7 +8,6 @@ as long as a version's own answer is what it was when the edit was made: a versi
 on another text says that text.
 """
 
-import fcntl
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from typing import Any
 
 from apps.chatbot.answers import ANSWERS_FILE, Answer, AnswerBook, lint, readable
 from apps.chatbot.conditions import MARK, variant_of
-from shared.atomic import write_text
+from shared.atomic import alone, write_text
 from shared.errors import DataError, ModelError
 from shared.registry import ModelVersion
 
@@ -197,8 +196,7 @@ class LiveFile:
     @contextmanager
     def _changing(self) -> Iterator[Live]:
         """The changes so far, with every other writer of this name waiting."""
-        with (self.path.parent.parent / f".{self.path.parent.name}.live.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with alone(self.path.parent.parent / f".{self.path.parent.name}.live.lock"):
             yield self.read()
 
 

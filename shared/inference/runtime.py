@@ -4,12 +4,10 @@ Importing this file, and encoding in int8, loads neither torch nor transformers.
 """
 
 import copy
-import fcntl
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -18,6 +16,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from shared.atomic import alone
 from shared.device import Device, serving_device
 from shared.errors import ModelError, ModelNotFoundError, SettingsError
 from shared.inference.batches import TextTokens, encode_texts, unit_length
@@ -305,21 +304,13 @@ def _find_export(found: EncoderFolder, cache: Path | None, threads: int | None) 
         return kept
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(kept.parent / f"{wanted}.lock"):
+        with alone(kept.parent / f"{wanted}.lock"):
             if not _is_whole(kept, wanted):
                 _export(found, kept, threads)
     except OSError as error:
         _log.warning("%s: fp32, because int8 cannot be kept in %s: %s", found.path, cache, error)
         return None
     return kept
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the file's lock, alone among processes and threads; it is freed if this one dies."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _export(found: EncoderFolder, target: Path, threads: int | None) -> None:

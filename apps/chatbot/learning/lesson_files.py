@@ -5,9 +5,8 @@ process did not reach is written by the next call. What a firm has in its own fi
 before the lessons, which then win where both speak of one question.
 """
 
-import fcntl
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from sqlalchemy import Engine, select
 from apps.chatbot.answers import AnswerBook, read_answers, write_answers
 from apps.chatbot.tables import learning, lessons, taught_answers
 from apps.chatbot.taught import Lesson, TaughtAnswer, with_answers
+from shared.atomic import alone
 from shared.errors import DataError
 from shared.inference.lexical import fold
 from shared.tables import Column, read_table, write_table
@@ -125,13 +125,12 @@ def export_lessons(
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """One process, or thread, at a time; freed if it dies."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK_FILE).open("w")
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written: {error.strerror}") from None
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(alone(folder / LOCK_FILE))
+        except OSError as error:
+            raise DataError(f"{folder}: cannot be written: {error.strerror}") from None
         yield
 
 

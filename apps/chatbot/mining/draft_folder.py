@@ -6,12 +6,11 @@ between two files is finished when it is opened again, while files that somebody
 read anew and never overwritten unseen.
 """
 
-import fcntl
 import hashlib
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import pandas as pd
 from apps.chatbot.answers import AnswerBook, read_answers, write_answers
 from apps.chatbot.mining.draft_book import DraftBook, DraftExample, DraftIntent
 from apps.chatbot.mining.import_report import ANSWERS_FILE, EXAMPLES_FILE
-from shared.atomic import write_text
+from shared.atomic import alone, write_text
 from shared.errors import DataError
 from shared.tables import Column, read_table, write_table
 
@@ -163,12 +162,11 @@ def _digest(path: Path) -> str:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """One review at a time reads or writes the folder; the system lets go when a process ends."""
-    try:
-        stream = (folder / _LOCK).open("w")
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be opened: {error.strerror or error}") from None
-    with stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    with ExitStack() as held:
+        try:
+            held.enter_context(alone(folder / _LOCK))
+        except OSError as error:
+            raise DataError(f"{folder}: cannot be opened: {error.strerror or error}") from None
         yield
 
 
