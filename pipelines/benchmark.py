@@ -49,7 +49,7 @@ from shared.inference.runtime import Embedder
 from shared.inference.throughput import measure_throughput
 from shared.pretrained import resolve
 from shared.settings import Home
-from shared.training.options import TrainOptions
+from shared.training.options import Method, TrainOptions
 
 Say = Callable[[str], None]
 # Shown of each report: what the recipes name first.
@@ -113,12 +113,14 @@ def run_benchmark(
     home: Home,
     say: Say,
     only: Sequence[str] = (),
+    method: str = Method.FROZEN,
+    base: str = TrainOptions.base,
 ) -> list[dict[str, object]]:
     """Measure and print; returns the rows.
 
     datasets: folder of public sets as `triptych data fetch` lays them out. items, events: any
     shop's tables, for `recommender`. only: of what PARTS names for it; by default all, and of a
-    shop its own splits.
+    shop its own splits. method, base: how news is learned to be labelled.
 
     Raises DataError when there is nothing to measure on.
     """
@@ -138,7 +140,8 @@ def run_benchmark(
     if what == "chatbot":
         rows += list(_customers(folder, parts, seeds[0], home, say))
     if LABELS in parts:
-        rows += list(_labels(folder, seeds[0], home, say))
+        options = TrainOptions(method=method, base=base, seed=seeds[0], progress=False)
+        rows += list(_labels(folder, options, home, say))
     if SURGES in parts:
         rows += list(_surges(folder, seeds[0], home, say))
     if POWER in parts:
@@ -373,8 +376,7 @@ CUSTOMERS: Mapping[str, tuple[Callable[..., Iterator[Asked]], str]] = {
 }
 
 
-def _labels(sets: Path, seed: int, home: Home, say: Say) -> Iterator[Row]:
-    options = TrainOptions(method="frozen", seed=seed, progress=False)
+def _labels(sets: Path, options: TrainOptions, home: Home, say: Say) -> Iterator[Row]:
     for row in benchmark_labels(sets, home=home, options=options, say=say):
         found = row.found
         yield Row(row.data, row.system, row.measure, found.value, found.low, found.high, None)

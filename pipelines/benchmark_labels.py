@@ -1,4 +1,4 @@
-"""How well news is labelled, without fine-tuning: by folds, by one model for all, on unseen sets.
+"""How well news is labelled: by folds, by one model for all, on unseen sets.
 
 Headlines are read as in training and in use; near duplicates, of all sets together, lie in one
 fold, so that no row is judged by a model that has seen its copy. The rival learns from the same
@@ -6,6 +6,7 @@ rows.
 """
 
 import json
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +25,11 @@ from shared.evaluation.metrics import macro_f1, one_hot, weighted_f1
 from shared.inference.model_encoders import open_base_encoder
 from shared.inference.remembered import RememberingEmbedder
 from shared.inference.runtime import Embedder
-from shared.pretrained import resolve
+from shared.pretrained import PretrainedEncoder, resolve
 from shared.settings import Home
 from shared.training.examples import Examples, folds, from_rows
-from shared.training.learning import HeadData, refit
-from shared.training.options import TrainOptions
+from shared.training.learning import HeadData, learn
+from shared.training.options import Method, TrainOptions
 
 Say = Callable[[str], None]
 Floats = NDArray[np.float32]
@@ -73,13 +74,14 @@ def benchmark_labels(
     embedder = RememberingEmbedder(
         open_base_encoder(base, cache=home.cache, threads=options.threads, device=options.device)
     )
+    learner = Learner(base, embedder, options, say)
     sets = read_sets(folder, home, say)
     if sets.sentiment:
-        yield from _by_folds(sets.sentiment, embedder, options, say)
+        yield from _by_folds(sets.sentiment, learner)
     if sets.unseen and {PHRASEBANK, TWEETS} <= set(sets.sentiment):
-        yield from _never_seen(sets, embedder, options, say)
+        yield from _never_seen(sets, learner)
     if sets.topics is not None:
-        yield from _topics(sets.topics, embedder, options, say)
+        yield from _topics(sets.topics, learner)
 
 
 def read_sets(folder: Path, home: Home, say: Say) -> Sets:
@@ -138,13 +140,37 @@ def _labelled(pairs: Iterable[tuple[str, str]]) -> Examples:
     return from_rows([text for text, _ in read], [label for _, label in read], "single")
 
 
-def _fitted(
-    rows: Examples, embedder: Embedder, options: TrainOptions
-) -> Callable[[Sequence[str]], Floats]:
-    """(n, 3) probabilities of SENTIMENTS, of texts, by the frozen fusion."""
-    fit = refit(HeadData("sentiment", rows), embedder=embedder, options=options)
-    columns = [fit.classifier.labels.index(label) for label in SENTIMENTS]
-    return lambda texts: fit.classifier.predict_proba(texts)[:, columns]
+@dataclass(frozen=True, eq=False)
+class Learner:
+    """A fused classifier of any rows, and its answers to texts."""
+
+    base: PretrainedEncoder
+    embedder: Embedder
+    options: TrainOptions
+    say: Say
+
+    def ask(self, rows: Examples, texts: Sequence[str]) -> tuple[Sequence[str], Floats]:
+        """Labels, and their (n, C) probabilities for texts, by a classifier of `rows`."""
+        with tempfile.TemporaryDirectory() as folder:
+            learned = learn(
+                [HeadData("news", rows)],
+                base=self.base,
+                embedder=self.embedder,
+                options=self.options,
+                folder=Path(folder) / "encoder",
+                say=self._say_of_encoders,
+            )
+            classifier = learned.classifier("news")
+            return classifier.labels, classifier.predict_proba(texts)
+
+    def _say_of_encoders(self, line: str) -> None:
+        if self.options.method != Method.FROZEN:
+            self.say(f"  {line}")
+
+    def sentiment(self, rows: Examples, texts: Sequence[str]) -> Floats:
+        """(n, 3) probabilities of SENTIMENTS."""
+        labels, found = self.ask(rows, texts)
+        return found[:, [labels.index(label) for label in SENTIMENTS]]
 
 
 def _rival(rows: Examples, texts: Sequence[str]) -> Floats:
@@ -152,25 +178,23 @@ def _rival(rows: Examples, texts: Sequence[str]) -> Floats:
     return svm(rows, texts).scores[:, [rows.names.index(label) for label in SENTIMENTS]]
 
 
-def _by_folds(
-    sets: Mapping[str, Examples], embedder: Embedder, options: TrainOptions, say: Say
-) -> Iterator[LabelRow]:
+def _by_folds(sets: Mapping[str, Examples], learner: Learner) -> Iterator[LabelRow]:
     """Each set's own model, one of all sets, and the rival, each judged on rows of other folds."""
     texts = [text for rows in sets.values() for text in rows.texts]
     whole = from_rows(texts, [y for rows in sets.values() for y in rows.labels], "single")
     origin = np.repeat(np.arange(len(sets)), [len(rows) for rows in sets.values()])
     systems = (OWN, COMMON, SVM) if len(sets) > 1 else (OWN, SVM)
     scores = {name: np.zeros((len(whole), 3), dtype=np.float32) for name in systems}
-    for number, (train, held) in enumerate(folds(whole, FOLDS, options.seed), start=1):
+    for number, (train, held) in enumerate(folds(whole, FOLDS, learner.options.seed), start=1):
         if COMMON in scores:
             asked = [texts[row] for row in held]
-            scores[COMMON][held] = _fitted(whole.take(train), embedder, options)(asked)
+            scores[COMMON][held] = learner.sentiment(whole.take(train), asked)
         for at in range(len(sets)):
             own, mine = whole.take(train[origin[train] == at]), held[origin[held] == at]
             asked = [texts[row] for row in mine]
-            scores[OWN][mine] = _fitted(own, embedder, options)(asked)
+            scores[OWN][mine] = learner.sentiment(own, asked)
             scores[SVM][mine] = _rival(own, asked)
-        say(f"sentiment: fold {number} of {FOLDS} done")
+        learner.say(f"sentiment: fold {number} of {FOLDS} done")
     truth = np.array([SENTIMENTS.index(label) for label in whole.single])
     for at, name in enumerate(sets):
         rows = origin == at
@@ -184,9 +208,7 @@ def _by_folds(
             yield LabelRow(f"{name}, {FOLDS} folds", COMMON, "accuracy above its own model", found)
 
 
-def _never_seen(
-    sets: Sets, embedder: Embedder, options: TrainOptions, say: Say
-) -> Iterator[LabelRow]:
+def _never_seen(sets: Sets, learner: Learner) -> Iterator[LabelRow]:
     """Taught by tweets and PhraseBank, asked of other sets; of FiQA only bad or good."""
     taught = [sets.sentiment[name] for name in (PHRASEBANK, TWEETS)]
     rows = from_rows(
@@ -194,34 +216,32 @@ def _never_seen(
         [y for part in taught for y in part.labels],
         "single",
     )
-    ours = _fitted(rows, embedder, options)
-    for name, held in sets.unseen.items():
+    asked = [text for held in sets.unseen.values() for text in held.texts]
+    ends = np.cumsum([len(held) for held in sets.unseen.values()])[:-1]
+    answers = np.split(learner.sentiment(rows, asked), ends)
+    for (name, held), ours in zip(sets.unseen.items(), answers, strict=True):
         allowed = [at for at, label in enumerate(SENTIMENTS) if label in held.names]
         truth = np.array([SENTIMENTS.index(label) for label in held.single])
         right = {}
-        for system, scores in ((OWN, ours(held.texts)), (SVM, _rival(rows, held.texts))):
+        for system, scores in ((OWN, ours), (SVM, _rival(rows, held.texts))):
             said = np.array(allowed)[scores[:, allowed].argmax(1)]
             right[system] = said == truth
             yield from _figures(f"{name}, never seen", system, truth, said)
         gain = paired_bootstrap(mean_of(right[OWN]), mean_of(right[SVM]), len(held))
         found = Interval(gain.value, gain.low, gain.high)
         yield LabelRow(f"{name}, never seen", OWN, "accuracy above the SVM", found)
-        say(f"{name}: {len(held)} rows asked")
+        learner.say(f"{name}: {len(held)} rows asked")
 
 
-def _topics(
-    rows: Examples, embedder: Embedder, options: TrainOptions, say: Say
-) -> Iterator[LabelRow]:
+def _topics(rows: Examples, learner: Learner) -> Iterator[LabelRow]:
     """The likeliest topic is one of the row's. Rows of a topic with one group are never asked."""
     ours, theirs = (np.full(len(rows), np.nan) for _ in range(2))
-    for number, (train, held) in enumerate(folds(rows, FOLDS, options.seed), start=1):
+    for number, (train, held) in enumerate(folds(rows, FOLDS, learner.options.seed), start=1):
         part, texts = rows.take(train), [rows.texts[row] for row in held]
-        head = HeadData("topics", part)
-        model = refit(head, embedder=embedder, options=options).classifier
-        ours[held] = _hits(rows.take(held), model.labels, model.predict_proba(texts))
+        ours[held] = _hits(rows.take(held), *learner.ask(part, texts))
         if rows.kind == "single":
             theirs[held] = _hits(rows.take(held), part.names, svm(part, texts).scores)
-        say(f"topics: fold {number} of {FOLDS} done")
+        learner.say(f"topics: fold {number} of {FOLDS} done")
     for system, hits in ((OWN, ours), (SVM, theirs)):
         known = hits[~np.isnan(hits)]
         if len(known):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines.options import (
+    BaseOption,
     HomeOption,
     JsonOption,
     SeedOption,
@@ -19,6 +20,7 @@ from pipelines.options import (
     there,
     use_threads,
 )
+from shared.training.options import Method
 
 if TYPE_CHECKING:
     from shared.settings import Home
@@ -56,7 +58,8 @@ class Asked:
     """The call. datasets: folder of public sets, None for the home's. seeds: of the runs whose
     means are told; the first is the seed of what runs once. only: of METHODS and FEW the sets, of
     CHATBOT, NEWS and RECOMMENDER what benchmark.PARTS names. rows: of PAGES the items, of INDEX the
-    vectors, of LISTS the users. model: of LOAD and MONITOR, None for the one of the usual name."""
+    vectors, of LISTS the users. model: of LOAD and MONITOR, None for the one of the usual name.
+    method, base: of NEWS, how its labels are learned."""
 
     what: Bench
     datasets: Path | None
@@ -66,6 +69,8 @@ class Asked:
     only: tuple[str, ...]
     rows: int
     model: str | None
+    method: Method
+    base: str
     threads: int | None
     home: "Home"
     say: Callable[[str], None]
@@ -120,6 +125,10 @@ def benchmark(
             help="Chatbot, for `load`; news model, for `monitor`.",
         ),
     ] = None,
+    method: Annotated[
+        Method, typer.Option("--method", help="How labels are learned, for `news --only labels`.")
+    ] = Method.FROZEN,
+    base: BaseOption = "minilm",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs with different seeds.")] = 3,
     home: HomeOption = None,
     seed: SeedOption = 13,
@@ -132,6 +141,8 @@ def benchmark(
             f"goes with {', '.join(WITH_SETS)}; {what} has no sets to choose from",
             param_hint="--only",
         )
+    if (method, base) != (Method.FROZEN, "minilm") and what != Bench.NEWS:
+        raise typer.BadParameter("goes with news", param_hint="--method, --base")
     use_threads(threads)
     found = MEASUREMENTS[what](
         Asked(
@@ -143,6 +154,8 @@ def benchmark(
             tuple(only or ()),
             rows,
             model,
+            method,
+            base,
             threads,
             open_home(home),
             speaker(as_json),
@@ -173,6 +186,8 @@ def _applications(asked: Asked) -> object:
         home=asked.home,
         say=asked.say,
         only=asked.only,
+        method=asked.method,
+        base=asked.base,
     )
 
 

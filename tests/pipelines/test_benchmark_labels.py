@@ -10,8 +10,21 @@ from numpy.typing import NDArray
 
 from pipelines import benchmark_labels as module
 from pipelines.benchmark_core import SVM
-from pipelines.benchmark_labels import COMMON, FIQA, GOLD, OWN, PHRASEBANK, PLACES, SENTFIN, TWEETS
+from pipelines.benchmark_labels import (
+    COMMON,
+    FIQA,
+    GOLD,
+    OWN,
+    PHRASEBANK,
+    PLACES,
+    SENTFIN,
+    TWEETS,
+    Learner,
+)
+from shared.inference.runtime import load_embedder
+from shared.pretrained import PretrainedEncoder
 from shared.settings import Home
+from shared.training.examples import Examples, from_rows
 from shared.training.options import TrainOptions
 
 WORDS = {"negative": "slump loss", "neutral": "report plan", "positive": "gain record"}
@@ -31,10 +44,13 @@ def test_every_system_is_judged_on_every_set(
     monkeypatch.setattr(module, "FOLDS", 2)
 
     # The fusion is tested elsewhere, and takes its time: here its answers are known beforehand.
-    def by_words(texts: Sequence[str]) -> NDArray[np.float32]:
-        return np.array([[words in text for words in WORDS.values()] for text in texts], np.float32)
+    def by_words(
+        _: Learner, __: Examples, texts: Sequence[str]
+    ) -> tuple[Sequence[str], NDArray[np.float32]]:
+        found = [[words in text for words in WORDS.values()] for text in texts]
+        return tuple(WORDS), np.array(found, np.float32)
 
-    monkeypatch.setattr(module, "_fitted", lambda *_: by_words)
+    monkeypatch.setattr(Learner, "ask", by_words)
     spelt = {"negative": "0", "positive": "1", "neutral": "2"}
     tables = {
         PHRASEBANK: ["text,label", *(f"{text},{y}" for text, y in rows(1))],
@@ -73,3 +89,18 @@ def test_every_system_is_judged_on_every_set(
     assert figures["FiQA, sign, never seen", OWN, "negative recall"].value == 1
     assert ("FiQA, sign, never seen", OWN, "accuracy above the SVM") in figures
     assert len(module.read_sets(tmp_path, home, said.append).sentiment[SENTFIN]) == 45
+
+
+def test_a_fine_tuned_learner_knows_the_words_it_was_taught(tiny_encoder: Path) -> None:
+    texts, labels = zip(*rows(5, 90), strict=True)
+    said: list[str] = []
+    learner = Learner(
+        PretrainedEncoder("tiny", tiny_encoder, "", "0" * 64, "none"),
+        load_embedder(tiny_encoder, precision="fp32", threads=1),
+        TrainOptions(method="full", epochs=1, threads=1, bf16=False, progress=False),
+        said.append,
+    )
+    taught = from_rows(texts, [(label,) for label in labels], "single")
+    found = learner.sentiment(taught, ["a slump loss", "a report plan", "a gain record"])
+    assert found.argmax(1).tolist() == [0, 1, 2]
+    assert any(line.startswith("  epoch 1 of 1") for line in said)
