@@ -6,10 +6,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from apps.recommender.features import ItemFacts
 from apps.recommender.fitting import Given, HeldOut
 from apps.recommender.interactions import Interactions, ReadLog
 from apps.recommender.list_balance import balance_of
-from apps.recommender.listing import list_users
+from apps.recommender.listing import FIRST, list_users, new_items, places_kept
 from apps.recommender.quality import (
     DEPTH,
     Against,
@@ -67,7 +68,7 @@ def judged_report(
         ),
         slices=slices_of(lists, targets, split, seed),
         baselines=baselines(others, seed),
-        notes=(against, f"encoder: {note}", *_how(held)),
+        notes=(against, f"encoder: {note}", *_how(held, texts.facts)),
     )
 
 
@@ -230,9 +231,12 @@ def _as_split(log: Interactions) -> Split:
     return Split("time", log, none, none, none, none.astype(np.float32))
 
 
-def _how(held: HeldOut) -> tuple[str, ...]:
+def _how(held: HeldOut, facts: ItemFacts) -> tuple[str, ...]:
     """What was chosen, in words."""
     fit, ranking = held.fit, held.ranking
+    log, settings = held.channels.log, held.channels.settings.ranking
+    new = new_items(log, facts.created, settings.new_for_days)
+    places = places_kept(new, settings.new_items_places)
     leading = sorted(ranking.importance.items(), key=lambda pair: -pair[1])[:5]
     judged = ", ".join(f"{name} {value:.4f}" for name, value in ranking.judged.items())
     notes = [
@@ -242,7 +246,9 @@ def _how(held: HeldOut) -> tuple[str, ...]:
         f"{judged or 'too few users'}); most used: "
         + ", ".join(f"{name} {share:.0%}" for name, share in leading),
         f"{ranking.lift.line} ([recommender.ranking] new_items_cost allows "
-        f"{held.channels.settings.ranking.new_items_cost:.0%})",
+        f"{settings.new_items_cost:.0%})",
+        f"{new.sum():,} of {len(new):,} items are new: {places} of the first {FIRST} places are "
+        f"kept for them (new_items_places allows {settings.new_items_places})",
     ]
     if held.parts.split.name == "last":
         notes.append(

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from apps.recommender.features import COLD, Features, ItemFacts, describe
+from apps.recommender.features import Features, ItemFacts, describe
+from apps.recommender.interactions import DAY, Interactions
 from apps.recommender.profiles import histories
 from apps.recommender.ranking import Ranking
 from apps.recommender.retrieval import (
@@ -118,12 +119,13 @@ def list_users(
     known = describe_users(
         channels, facts, users, now=now, include_seen=include_seen, refused=refused
     )
-    found = known.found
+    found, settings = known.found, channels.settings.ranking
+    new = new_items(channels.log, facts.created, settings.new_for_days)
     score, put = with_new_items(
         ranking.score(known.features, threads),
         found.user,
-        known.features.column(COLD) > 0,
-        places_kept(channels.log.counts, channels.settings.ranking.new_items_places),
+        new[found.item],
+        places_kept(new, settings.new_items_places),
     )
     order = np.lexsort((-score, found.user))
     place = np.arange(len(order)) - np.searchsorted(found.user, found.user)
@@ -142,17 +144,27 @@ def list_users(
     return Lists(item, scores, sources, moved, known.asked, known.features)
 
 
-def places_kept(counts: Rows, most: int) -> int:
+def new_items(log: Interactions, created: Rows, days: int | None) -> NDArray[np.bool_]:
+    """(items,) those that nobody has taken yet, and, where `days` are given, that are no older than
+    that when the log ends. created: (items,) microseconds, -1 where unknown: such an item is new.
+    """
+    untaken: NDArray[np.bool_] = log.counts == 0
+    if days is None:
+        return untaken
+    return untaken & ((created < 0) | (created >= log.now - days * DAY))
+
+
+def places_kept(new: NDArray[np.bool_], most: int) -> int:
     """How many of the FIRST places are for new items: as many as is their share of the catalogue,
-    and `most` at most. counts: (items,) how often each was taken.
+    and `most` at most. new: (items,)
 
     A shop that adds an item in a hundred keeps no place of ten for it: it would be given to what
     nobody wants.
 
-    >>> [places_kept(np.array([1] * (100 - new) + [0] * new), 2) for new in (3, 6, 15, 60)]
+    >>> [places_kept(np.arange(100) < new, 2) for new in (3, 6, 15, 60)]
     [0, 1, 2, 2]
     """
-    share = float((counts == 0).mean()) if len(counts) else 0.0
+    share = float(new.mean()) if len(new) else 0.0
     return min(most, int(FIRST * share + 0.5))
 
 

@@ -104,7 +104,9 @@ class RankingSettings(Section):
     items is assumed to lack, so that two shared buyers are no proof).
     new_items_places: of the first ten of a list, for items that nobody has taken yet, as many as
     is their share of the catalogue and this at most: what is there by its score counts, what is
-    missing comes last of the ten; 0 keeps none.
+    missing comes last of the ten; 0 keeps none. new_for_days: an item that nobody has taken and
+    whose created_at lies longer before the end of the log is dead stock and not new; None takes
+    every such item for new.
     new_items_cost: what share of the NDCG on items that were taken before may be given up beside
     that for scores of new items that are lifted; 0 ranks each as likely as it seems.
     """
@@ -118,6 +120,7 @@ class RankingSettings(Section):
     learning_rate: float = Field(default=0.05, gt=0.0)
     negatives: int = Field(default=120, ge=1)
     new_items_places: int = Field(default=2, ge=0, le=10)
+    new_for_days: int | None = Field(default=None, ge=1)
     new_items_cost: float = Field(default=0.0, ge=0.0, le=0.5)
 
 

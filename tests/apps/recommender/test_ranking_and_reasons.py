@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from apps.recommender.features import COLD, FUSED, Features, ranks, standardised
-from apps.recommender.listing import places_kept, with_new_items
+from apps.recommender.interactions import DAY, Interactions
+from apps.recommender.listing import new_items, places_kept, with_new_items
 from apps.recommender.ranking import (
     LIFTS,
     NO_LIFT,
@@ -165,9 +166,19 @@ def test_a_place_of_the_first_ten_is_kept_for_a_new_item() -> None:
 
 def test_new_items_get_places_by_their_share_of_the_catalogue() -> None:
     shares = {0: 0, 4: 0, 5: 1, 14: 1, 15: 2, 60: 2}
-    found = {new: places_kept(np.repeat([0, 3], [new, 100 - new]), 2) for new in shares}
-    assert found == shares
-    assert places_kept(np.zeros(100, np.int64), 0) == 0
+    assert {new: places_kept(np.arange(100) < new, 2) for new in shares} == shares
+    assert places_kept(np.ones(100, bool), 0) == 0
+
+
+def test_what_was_listed_long_ago_and_never_taken_is_dead_stock() -> None:
+    """Item 0 was taken; when the log ends 1 is 10 days old, 2 is 11, the age of 3 is unknown."""
+    log = Interactions(
+        ("ann",), 4, np.zeros(1, np.int32), np.zeros(1, np.int32),
+        np.array([100 * DAY]), np.ones(1, np.float32), has_clock=True,
+    )  # fmt: skip
+    created = np.array([50 * DAY, 90 * DAY, 89 * DAY, -1])
+    assert np.flatnonzero(new_items(log, created, 10)).tolist() == [1, 3]
+    assert np.flatnonzero(new_items(log, created, None)).tolist() == [1, 2, 3]
 
 
 def test_trees_that_were_cut_short_are_refused(tmp_path: Path) -> None:

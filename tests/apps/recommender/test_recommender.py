@@ -207,6 +207,7 @@ def test_the_report_stands_beside_rivals_and_says_what_was_held_out(
     assert {b.name for b in report.baselines} >= {"popular, all time", "item-kNN", "TF-IDF mean"}
     assert "the last item of 160 users" in report.data
     assert any("leave-last-out flatters" in note for note in report.notes)
+    assert any("of the first 10 places are kept for them" in note for note in report.notes)
 
 
 def test_a_model_is_judged_on_later_events(trained: tuple[Path, Report], tmp_path: Path) -> None:
