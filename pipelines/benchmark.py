@@ -55,8 +55,9 @@ Say = Callable[[str], None]
 # Shown of each report: what the recipes name first.
 SHOWN = {
     "accuracy", "macro F1", "calibration error", "out-of-scope AUROC", "out of scope let through",
-    "right when answered", "answered", "sentiment accuracy", "sentiment macro F1",
-    "topics macro F1", "topics micro F1", "topics exact match", "NDCG@10", "recall@10",
+    "right when answered", "answered", "conformal coverage", "sentiment accuracy",
+    "sentiment macro F1", "topics macro F1", "topics micro F1", "topics exact match", "NDCG@10",
+    "recall@10",
 }  # fmt: skip
 INTENTS = "intents"
 MODELS, LABELS, SURGES, POWER = "models", "labels", "surges", "power"

@@ -14,6 +14,7 @@ from shared.evaluation.outcomes import Outcomes, text_outcomes
 from shared.evaluation.report import Measure, Report
 from shared.evaluation.slices import words_of
 from shared.inference.classifier import FusedClassifier
+from shared.inference.conformal import conformal_members
 from shared.training.examples import Examples
 
 # A scorer of the fusion by itself is a rival in the report, under the name a reader knows.
@@ -55,7 +56,11 @@ def judge(
         seed=seed,
     )
     replies = bot.reply(held.texts)
-    measures = [*judged.measures, *_decisions(replies, held.single, seed)]
+    measures = [
+        *judged.measures,
+        *_decisions(replies, held.single, seed),
+        _coverage(bot, scores.probabilities, held.single, seed),
+    ]
     if out_of_scope:
         measures += _refusals(bot, scores.oos, out_of_scope, seed)
     return Report(
@@ -70,7 +75,11 @@ def judge(
         slices=judged.slices,
         baselines=judged.baselines,
         calibration=judged.calibration,
-        notes=(*(() if copies is None else (copies.line,)), *notes),
+        notes=(
+            *(() if copies is None else (copies.line,)),
+            f"a conformal coverage of {1 - bot.config.alpha:.1%} is promised",
+            *notes,
+        ),
     )
 
 
@@ -138,6 +147,18 @@ def _decisions(replies: Sequence[Reply], truth: Sequence[str], seed: int) -> lis
     if (decided == "clarify").any():
         found.append(_share("true intent offered", offered[decided == "clarify"], seed))
     return found
+
+
+def _coverage(
+    bot: Bot, probabilities: NDArray[np.float32], truth: Sequence[str], seed: int
+) -> Measure:
+    """How often the conformal set of a question holds its intent; none holds an unknown one."""
+    members = conformal_members(
+        probabilities, bot.classifier.fusion.nonconformity, bot.config.alpha
+    )
+    place = {label: column for column, label in enumerate(bot.classifier.labels)}
+    held = [label in place and row[place[label]] for row, label in zip(members, truth, strict=True)]
+    return _share("conformal coverage", np.array(held, bool), seed)
 
 
 def _refusals(
