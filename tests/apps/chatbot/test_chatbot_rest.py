@@ -19,7 +19,7 @@ from sqlalchemy import Engine, select
 
 from apps.chatbot.answers import AnswerBook
 from apps.chatbot.bot import Bot
-from apps.chatbot.conversation import Conversations, Limits
+from apps.chatbot.conversation import Conversations
 from apps.chatbot.handover import Handovers
 from apps.chatbot.handover_rest import handover_router
 from apps.chatbot.phrases import phrases_for
@@ -27,6 +27,7 @@ from apps.chatbot.rate_limit import RateLimit
 from apps.chatbot.rest import chat_router
 from apps.chatbot.settings import ChatbotSettings
 from apps.chatbot.tables import feedback
+from apps.chatbot.turns import Limits
 from pipelines.serve import refuse_body
 from shared.errors import SettingsError
 from shared.settings import load_section
