@@ -39,7 +39,9 @@ _AND = re.compile(
     re.IGNORECASE,
 )
 _CUED = re.compile(
-    rf"(?:(?:and|but|ok|okay|oh)\b[,.]?\s*)?(?:also|plus|{_CUE})\b|另外|此外|还有|顺便|对了",
+    rf"(?:(?:and|but|ok|okay|oh)\b[,.]?\s*)?(?:also|plus|{_CUE})\b"
+    r"|and (?:how|what|when|where|which|who|why|can|could|is|are|do|does)\b"
+    r"|另外|此外|还有|顺便|对了",
     re.IGNORECASE,
 )
 _LEADING = re.compile(
@@ -70,6 +72,11 @@ def clauses_of(text: str) -> list[Clause]:
 def matter_of(text: str) -> str:
     """The message without greetings and thanks, and without words that only open it."""
     return " ".join(clause.text for clause in _of_content(text))
+
+
+def opens_another(text: str) -> bool:
+    """Whether words in the message say that another matter follows."""
+    return any(clause.cued for clause in _of_content(text)[1:])
 
 
 def requests_in(text: str) -> tuple[str, ...]:

@@ -62,7 +62,7 @@ class ScriptedBot:
 
     def _one(self, text: str, slots: Mapping[str, str]) -> Reply:
         word, *more = [each.lower().strip("?.!,") for each in text.split()] or [""]
-        named = {INTENT_OF.get(each, each): 0.01 for each in (word, *more)}
+        named = {INTENT_OF.get(each, each): 0.03 for each in (word, *more)}
         known = (*LESS_LIKELY, *((label, p) for label, p in named.items() if label in NAMED))
         common: Any = {
             "text": text,
