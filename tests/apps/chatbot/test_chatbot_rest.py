@@ -118,6 +118,18 @@ def test_a_parsed_text_says_where_its_values_stand(client: TestClient) -> None:
     assert client.post("/model/parse", json={"text": "hello"}).json()["entities"] == []
 
 
+def test_several_requests_get_an_entry_each(client: TestClient) -> None:
+    asked = "Refund, how long does it take? Also hours, what are they?"
+    entries = say(client, asked)
+    assert [(each["text"], each["custom"]["read"]) for each in entries] == [
+        ("Refunds take five days.", "Refund, how long does it take?"),
+        ("We open at nine.", "hours, what are they?"),
+    ]
+    # The text outside a conversation is understood as one.
+    parsed = client.post("/model/parse", json={"text": asked}).json()
+    assert (parsed["intent"]["name"], parsed["text"]) == ("refund", asked)
+
+
 def test_a_message_sent_again_is_answered_alike(client: TestClient) -> None:
     first = say(client, "unsure", metadata={"message_id": "m1"})
     assert say(client, "unsure", metadata={"message_id": "m1"}) == first

@@ -1,18 +1,23 @@
 """Several requests in one message, and what every part of the house then sees of it."""
 
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import pytest
 from sqlalchemy import Engine, select
 
 from apps.chatbot.analytics import analytics
+from apps.chatbot.answers import AnswerBook
 from apps.chatbot.bot import Bot
 from apps.chatbot.clauses import clauses_of, requests_in
 from apps.chatbot.conversation import Conversations
+from apps.chatbot.feedback import Thumb, rate
+from apps.chatbot.learning.collecting import collect
 from apps.chatbot.learning.signals import signals_of
 from apps.chatbot.messages import transcript
+from apps.chatbot.mining.answer_choice import Encode
 from apps.chatbot.phrases import phrases_for
-from apps.chatbot.tables import conversations, messages
+from apps.chatbot.tables import conversations, lessons, messages
 from apps.chatbot.tracker import tracker
 from apps.chatbot.turns import Limits
 
@@ -174,8 +179,27 @@ def test_the_records_tell_each_request_by_itself(talk: Conversations, engine: En
     first, second = (each.message_id for each in turn.said)
     assert first is not None
     assert second is not None
-    lessons = signals_of(told, {first: "down", second: "up"})
-    assert [(each.kind, each.asked.id, each.asked.text, each.label) for each in lessons] == [
+    signals = signals_of(told, {first: "down", second: "up"})
+    assert [(each.kind, each.asked.id, each.asked.text, each.label) for each in signals] == [
         ("thumbs_down", first, "Refund, how long does it take?", None),
         ("thumbs_up", second, "hours, what are they?", "hours"),
     ]  # fmt: skip
+
+
+def test_lessons_of_parts_are_kept_once_each_and_masked(
+    talk: Conversations, engine: Engine, answer_book: AnswerBook, words_encode: Encode
+) -> None:
+    asked = "Refund to ana@shop.example, how long does it take? Also hours, what are they?"
+    first, second = (each.message_id or 0 for each in talk.handle("ana", asked).said)
+    for number, value in ((first, "down"), (second, "up")):
+        rate(engine, "ana", number, cast(Thumb, value), clock=lambda: NOW)
+    for _ in range(2):
+        collect(engine, "demo", answer_book, words_encode, clock=lambda: NOW)
+    with engine.connect() as connection:
+        rows = connection.execute(
+            select(lessons.c.message_id, lessons.c.question, lessons.c.label).order_by(lessons.c.id)
+        ).all()
+    assert [tuple(row) for row in rows] == [
+        (first, "Refund to <email>, how long does it take?", None),
+        (second, "hours, what are they?", "hours"),
+    ]
