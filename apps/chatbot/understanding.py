@@ -18,8 +18,8 @@ from shared.text import normalise
 # Requests that are remembered for what may complete them, and messages that may: in characters.
 LONGEST_REQUEST, LONGEST_FOLLOW_UP = 500, 60
 # Chosen on training texts of BANKING77 that two bots, of ten examples an intent and of all examples
-# of 50 intents, had not seen, so that nothing is answered wrongly that was not so before. Where no
-# words open another matter, a part is a request only if the whole gives its intent this probability,
+# of 50 intents, had not seen, so that no more was answered wrongly than before. Where no words open
+# another matter, a part is a request only if the whole gives its intent this probability,
 SUPPORT = 0.02
 # and a message completes the one before only where its words alone speak for the joint intent:
 # among the likeliest two with this probability, or, where it says itself that it follows ("and …",
