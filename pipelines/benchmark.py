@@ -37,6 +37,7 @@ from pipelines.benchmark_labels import TWEETS as TWEET_SENTIMENT
 from pipelines.benchmark_news import SurgeRow
 from pipelines.benchmark_power import surge_power
 from pipelines.benchmark_recommender import SPLITS, USUAL, benchmark_recommender
+from pipelines.benchmark_several import measure_several
 from pipelines.benchmark_surges import measure_surges
 from pipelines.public_sets import BANKING, all_there, nothing_in
 from pipelines.shop_sets import ShopSet, shop_sets
@@ -63,7 +64,7 @@ INTENTS = "intents"
 MODELS, LABELS, SURGES, POWER = "models", "labels", "surges", "power"
 # What `only` may choose from: what a chatbot is asked, what of the news, how a shop is split.
 PARTS: Mapping[str, Sequence[str]] = {
-    "chatbot": (INTENTS, "answers", "slips", "scope", "replies"),
+    "chatbot": (INTENTS, "answers", "slips", "scope", "replies", "several"),
     "news": (MODELS, LABELS, SURGES, POWER),
     "recommender": SPLITS,
 }
@@ -374,6 +375,7 @@ CUSTOMERS: Mapping[str, tuple[Callable[..., Iterator[Asked]], str]] = {
     "slips": (measure_slips, BANKING[0]),
     "scope": (measure_scope, f"{OOS}/train.csv"),
     "replies": (measure_replies, f"{TWEETS}/train.jsonl.gz"),
+    "several": (measure_several, BANKING[0]),
 }
 
 

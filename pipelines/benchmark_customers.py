@@ -50,7 +50,7 @@ def measure_slips(sets: Path, *, home: Home, options: TrainOptions, say: Say) ->
     """BANKING77: accuracy on the development part as it is and with SLIPS slips in each message,
     the mean of DRAWS draws, and what they cost; with and without the bot's mending of words."""
     train, held = (sets / name for name in BANKING)
-    bot = _trained(ChatbotRecipe(examples=(train,), validation=(held,)), home, options, say)
+    bot = trained(ChatbotRecipe(examples=(train,), validation=(held,)), home, options, say)
     rows = examples_of(held)
     written = [slipped(rows.texts, SLIPS, options.seed + draw) for draw in range(DRAWS)]
     plain = Bot(bot.config, bot.classifier, bot.answers, bot.matcher, bot.classifier.embedder)
@@ -61,7 +61,7 @@ def measure_slips(sets: Path, *, home: Home, options: TrainOptions, say: Say) ->
         figures = {"accuracy": clean, "with slips": typed, "lost by slips": clean - typed}
         for measure, values in figures.items():
             data = f"BANKING77, {SLIPS} slips a message"
-            yield Asked(data, system, measure, _mean(values, options.seed))
+            yield mean_asked(data, system, measure, values, options.seed)
 
 
 def slipped(texts: Sequence[str], count: int, seed: int) -> list[str]:
@@ -83,7 +83,7 @@ def measure_scope(sets: Path, *, home: Home, options: TrainOptions, say: Say) ->
         recipe = ChatbotRecipe(
             examples=(folder / "train.csv",), validation=(held,), out_of_scope=refused
         )
-        bot = _trained(recipe, home, options, say)
+        bot = trained(recipe, home, options, say)
         known = _scores(bot, inside)
         for measure, path in outside.items():
             unknown = _scores(bot, _texts(path))
@@ -94,19 +94,19 @@ def measure_scope(sets: Path, *, home: Home, options: TrainOptions, say: Say) ->
 def measure_replies(sets: Path, *, home: Home, options: TrainOptions, say: Say) -> Iterator[Asked]:
     """TweetSumm: a bot that learned from other dialogues' openings finds an agent's first reply
     among those of all dialogues of the development part."""
-    known, asked = (_openings(sets / TWEETS / f"{part}.jsonl.gz") for part in ("train", "valid"))
+    known, asked = (openings(sets / TWEETS / f"{part}.jsonl.gz") for part in ("train", "valid"))
     with tempfile.TemporaryDirectory() as name:
         examples, answers = Path(name) / "examples.csv", Path(name) / "answers.csv"
         known.to_csv(examples, index=False)
         asked[["answer"]].drop_duplicates().to_csv(answers, index=False)
         recipe = ChatbotRecipe(examples=(examples,), answers=answers)
-        bot = _trained(recipe, home, options, say)
+        bot = trained(recipe, home, options, say)
     questions, truth = list(asked["question"]), [_tidy(text) for text in asked["answer"]]
     for system, scores in _of_answers(bot, questions, set(truth)).items():
         best = [list(scores)[at] for at in np.stack(list(scores.values()), axis=1).argmax(1)]
         right = [a == b for a, b in zip(best, truth, strict=True)]
         data = f"TweetSumm, first reply among {len(scores)}"
-        yield Asked(data, system, "right reply first", _mean(right, options.seed))
+        yield mean_asked(data, system, "right reply first", right, options.seed)
 
 
 def _of_answers(
@@ -141,7 +141,7 @@ def _columns(
     return {name: scores[:, at] for at, name in enumerate(names) if name in wanted}
 
 
-def _openings(path: Path) -> pd.DataFrame:
+def openings(path: Path) -> pd.DataFrame:
     """question: all that the customer wrote before the agent's first reply; answer: that reply."""
     found = []
     with gzip.open(path, "rt", encoding="utf-8") as file:
@@ -156,7 +156,8 @@ def _openings(path: Path) -> pd.DataFrame:
     return rows[(rows["question"].str.strip() != "") & (rows["answer"].str.strip() != "")]
 
 
-def _trained(recipe: ChatbotRecipe, home: Home, options: TrainOptions, say: Say) -> Bot:
+def trained(recipe: ChatbotRecipe, home: Home, options: TrainOptions, say: Say) -> Bot:
+    """The bot of a recipe."""
     with tempfile.TemporaryDirectory() as name:
         model = Path(name) / "model"
         recipe.fit(model, options=options, home=home, say=say)
@@ -182,8 +183,12 @@ def _area(outside: NDArray[np.float64], inside: NDArray[np.float64], seed: int) 
     return bootstrap(lambda weights: auroc(both, is_outside, weights), len(both), seed=seed)
 
 
-def _mean(values: Sequence[float] | NDArray[np.float64], seed: int) -> Interval:
-    return bootstrap(mean_of(np.asarray(values, dtype=np.float64)), len(values), seed=seed)
+def mean_asked(
+    data: str, system: str, measure: str, values: Sequence[float] | NDArray[np.float64], seed: int
+) -> Asked:
+    """The mean of (n,) values."""
+    found = bootstrap(mean_of(np.asarray(values, dtype=np.float64)), len(values), seed=seed)
+    return Asked(data, system, measure, found)
 
 
 def _tidy(text: str) -> str:

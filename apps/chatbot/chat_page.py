@@ -194,9 +194,9 @@ def main() -> None:
         if conversations.teaching is not None:
             conversations.teaching.refresh()
         turn = conversations.handle(sender, payload)
-        history.append((turn.text, turn))
+        history.extend((each.text, each) for each in turn.said)
         st.session_state.handed_over = (
-            st.session_state.get("handed_over", False) or turn.decision == "handover"
+            st.session_state.get("handed_over", False) or turn.said[-1].decision == "handover"
         )
     show_history(reference, history)
     if st.session_state.get("handed_over", False):

@@ -7,7 +7,7 @@ charge messages are kept and read, and not answered.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -15,10 +15,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from apps.chatbot.bot import Bot, Reply
+from apps.chatbot.bot import Bot
 from apps.chatbot.handover import Handovers
 from apps.chatbot.learning.live_teaching import LiveTeaching
 from apps.chatbot.messages import (
+    MOST_SAID,
+    ONE_MATTER,
     TO_CUSTOMERS,
     Message,
     add_message,
@@ -26,23 +28,24 @@ from apps.chatbot.messages import (
     last_question,
     last_ranking,
     said_by_people,
+    said_to,
+    storable,
     transcript,
 )
-from apps.chatbot.options import CHOSEN, NO_ANSWER, NONE_OF_THESE, buttons_of, chosen_of
 from apps.chatbot.phrases import phrases_for
-from apps.chatbot.slots import fill_asked_slot, find_slots
+from apps.chatbot.responding import RANKED, Responses
+from apps.chatbot.slots import find_slots
 from apps.chatbot.tables import conversations, handovers
-from apps.chatbot.turns import State, Turn
+from apps.chatbot.turns import Limits, State, Turn
 from shared.errors import ServiceError
 from shared.storage import reading
 from shared.text import detect_language
 
 ATTEMPTS = 20
-RANKED = 5  # intents kept with each message
 # Built once, as those in messages.py.
 _READ = (
     select(
-        conversations.c.revision, conversations.c.state, handovers.c.id,
+        conversations.c.revision, conversations.c.state, conversations.c.updated_at, handovers.c.id,
         handovers.c.state.label("handover_state"), handovers.c.deadline,
     )
     .outerjoin(
@@ -71,14 +74,6 @@ class _Seen:
     answered: Turn | None = None
 
 
-@dataclass(frozen=True)
-class Limits:
-    """After this many questions back, or refusals, in a row a person takes over."""
-
-    clarifications: int
-    refusals: int
-
-
 class Conversations:
     """All conversations of one bot."""
 
@@ -103,7 +98,7 @@ class Conversations:
         # SQLite has one writer at a time and lets others sleep: here they wait in a line.
         self._writing = threading.Lock()
         self._model = model
-        self._limits = limits
+        self._responses = Responses(bot, limits)
         self.clock = clock
 
     @property
@@ -129,7 +124,7 @@ class Conversations:
                 self.handovers.expire(sender)
                 continue
             if seen.handover is None:
-                turn, after = self.respond(seen.state, text)
+                turn, after = self._responses.to(text, seen.state)
                 turn = self._announced(turn, text)
             else:
                 read = read or self._read_only(text)
@@ -162,82 +157,6 @@ class Conversations:
             person = connection.execute(query).first() is not None
             return transcript(connection, sender, after=max(after, 0)), person
 
-    def respond(self, state: State, text: str) -> tuple[Turn, State]:
-        """One message in a given state, without the database."""
-        language = detect_language(text)
-        if state.offered and (chosen := chosen_of(text, state.offered, language)):
-            return self._choose(chosen, state, language)
-        if state.pending and (value := fill_asked_slot(state.pending[1], text)):
-            label, slot = state.pending
-            return self._answer(label, replace(state, slots={**state.slots, slot: value}), language)
-        (reply,) = self.bot.reply([text], slots=state.slots)
-        state = replace(state, slots={**state.slots, **find_slots(text)}, offered=(), pending=None)
-        if reply.decision == "clarify":
-            return self._clarify(reply, state)
-        if reply.decision == "reject":
-            return self._refuse(reply, state)
-        if reply.passed_on:
-            return self._hand_over(_turn(reply), state, NO_ANSWER)
-        if reply.decision == "handover":
-            return self._hand_over(_turn(reply), state, reply.why)
-        state = replace(state, clarifications=0, refusals=0)
-        if reply.missing_slot:
-            state = replace(state, pending=(reply.intent, reply.missing_slot))
-        return _turn(reply), state
-
-    def _choose(self, label: str, state: State, language: str) -> tuple[Turn, State]:
-        if label != NONE_OF_THESE:
-            return self._answer(label, state, language)
-        phrases = phrases_for(language)
-        state = replace(state, offered=())
-        why = "the customer means none of the offered intents"
-        if state.refusals + 1 >= self._limits.refusals:
-            turn = Turn(phrases.handover, "handover", None, None)
-            return self._hand_over(turn, state, why)
-        return (
-            Turn(phrases.reject, "reject", None, None, why=why),
-            replace(state, refusals=state.refusals + 1),
-        )
-
-    def _answer(self, label: str, state: State, language: str) -> tuple[Turn, State]:
-        """An intent the customer has confirmed, or whose slot has come."""
-        spoken = self.bot.say(label, language, state.slots)
-        after = State(slots=state.slots)
-        turn = Turn(spoken.text, "answer", label, None, why=CHOSEN)
-        if spoken.passed_on:
-            return self._hand_over(turn, state, NO_ANSWER)
-        if spoken.missing_slot:
-            after = replace(after, pending=(label, spoken.missing_slot))
-        return turn, after
-
-    def _clarify(self, reply: Reply, state: State) -> tuple[Turn, State]:
-        if state.clarifications >= self._limits.clarifications:
-            asked = f"{state.clarifications} questions back in a row did not settle it"
-            return self._hand_over_unsettled(reply, state, f"{asked}; {reply.why}")
-        none = phrases_for(reply.language).none_of_these
-        offered = tuple((option.label, option.title) for option in reply.options)
-        buttons = (*buttons_of(reply.options), (none, f"/{NONE_OF_THESE}"))
-        after = replace(
-            state,
-            offered=(*offered, (NONE_OF_THESE, none)),
-            clarifications=state.clarifications + 1,
-        )
-        return replace(_turn(reply), buttons=buttons), after
-
-    def _refuse(self, reply: Reply, state: State) -> tuple[Turn, State]:
-        if state.refusals + 1 >= self._limits.refusals:
-            refused = f"{state.refusals + 1} messages in a row were not understood"
-            return self._hand_over_unsettled(reply, state, f"{refused}; {reply.why}")
-        return _turn(reply), replace(state, refusals=state.refusals + 1)
-
-    def _hand_over_unsettled(self, reply: Reply, state: State, why: str) -> tuple[Turn, State]:
-        text = phrases_for(reply.language).handover
-        return self._hand_over(replace(_turn(reply), text=text), state, why)
-
-    def _hand_over(self, turn: Turn, state: State, why: str) -> tuple[Turn, State]:
-        """A person takes over; what is known of the customer stays known."""
-        return replace(turn, decision="handover", why=why), State(slots=state.slots)
-
     def _read_only(self, text: str) -> Turn:
         """What is in the message, for the person who will answer it."""
         (reply,) = self.bot.reply([text])
@@ -251,6 +170,7 @@ class Conversations:
 
     def _announced(self, turn: Turn, asked: str) -> Turn:
         """A handover tells the customer when somebody will be there."""
+        turn = replace(turn, then=tuple(self._announced(each, asked) for each in turn.then))
         if turn.decision != "handover":
             return turn
         language = detect_language(asked) if turn.reply is None else turn.reply.language
@@ -265,9 +185,12 @@ class Conversations:
             if row is None:
                 return _Seen()
             answered = _answered(connection, sender, message_id) if message_id else None
+        state, now = State.from_json(row.state), self.clock()
+        if now - row.updated_at > ONE_MATTER:
+            state = replace(state, asked="")
         return _Seen(
-            row.revision, State.from_json(row.state), row.id, row.handover_state == "taken",
-            row.id is not None and row.deadline <= self.clock(), answered,
+            row.revision, state, row.id, row.handover_state == "taken",
+            row.id is not None and row.deadline <= now, answered,
         )  # fmt: skip
 
     def _write(
@@ -299,40 +222,51 @@ class Conversations:
         turn: Turn,
         message_id: str | None,
     ) -> Turn:
-        """Both messages, and the handover where the turn is one."""
-        now = self.clock()
-        ranking = [[label, round(p, 6)] for label, p in turn.ranking]
+        """The message and all that is said to it, and the handover that it leads to."""
+        now, last = self.clock(), turn.said[-1]
         asked = add_message(
             connection, sender, "customer", text, now, client_id=message_id,
-            details={"ranking": ranking} if turn.decision == "silent" else None,
+            details={"ranking": _stored(turn.ranking)} if turn.decision == "silent" else None,
         )  # fmt: skip
         missed = said_by_people(connection, sender, asked.id)
         if seen.handover is not None:
             self.handovers.heard(connection, seen.handover, asked)
         if turn.decision == "silent":
             return replace(turn, missed=missed)
-        details = {
-            "why": turn.why,
-            "buttons": [list(button) for button in turn.buttons],
-            "scorers": dict(turn.scorers),
-            "ranking": ranking,
-        }
-        answer = add_message(
-            connection, sender, "bot", turn.text, now, decision=turn.decision, intent=turn.intent,
-            probability=turn.probability, model=self._model, details=details,
-        )  # fmt: skip
-        if turn.decision == "handover" and seen.handover is None:
-            matter, ranked = text, turn.ranking
-            if turn.reply is not None and turn.reply.decision == "handover":
+        first, *then = (
+            replace(each, message_id=self._keep_said(connection, sender, each, now).id, then=())
+            for each in turn.said
+        )
+        if last.decision == "handover" and seen.handover is None:
+            matter, ranked = text, last.ranking
+            if last.reply is not None and last.reply.decision == "handover":
                 # "A person, please" says nothing of the matter: what was asked before it does.
                 matter = last_question(connection, sender, asked) or text
             if matter != text or not ranked:
                 ranked = last_ranking(connection, sender, asked.id) or ranked
             self.handovers.begin(
-                connection, sender, reason=turn.why, question=matter, ranking=ranked,
+                connection, sender, reason=last.why, question=matter, ranking=ranked,
                 slots=dict(state.slots), language=detect_language(text), model=self._model,
             )  # fmt: skip
-        return replace(turn, message_id=answer.id, missed=missed)
+        return replace(first, missed=missed, then=tuple(then))
+
+    def _keep_said(self, connection: Connection, sender: str, turn: Turn, now: datetime) -> Message:
+        details = {
+            "why": turn.why,
+            "buttons": [list(button) for button in turn.buttons],
+            "scorers": dict(turn.scorers),
+            "ranking": _stored(turn.ranking),
+        }
+        if turn.read:
+            details["read"] = storable(turn.read)
+        return add_message(
+            connection, sender, "bot", turn.text, now, decision=turn.decision, intent=turn.intent,
+            probability=turn.probability, model=self._model, details=details,
+        )  # fmt: skip
+
+
+def _stored(ranking: Sequence[tuple[str, float]]) -> list[list[str | float]]:
+    return [[label, round(p, 6)] for label, p in ranking]
 
 
 def _answered(connection: Connection, sender: str, message_id: str) -> Turn | None:
@@ -341,22 +275,19 @@ def _answered(connection: Connection, sender: str, message_id: str) -> Turn | No
     if asked is None:
         return None
     missed = said_by_people(connection, sender, asked.id)
-    # Kept in one transaction: an answer has the next id of its conversation.
-    following = transcript(connection, sender, after=asked.id, limit=1)
-    if "ranking" in asked.details or not following:
+    # Kept in one transaction: the answers have the next ids of its conversation.
+    following = transcript(connection, sender, after=asked.id, limit=MOST_SAID)
+    said = [_said_before(each) for each in said_to((asked, *following), 0)]
+    if not said:
         return Turn("", "silent", None, None, ranking=asked.ranking, missed=missed)
-    (answer,) = following
+    return replace(said[0], missed=missed, then=tuple(said[1:]))
+
+
+def _said_before(answer: Message) -> Turn:
     decision: Any = answer.decision
     return Turn(
         answer.text, decision, answer.intent, answer.probability,
         tuple((title, payload) for title, payload in answer.details.get("buttons", ())),
         why=answer.details.get("why", ""), scorers=answer.details.get("scorers", {}),
-        ranking=answer.ranking, message_id=answer.id, missed=missed,
-    )  # fmt: skip
-
-
-def _turn(reply: Reply) -> Turn:
-    return Turn(
-        reply.message, reply.decision, reply.intent, reply.probability, reply=reply, why=reply.why,
-        scorers=reply.scorers, ranking=reply.ranking[:RANKED],
+        ranking=answer.ranking, message_id=answer.id, read=answer.read,
     )  # fmt: skip

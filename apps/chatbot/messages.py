@@ -1,8 +1,9 @@
 """The messages of a conversation, as they are kept."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
@@ -14,6 +15,8 @@ CUSTOMERS: tuple[Role, ...] = ("customer",)
 TO_CUSTOMERS: tuple[Role, ...] = ("bot", "agent", "notice")
 FROM_PEOPLE: tuple[Role, ...] = ("agent", "notice")
 LONGEST_TRANSCRIPT = 500
+# The bot's messages to one of a customer: one to each of its requests.
+MOST_SAID = 3
 # Messages of one customer that are so near to each other are taken to be about one matter.
 ONE_MATTER = timedelta(hours=1)
 # What each message of a customer asks of the database is built once: building it took longer than
@@ -42,7 +45,8 @@ _SAID_BY_PEOPLE = (
 @dataclass(frozen=True)
 class Message:
     """id: grows within a conversation. details: of the bot's messages why and buttons; `ranking`:
-    (intent, probability), the most probable first, of what a bot has read."""
+    (intent, probability), the most probable first, of what a bot has read; `read`: that text, where
+    it is not the customer's message but a part of it, or it with the one before."""
 
     id: int
     role: Role
@@ -58,6 +62,10 @@ class Message:
     @property
     def ranking(self) -> tuple[tuple[str, float], ...]:
         return tuple((label, p) for label, p in self.details.get("ranking", ()))
+
+    @property
+    def read(self) -> str:
+        return str(self.details.get("read", ""))
 
     @property
     def public(self) -> dict[str, Any]:
@@ -131,6 +139,11 @@ def find_message(connection: Connection, sender: str, role: Role, client_id: str
     )
     row = connection.execute(query).one_or_none()
     return None if row is None else message_of(row)
+
+
+def said_to(said: Sequence[Message], at: int) -> tuple[Message, ...]:
+    """The bot's messages to the one at this place of a transcript, in order."""
+    return tuple(takewhile(lambda each: each.role == "bot", said[at + 1 : at + 1 + MOST_SAID]))
 
 
 def said_by_people(connection: Connection, sender: str, asked: int) -> tuple[Message, ...]:

@@ -76,8 +76,9 @@ class Button(BaseModel):
 
 class Outgoing(BaseModel):
     """One message to the customer. custom.from: bot, agent, or notice. custom.decision, of the
-    bot's: answer, clarify, reject or handover. custom.message_id: for thumbs, and to know a message
-    that was fetched before."""
+    bot's: answer, clarify, reject or handover; custom.read: what it was read from, where that is a
+    part of the message, or it with the one before. custom.message_id: for thumbs, and to know a
+    message that was fetched before."""
 
     recipient_id: str
     text: str
@@ -155,8 +156,9 @@ def chat_router(
         "/webhooks/rest/webhook", response_model_exclude_none=True, responses=refusals(429)
     )
     def webhook(incoming: Incoming) -> list[Outgoing]:
-        """Answer one message; the conversation is remembered by `sender`. While a person is in
-        charge the bot says nothing; what people have said since the last message comes first."""
+        """Answer one message; the conversation is remembered by `sender`. Several requests in it
+        get an entry each. While a person is in charge the bot says nothing; what people have said
+        since the last message comes first."""
         if limit is not None and (seconds := limit.wait(incoming.sender)):
             raise HTTPException(
                 429,
@@ -166,7 +168,8 @@ def chat_router(
         turn = conversations.handle(incoming.sender, incoming.message, incoming.message_id)
         missed = () if people_by_webhook else turn.missed
         before = [_of_people(incoming.sender, each) for each in missed]
-        own = [] if turn.decision == "silent" else [_outgoing(incoming.sender, turn)]
+        said = () if turn.decision == "silent" else turn.said
+        own = [_outgoing(incoming.sender, each) for each in said]
         return [*before, *own]
 
     @router.post("/model/parse")
@@ -250,5 +253,7 @@ def _outgoing(sender: str, turn: Turn) -> Outgoing:
     if turn.why:
         custom["why"] = turn.why
         custom["scorers"] = dict(turn.scorers)
+    if turn.read:
+        custom["read"] = turn.read
     buttons = [Button(title=title, payload=payload) for title, payload in turn.buttons]
     return Outgoing(recipient_id=sender, text=turn.text, buttons=buttons or None, custom=custom)

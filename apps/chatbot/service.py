@@ -4,9 +4,10 @@ from collections.abc import Callable
 from datetime import datetime
 
 from apps.chatbot.bot import Bot
-from apps.chatbot.conversation import Conversations, Limits
+from apps.chatbot.conversation import Conversations
 from apps.chatbot.learning.live_teaching import LiveTeaching
 from apps.chatbot.opening import chatbot_settings, handovers_on, opened_database
+from apps.chatbot.turns import Limits
 from shared.device import Device
 from shared.inference.model_encoders import OpenEncoders
 from shared.registry import ModelVersion, Registry

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from apps.chatbot.messages import Message, transcript
+from apps.chatbot.messages import Message, said_to, transcript
 from apps.chatbot.tables import conversations, handovers
 
 
@@ -42,8 +42,16 @@ def _events(said: Sequence[Message]) -> Iterator[dict[str, Any]]:
             data = {"buttons": each.public["buttons"]} if each.public["buttons"] else {}
             yield {"event": "bot", **common, "data": data, "metadata": {"from": each.role}}
             continue
-        # What was read stands with the message, or with the bot's answer to it.
-        answer = said[at + 1] if at + 1 < len(said) and said[at + 1].role == "bot" else each
-        ranking = [{"name": label, "confidence": p} for label, p in each.ranking or answer.ranking]
-        parsed = {"intent": ranking[0] if ranking else None, "intent_ranking": ranking}
+        # What was read stands with the message, or with the bot's answers to it.
+        answers = said_to(said, at)
+        parsed = _parsed(each.ranking or (answers[0].ranking if answers else ()))
+        if len(answers) > 1:
+            parsed["requests"] = [
+                {"text": answer.read or each.text, **_parsed(answer.ranking)} for answer in answers
+            ]
         yield {"event": "user", **common, "parse_data": parsed}
+
+
+def _parsed(ranking: Sequence[tuple[str, float]]) -> dict[str, Any]:
+    ranked = [{"name": label, "confidence": p} for label, p in ranking]
+    return {"intent": ranked[0] if ranked else None, "intent_ranking": ranked}

@@ -10,11 +10,21 @@ from apps.chatbot.messages import Message
 
 
 @dataclass(frozen=True)
+class Limits:
+    """After this many questions back, or refusals, in a row a person takes over."""
+
+    clarifications: int
+    refusals: int
+
+
+@dataclass(frozen=True)
 class State:
     """What is remembered between two messages.
 
     offered: (label, title) of the options on the table. pending: (label, slot) while a slot was
-    asked for. clarifications, refusals: how many in a row.
+    asked for. clarifications, refusals: how many in a row. asked: the request that was understood
+    last, which a short message may complete; "" after anything else. waiting: intents of the same
+    message that are answered once what is asked now is settled.
     """
 
     offered: tuple[tuple[str, str], ...] = ()
@@ -22,6 +32,8 @@ class State:
     slots: Mapping[str, str] = field(default_factory=dict)
     clarifications: int = 0
     refusals: int = 0
+    asked: str = ""
+    waiting: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "State":
@@ -31,6 +43,8 @@ class State:
             dict(stored["slots"]),
             stored["clarifications"],
             stored["refusals"],
+            stored.get("asked", ""),  # of neither before there were any
+            tuple(stored.get("waiting", ())),
         )
 
 
@@ -42,7 +56,9 @@ class Turn:
     buttons: (title, payload). reply: None where the answer followed from the state alone, such as a
     chosen option, or was given before. why: the rule that decided, in words. ranking: (intent,
     probability) of what was read, the best five. message_id: of the text once it is kept. missed:
-    what people have said since the customer wrote last.
+    what people have said since the customer wrote last. read: what was read, where that is not the
+    message: a part of it, or it with the one before. then: what is said next to the same message; a
+    question, or a handover, comes last.
     """
 
     text: str
@@ -56,3 +72,10 @@ class Turn:
     ranking: tuple[tuple[str, float], ...] = ()
     message_id: int | None = None
     missed: tuple[Message, ...] = ()
+    read: str = ""
+    then: tuple["Turn", ...] = ()
+
+    @property
+    def said(self) -> tuple["Turn", ...]:
+        """All that is said to the message, in order."""
+        return (self, *self.then)

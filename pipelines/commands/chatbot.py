@@ -237,23 +237,26 @@ def ask(
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """One message in, what the bot would say and why."""
+    """One message in, what the bot would say and why, to each request in it."""
     use_threads(threads)
     from dataclasses import asdict
 
     from apps.chatbot.service import open_bot
+    from apps.chatbot.understanding import understood
 
     bot, version = open_bot(
         model, home=open_home(home), clock=lambda: datetime.now(UTC), threads=threads
     )
-    (reply,) = bot.reply([text])
+    replies = understood(bot, text, {})
     if as_json:
-        print_json({**asdict(reply), "model": f"{version.name}@{version.version}"})
+        first, *then = (asdict(reply) for reply in replies)
+        print_json({**first, "then": then, "model": f"{version.name}@{version.version}"})
         return
-    typer.echo(reply.message)
-    for option in reply.options:
-        typer.echo(f"  - {option.title}")
-    typer.echo(
-        f"[{reply.decision}: {reply.intent}, probability {reply.probability:.2f}, "
-        f"out-of-scope score {reply.oos_score:.2f}; {reply.why}]"
-    )
+    for reply in replies:
+        typer.echo(reply.message)
+        for option in reply.options:
+            typer.echo(f"  - {option.title}")
+        typer.echo(
+            f"[{reply.decision}: {reply.intent}, probability {reply.probability:.2f}, "
+            f"out-of-scope score {reply.oos_score:.2f}; {reply.why}]"
+        )

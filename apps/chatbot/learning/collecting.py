@@ -164,7 +164,9 @@ def _thumbs(connection: Connection, senders: Sequence[str]) -> dict[int, str]:
 
 def _decided(connection: Connection, said: Mapping[str, Sequence[Message]]) -> set[int]:
     """Messages whose lesson a person has decided on."""
-    numbers = [each.id for own in said.values() for each in own if each.role == "customer"]
+    numbers = [
+        each.id for own in said.values() for each in own if each.role == "customer" or each.read
+    ]
     found: set[int] = set()
     for start in range(0, len(numbers), 5_000):
         query = select(lessons.c.message_id).where(
@@ -198,15 +200,16 @@ def _settled(signals: Sequence[Signal], encode: Encode) -> list[Signal]:
 
 
 def _masked(said: Sequence[Message]) -> dict[int, str]:
-    """Number of each of a customer's messages -> its text without personal data; names that the
-    conversation tells are masked wherever they stand."""
+    """Number of each of a customer's messages, and of what was read from some under that of the
+    answer -> its text without personal data; names that the conversation tells are masked wherever
+    they stand."""
     agents = tuple(Turn("agent", each.text, each.id) for each in said if each.role == "agent")
     found = {}
-    own = [each for each in said if each.role == "customer"]
     # Each with an empty hold between, so that no two become one run.
     turns: list[Turn] = []
-    for each in own:
-        turns += [Turn("customer", each.text, each.id), Turn("agent", "…", -each.id)]
+    for each in said:
+        if text := each.text if each.role == "customer" else each.read:
+            turns += [Turn("customer", text, each.id), Turn("agent", "…", -each.id)]
     for run in runs_of(Dialogue("", (*agents, *turns), "", 0)):
         if run.role == "customer":
             found[run.turns[0]] = run.words.text[:LONGEST_QUESTION]

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from apps.chatbot.decision import ASKS_FOR_PERSON, MEANS_PERSON
-from apps.chatbot.messages import ONE_MATTER, Message
+from apps.chatbot.messages import ONE_MATTER, Message, said_to
 from apps.chatbot.options import CHOSEN, NO_ANSWER, NONE_OF_THESE, chosen_of
 from apps.chatbot.phrases import wants_person
 from shared.text import detect_language
@@ -38,9 +38,10 @@ ASKED_AGAIN = timedelta(minutes=2)
 class Signal:
     """One message of a customer, and what became of it.
 
-    label: what it means, as far as that is known. like: number of the message that asks the same in
-    other words; unless they are alike, the signal is `otherwise`. intent, probability: what the bot
-    made of it.
+    asked: of a part of a message, or of one that the message before completes, that text under the
+    number of the bot's answer to it. label: what it means, as far as that is known. like: the
+    message that asks the same in other words; unless they are alike, the signal is `otherwise`.
+    intent, probability: what the bot made of it.
     """
 
     kind: Kind
@@ -68,16 +69,23 @@ class HandedOver:
 
 @dataclass(frozen=True)
 class _Turn:
-    """A customer's message, the bot's answer, and what was chosen of what was offered before."""
+    """A customer's message, an answer of the bot's, and what was chosen of what was offered
+    before."""
 
     asked: Message
     answer: Message
     chosen: str | None
 
     @property
+    def question(self) -> Message:
+        """What the bot has answered: the message, or what it was read from."""
+        answer = self.answer
+        return replace(self.asked, id=answer.id, text=answer.read) if answer.read else self.asked
+
+    @property
     def asks(self) -> bool:
-        """Whether the message says what it is about by itself."""
-        text = self.asked.text.strip()
+        """Whether the question says what it is about by itself."""
+        text = self.question.text.strip()
         why = self.answer.details.get("why")
         by_itself = self.chosen is None and why not in (CHOSEN, ASKS_FOR_PERSON, MEANS_PERSON)
         return by_itself and len(text) > 2 and text[0] != "/" and not wants_person(text)
@@ -87,18 +95,17 @@ def signals_of(said: Sequence[Message], thumbs: Mapping[int, str]) -> list[Signa
     """Signals of the bot's own turns, in order. thumbs: number of a bot's message -> up or down."""
     turns = _turns(said)
     found = []
-    for at, turn in enumerate(turns):
-        following = turns[at + 1] if at + 1 < len(turns) else None
-        signal = _signal(turn, following, thumbs) if turn.asks else None
-        if signal is not None:
-            found.append(signal)
+    for at, own in enumerate(turns):
+        following = turns[at + 1][0] if at + 1 < len(turns) else None
+        signals = (_signal(turn, following, thumbs) for turn in own if turn.asks)
+        found += [signal for signal in signals if signal is not None]
     return found
 
 
 def matter_of(said: Sequence[Message], chat: HandedOver) -> tuple[Signal, ...]:
     """The question that led to a chat with a person, and those in a row before it that the bot did
     not understand either; the question first. Empty where only a person was asked for."""
-    turns = [turn for turn in _turns(said) if turn.asked.at <= chat.queued_at]
+    turns = [own[-1] for own in _turns(said) if own[-1].asked.at <= chat.queued_at]
     place = next(
         (at for at in reversed(range(len(turns))) if turns[at].asked.text == chat.question), None
     )
@@ -115,21 +122,22 @@ def matter_of(said: Sequence[Message], chat: HandedOver) -> tuple[Signal, ...]:
         if at < place and (served or turns[at + 1].asked.at - turn.asked.at > ONE_MATTER):
             break
         if turn.asks:
-            found.append(_of(turn, "handed_over", model=chat.model))
+            found.append(replace(_of(turn, "handed_over", model=chat.model), asked=turn.asked))
     return tuple(found)
 
 
-def _turns(said: Sequence[Message]) -> list[_Turn]:
+def _turns(said: Sequence[Message]) -> list[tuple[_Turn, ...]]:
+    """Of each message that the bot has answered, one for each of its answers."""
     found = []
     for at, asked in enumerate(said):
-        answer = said[at + 1] if at + 1 < len(said) else None
-        if asked.role != "customer" or answer is None or answer.role != "bot":
+        answers = said_to(said, at)
+        if asked.role != "customer" or not answers:
             continue
         before = said[at - 1] if at else None
         offered = () if before is None else before.details.get("buttons", ())
         options = tuple((str(payload).removeprefix("/"), str(title)) for title, payload in offered)
-        language = detect_language(asked.text)
-        found.append(_Turn(asked, answer, chosen_of(asked.text, options, language)))
+        chosen = chosen_of(asked.text, options, detect_language(asked.text))
+        found.append(tuple(_Turn(asked, answer, chosen) for answer in answers))
     return found
 
 
@@ -166,6 +174,7 @@ def _rephrased(
     if (
         following is None
         or not following.asks
+        or following.answer.read
         or following.answer.decision != "answer"
         or (turn.answer.decision == "answer" and following.answer.intent == turn.answer.intent)
         or thumbs.get(following.answer.id) == "down"
@@ -180,6 +189,7 @@ def _of(turn: _Turn, kind: Kind, label: str | None = None, *, model: str = "") -
     ranking = turn.answer.ranking
     intent, probability = ranking[0] if ranking else (turn.answer.intent, turn.answer.probability)
     if kind == "handed_over" and turn.answer.decision == "handover":
-        label = turn.answer.intent if turn.answer.details.get("why") == NO_ANSWER else None
+        known = turn.answer.details.get("why") == NO_ANSWER and not turn.answer.read
+        label = turn.answer.intent if known else None
     model = turn.answer.model or model
-    return Signal(kind, turn.asked, model, label, intent, probability)
+    return Signal(kind, turn.question, model, label, intent, probability)

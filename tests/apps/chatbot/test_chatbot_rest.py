@@ -19,7 +19,7 @@ from sqlalchemy import Engine, select
 
 from apps.chatbot.answers import AnswerBook
 from apps.chatbot.bot import Bot
-from apps.chatbot.conversation import Conversations, Limits
+from apps.chatbot.conversation import Conversations
 from apps.chatbot.handover import Handovers
 from apps.chatbot.handover_rest import handover_router
 from apps.chatbot.phrases import phrases_for
@@ -27,6 +27,7 @@ from apps.chatbot.rate_limit import RateLimit
 from apps.chatbot.rest import chat_router
 from apps.chatbot.settings import ChatbotSettings
 from apps.chatbot.tables import feedback
+from apps.chatbot.turns import Limits
 from pipelines.serve import refuse_body
 from shared.errors import SettingsError
 from shared.settings import load_section
@@ -115,6 +116,18 @@ def test_a_parsed_text_says_where_its_values_stand(client: TestClient) -> None:
     for each in parsed["entities"]:
         assert text[each["start"] : each["end"]] == each["value"]
     assert client.post("/model/parse", json={"text": "hello"}).json()["entities"] == []
+
+
+def test_several_requests_get_an_entry_each(client: TestClient) -> None:
+    asked = "Refund, how long does it take? Also hours, what are they?"
+    entries = say(client, asked)
+    assert [(each["text"], each["custom"]["read"]) for each in entries] == [
+        ("Refunds take five days.", "Refund, how long does it take?"),
+        ("We open at nine.", "hours, what are they?"),
+    ]
+    # The text outside a conversation is understood as one.
+    parsed = client.post("/model/parse", json={"text": asked}).json()
+    assert (parsed["intent"]["name"], parsed["text"]) == ("refund", asked)
 
 
 def test_a_message_sent_again_is_answered_alike(client: TestClient) -> None:

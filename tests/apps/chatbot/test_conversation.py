@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from apps.chatbot.bot import Bot
-from apps.chatbot.conversation import Conversations, Limits
+from apps.chatbot.conversation import Conversations
 from apps.chatbot.options import NONE_OF_THESE
 from apps.chatbot.phrases import phrases_for
 from apps.chatbot.tables import conversations, messages
-from apps.chatbot.turns import State
+from apps.chatbot.turns import Limits, State
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 EN = phrases_for("en")

@@ -11,11 +11,12 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from apps.chatbot.bot import Bot
-from apps.chatbot.conversation import Conversations, Limits
+from apps.chatbot.conversation import Conversations
 from apps.chatbot.deliveries import LEASE, RETRY_SECONDS, Deliveries
 from apps.chatbot.handover import Handovers
 from apps.chatbot.phrases import phrases_for
 from apps.chatbot.tables import deliveries
+from apps.chatbot.turns import Limits
 from shared.errors import DataError
 
 SECRET = "a secret of many characters"

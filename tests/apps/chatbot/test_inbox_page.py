@@ -10,10 +10,11 @@ from streamlit.testing.v1 import AppTest
 
 from apps.chatbot.answers import ANSWERS_FILE, AnswerBook
 from apps.chatbot.bot import Bot
-from apps.chatbot.conversation import Conversations, Limits
+from apps.chatbot.conversation import Conversations
 from apps.chatbot.opening import chatbot_settings, handovers_on, opened_database
 from apps.chatbot.phrases import phrases_for
 from apps.chatbot.tables import deliveries
+from apps.chatbot.turns import Limits
 from shared.registry import Registry
 from shared.settings import Home
 

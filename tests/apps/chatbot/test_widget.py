@@ -16,10 +16,11 @@ from playwright.sync_api import sync_playwright
 from sqlalchemy import Engine
 
 from apps.chatbot.bot import Bot
-from apps.chatbot.conversation import Conversations, Limits
+from apps.chatbot.conversation import Conversations
 from apps.chatbot.phrases import phrases_for
 from apps.chatbot.rate_limit import RateLimit
 from apps.chatbot.settings import ChatbotSettings
+from apps.chatbot.turns import Limits
 from apps.chatbot.widget_rest import PATH, widget_site
 from shared.errors import SettingsError
 from shared.settings import load_section

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from apps.chatbot.answers import read_answers
 from apps.chatbot.bot import Bot
-from apps.chatbot.conversation import Conversations, Limits
+from apps.chatbot.conversation import Conversations
 from apps.chatbot.handover_rest import handover_router
 from apps.chatbot.learning.collecting import Collected, collect
 from apps.chatbot.learning.lesson_files import export_lessons
@@ -22,6 +22,7 @@ from apps.chatbot.learning.live_teaching import LiveTeaching
 from apps.chatbot.learning.review import Proposal, accept, decided, proposed, reject, reopen
 from apps.chatbot.mining.answer_choice import Encode
 from apps.chatbot.rest import chat_router
+from apps.chatbot.turns import Limits
 from shared.errors import DataError
 from tests.apps.chatbot.learning.conftest import SAID
 
