@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from apps.chatbot.bot import Bot, Reply
+from apps.chatbot.entities.spans import joined
 from apps.chatbot.handover import Handovers
 from apps.chatbot.learning.live_teaching import LiveTeaching
 from apps.chatbot.messages import (
@@ -29,8 +30,7 @@ from apps.chatbot.messages import (
     transcript,
 )
 from apps.chatbot.options import CHOSEN, NO_ANSWER, NONE_OF_THESE, buttons_of, chosen_of
-from apps.chatbot.phrases import phrases_for
-from apps.chatbot.slots import fill_asked_slot, find_slots
+from apps.chatbot.phrases import named, phrases_for
 from apps.chatbot.tables import conversations, handovers
 from apps.chatbot.turns import State, Turn
 from shared.errors import ServiceError
@@ -133,7 +133,7 @@ class Conversations:
                 turn = self._announced(turn, text)
             else:
                 read = read or self._read_only(text)
-                known = {**seen.state.slots, **find_slots(text)}
+                known = joined(seen.state.slots, self.bot.entities.find(text))
                 after = replace(seen.state, slots=known)
                 turn = read if seen.taken else self._asked_to_wait(read, detect_language(text))
             written = self._write(sender, seen, after, text, turn, message_id)
@@ -167,11 +167,13 @@ class Conversations:
         language = detect_language(text)
         if state.offered and (chosen := chosen_of(text, state.offered, language)):
             return self._choose(chosen, state, language)
-        if state.pending and (value := fill_asked_slot(state.pending[1], text)):
-            label, slot = state.pending
-            return self._answer(label, replace(state, slots={**state.slots, slot: value}), language)
+        if state.pending and (value := self.bot.entities.fill(state.pending[1], text)):
+            return self._fill(state.pending, value, state, language)
         (reply,) = self.bot.reply([text], slots=state.slots)
-        state = replace(state, slots={**state.slots, **find_slots(text)}, offered=(), pending=None)
+        state = replace(state, slots=joined(state.slots, reply.entities), offered=())
+        if state.pending and self._fits_no_value(reply, state.pending):
+            return self._offer_values(reply, state.pending[1], state)
+        state = replace(state, pending=None)
         if reply.decision == "clarify":
             return self._clarify(reply, state)
         if reply.decision == "reject":
@@ -185,7 +187,37 @@ class Conversations:
             state = replace(state, pending=(reply.intent, reply.missing_slot))
         return _turn(reply), state
 
+    def _fill(
+        self, pending: tuple[str, str], value: str, state: State, language: str
+    ) -> tuple[Turn, State]:
+        """The slot that was asked for has come: the answer that needs it goes on."""
+        label, slot = pending
+        return self._answer(label, replace(state, slots={**state.slots, slot: value}), language)
+
+    def _fits_no_value(self, reply: Reply, pending: tuple[str, str]) -> bool:
+        """Whether a reply to the question for a listed slot is no value of it, and no question of
+        its own either."""
+        label, slot = pending
+        another = reply.decision == "answer" and reply.intent != label
+        return self.bot.entities.is_listed(slot) and not (another or reply.decision == "handover")
+
+    def _offer_values(self, reply: Reply, slot: str, state: State) -> tuple[Turn, State]:
+        if state.clarifications >= self._limits.clarifications:
+            why = f"{state.clarifications} questions back in a row brought no {slot} of the list"
+            return self._hand_over_unsettled(reply, state, why)
+        values = self.bot.entities.lists.nearest(slot, reply.text)
+        phrases = phrases_for(reply.language)
+        asked = (phrases.not_listed if values else phrases.not_fitting).format(slot=named(slot))
+        turn = replace(
+            _turn(reply), text=asked, decision="clarify", why=f"the reply is no {slot} of the list",
+            buttons=tuple((value, value) for value in values),
+        )  # fmt: skip
+        offered = tuple((value, value) for value in values)
+        return turn, replace(state, offered=offered, clarifications=state.clarifications + 1)
+
     def _choose(self, label: str, state: State, language: str) -> tuple[Turn, State]:
+        if state.pending and label != NONE_OF_THESE:
+            return self._fill(state.pending, label, state, language)
         if label != NONE_OF_THESE:
             return self._answer(label, state, language)
         phrases = phrases_for(language)
@@ -308,7 +340,7 @@ class Conversations:
         )  # fmt: skip
         missed = said_by_people(connection, sender, asked.id)
         if seen.handover is not None:
-            self.handovers.heard(connection, seen.handover, asked)
+            self.handovers.heard(connection, seen.handover, asked, state.slots)
         if turn.decision == "silent":
             return replace(turn, missed=missed)
         details = {

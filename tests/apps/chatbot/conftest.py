@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from apps.chatbot.answers import Answer, AnswerBook, render
 from apps.chatbot.bot import Bot, Option, Reply, Spoken
+from apps.chatbot.entities.entities import Entities
 from apps.chatbot.mining.answer_choice import Encode
 from apps.chatbot.phrases import phrases_for
 from apps.chatbot.tables import MIGRATIONS, VERSION_TABLE
@@ -47,6 +48,8 @@ def words_encode() -> Encode:
 class ScriptedBot:
     """Understands a message by its first word, and says answers by the real templates."""
 
+    entities = Entities()
+
     def reply(self, texts: Sequence[str], slots: Mapping[str, str] | None = None) -> list[Reply]:
         return [self._one(text, slots or {}) for text in texts]
 
@@ -67,6 +70,7 @@ class ScriptedBot:
             "language": "en",
             "why": "script",
             "scorers": {},
+            "entities": self.entities.find(text),
         }
         if word == "unsure":
             options = (Option("track", "Track a parcel"), Option("refund", "Get a refund"))
