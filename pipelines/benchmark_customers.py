@@ -61,7 +61,7 @@ def measure_slips(sets: Path, *, home: Home, options: TrainOptions, say: Say) ->
         figures = {"accuracy": clean, "with slips": typed, "lost by slips": clean - typed}
         for measure, values in figures.items():
             data = f"BANKING77, {SLIPS} slips a message"
-            yield Asked(data, system, measure, _mean(values, options.seed))
+            yield Asked(data, system, measure, mean_interval(values, options.seed))
 
 
 def slipped(texts: Sequence[str], count: int, seed: int) -> list[str]:
@@ -106,7 +106,7 @@ def measure_replies(sets: Path, *, home: Home, options: TrainOptions, say: Say) 
         best = [list(scores)[at] for at in np.stack(list(scores.values()), axis=1).argmax(1)]
         right = [a == b for a, b in zip(best, truth, strict=True)]
         data = f"TweetSumm, first reply among {len(scores)}"
-        yield Asked(data, system, "right reply first", _mean(right, options.seed))
+        yield Asked(data, system, "right reply first", mean_interval(right, options.seed))
 
 
 def _of_answers(
@@ -182,7 +182,10 @@ def _area(outside: NDArray[np.float64], inside: NDArray[np.float64], seed: int) 
     return bootstrap(lambda weights: auroc(both, is_outside, weights), len(both), seed=seed)
 
 
-def _mean(values: Sequence[float] | NDArray[np.float64], seed: int) -> Interval:
+def mean_interval(values: Sequence[float] | NDArray[np.float64], seed: int) -> Interval:
+    """The mean of one figure a row, with its 95 % interval; nothing is known of no rows."""
+    if not len(values):
+        return Interval(np.nan, np.nan, np.nan)
     return bootstrap(mean_of(np.asarray(values, dtype=np.float64)), len(values), seed=seed)
 
 
