@@ -62,7 +62,7 @@ def entities_table(entities: Entities) -> pd.DataFrame:
                 "slot": slot_of(role or name),
                 "values": len(lists.kinds.get("lookups", {}).get(name, ())),
                 "patterns": len(lists.kinds.get("regexes", {}).get(name, ())),
-                "annotated": figures.annotated if figures else 0,
+                "marked": figures.annotated if figures else 0,
                 "would be found": figures.found if figures else 0,
                 "of these wrong": figures.found - figures.right if figures else 0,
             }

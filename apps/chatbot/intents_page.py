@@ -190,11 +190,11 @@ def show_history(version: ModelVersion, label: str, language: str) -> None:
 def show_entities(entities: Entities) -> None:
     if not entities.names:
         return
-    with st.expander(f"{len(entities.names)} slots are filled from lists and annotated examples"):
+    with st.expander(f"Slots filled from lists and marked examples: {len(entities.names)}"):
         st.dataframe(entities_table(entities), hide_index=True)
         st.caption(
-            "Annotated values teach how others look; they are told where they would seldom have "
-            "been wrong on examples that were not seen."
+            "Marked values teach how others look: those are told where they would seldom have been "
+            "wrong on examples that were not seen."
         )
 
 

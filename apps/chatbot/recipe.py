@@ -124,7 +124,9 @@ class ChatbotRecipe:
                 encoder.
         """
         questions = read_all(self.examples, self.mapping, home, say)
-        files = Sources(tuple(self.examples), self.answers, mapping=self.mapping)
+        files = Sources(
+            tuple(self.examples), self.answers, mapping=self.mapping, entities=self.entities
+        )
         data = of_questions(questions, self.answers, self.mapping)
         refuse_errors(data, files)
         book = data.book

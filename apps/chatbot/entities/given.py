@@ -106,7 +106,7 @@ def in_words(each: LabelFigures) -> str:
     """How well an entity was learned, in a sentence."""
     name = f"{each.entity} ({each.role})" if each.role else each.entity
     if each.threshold > 1:
-        return f"entity {name}: not learned, {each.annotated} annotated values are not enough"
+        return f"entity {name}: not told, its {each.annotated} annotated values teach too little"
     return (
         f"entity {name}: {each.found} of {each.annotated} annotated values would be found, "
         f"{each.found - each.right} of them wrongly"

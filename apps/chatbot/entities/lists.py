@@ -9,6 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from scipy import sparse
+
 from apps.chatbot.entities.patterns import ValuePattern
 from apps.chatbot.entities.spans import Message, Span, Word, slot_of, words_of
 from apps.chatbot.formats.kept import Kinds
@@ -60,7 +62,8 @@ class EntityLists:
         self._longest: dict[str, int] = defaultdict(int)
         for key in self._forms:
             self._longest[key[0]] = max(self._longest[key[0]], len(key))
-        self._grams: dict[str, Grams] = {}
+        # Of a slot's values, once they are asked for: their grams, and each as a row of them.
+        self._grams: dict[str, tuple[Grams, sparse.csr_matrix]] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,9 +103,9 @@ class EntityLists:
         if not values:
             return ()
         if slot not in self._grams:
-            self._grams[slot], _ = Grams.of(values)
-        grams = self._grams[slot]
-        likeness = (grams.rows([text]) @ grams.rows(values).T).toarray()[0]
+            self._grams[slot] = Grams.of(values)
+        grams, rows = self._grams[slot]
+        likeness = (rows @ grams.rows([text]).T).toarray()[:, 0]
         ranked = sorted(range(len(values)), key=lambda i: -likeness[i])
         few = len(values) <= CHOICES
         return tuple(values[i] for i in ranked[:CHOICES] if few or likeness[i] > 0)
