@@ -29,7 +29,7 @@ from apps.chatbot.messages import (
     said_by_people,
     transcript,
 )
-from apps.chatbot.options import CHOSEN, NO_ANSWER, NONE_OF_THESE, buttons_of, chosen_of
+from apps.chatbot.options import CHOSEN, NO_ANSWER, NO_VALUE, NONE_OF_THESE, buttons_of, chosen_of
 from apps.chatbot.phrases import named, phrases_for
 from apps.chatbot.tables import conversations, handovers
 from apps.chatbot.turns import State, Turn
@@ -172,7 +172,7 @@ class Conversations:
         (reply,) = self.bot.reply([text], slots=state.slots)
         state = replace(state, slots=joined(state.slots, reply.entities), offered=())
         if state.pending and self._fits_no_value(reply, state.pending):
-            return self._offer_values(reply, state.pending[1], state)
+            return self._offer_values(reply, state.pending, state)
         state = replace(state, pending=None)
         if reply.decision == "clarify":
             return self._clarify(reply, state)
@@ -201,19 +201,19 @@ class Conversations:
         another = reply.decision == "answer" and reply.intent != label
         return self.bot.entities.is_listed(slot) and not (another or reply.decision == "handover")
 
-    def _offer_values(self, reply: Reply, slot: str, state: State) -> tuple[Turn, State]:
-        if state.clarifications >= self._limits.clarifications:
-            why = f"{state.clarifications} questions back in a row brought no {slot} of the list"
-            return self._hand_over_unsettled(reply, state, why)
-        values = self.bot.entities.lists.nearest(slot, reply.text)
+    def _offer_values(
+        self, reply: Reply, pending: tuple[str, str], state: State
+    ) -> tuple[Turn, State]:
+        """Ask for the slot again: no choice among intents, and so no question back of its own."""
+        label, slot = pending
         phrases = phrases_for(reply.language)
-        asked = (phrases.not_listed if values else phrases.not_fitting).format(slot=named(slot))
-        turn = replace(
-            _turn(reply), text=asked, decision="clarify", why=f"the reply is no {slot} of the list",
-            buttons=tuple((value, value) for value in values),
-        )  # fmt: skip
-        offered = tuple((value, value) for value in values)
-        return turn, replace(state, offered=offered, clarifications=state.clarifications + 1)
+        turn = Turn(phrases.handover, "handover", label, None, why=NO_VALUE)
+        if state.clarifications >= self._limits.clarifications:
+            return self._hand_over(turn, state, NO_VALUE)
+        values = tuple((each, each) for each in self.bot.entities.lists.nearest(slot, reply.text))
+        asked = phrases.not_listed if values else phrases.not_fitting
+        turn = replace(turn, text=asked.format(slot=named(slot)), decision="answer", buttons=values)
+        return turn, replace(state, offered=values, clarifications=state.clarifications + 1)
 
     def _choose(self, label: str, state: State, language: str) -> tuple[Turn, State]:
         if state.pending and label != NONE_OF_THESE:

@@ -10,7 +10,7 @@ from apps.chatbot.bot import Bot
 from apps.chatbot.conversation import Conversations, Limits
 from apps.chatbot.entities.entities import Entities
 from apps.chatbot.entities.lists import EntityLists
-from apps.chatbot.options import NONE_OF_THESE
+from apps.chatbot.options import NO_VALUE, NONE_OF_THESE
 from apps.chatbot.phrases import phrases_for
 from apps.chatbot.tables import conversations, messages
 from apps.chatbot.turns import State
@@ -150,7 +150,8 @@ def test_a_slot_with_a_list_takes_a_value_of_it_and_offers_the_nearest(
     assert listed.handle("ana", "track it").text == "Please tell me your order_id."
     turn = listed.handle("ana", "the oak fourth")
     assert turn.text == EN.not_listed.format(slot="order id")
-    assert (turn.decision, turn.why) == ("clarify", "the reply is no order_id of the list")
+    assert (turn.decision, turn.intent, turn.probability) == ("answer", "track", None)
+    assert turn.why == "the reply to the question for a slot is no value of its list"
     assert turn.buttons[0] == ("Oak four", "Oak four")
     assert listed.handle("ana", "1").text == "Parcel Oak four is on its way."
     assert listed.handle("ana", "track it").text == "Parcel Oak four is on its way."
@@ -159,8 +160,10 @@ def test_a_slot_with_a_list_takes_a_value_of_it_and_offers_the_nearest(
 def test_two_tries_at_a_list_and_then_a_person(listed: Conversations) -> None:
     said = ["track it", "dunno", "no idea", "whatever"]
     turns = [listed.handle("ana", text) for text in said]
-    assert [turn.decision for turn in turns] == ["answer", "clarify", "clarify", "handover"]
-    assert turns[3].why == "2 questions back in a row brought no order_id of the list"
+    assert [turn.decision for turn in turns] == ["answer", "answer", "answer", "handover"]
+    assert (turns[3].text, turns[3].why) == (EN.handover, NO_VALUE)
+    (chat,) = listed.handovers.listed()
+    assert (chat.reason, chat.ranking[0][0]) == (NO_VALUE, "track")
 
 
 def test_another_question_in_the_middle_of_a_list_is_answered(listed: Conversations) -> None:
