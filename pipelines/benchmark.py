@@ -25,6 +25,7 @@ from pipelines.benchmark_customers import (
     measure_scope,
     measure_slips,
 )
+from pipelines.benchmark_entities import TURNS, measure_entities
 from pipelines.benchmark_labels import (
     PHRASEBANK,
     PLACES,
@@ -64,7 +65,7 @@ INTENTS = "intents"
 MODELS, LABELS, SURGES, POWER = "models", "labels", "surges", "power"
 # What `only` may choose from: what a chatbot is asked, what of the news, how a shop is split.
 PARTS: Mapping[str, Sequence[str]] = {
-    "chatbot": (INTENTS, "answers", "slips", "scope", "replies", "several"),
+    "chatbot": (INTENTS, "answers", "slips", "scope", "replies", "several", "entities"),
     "news": (MODELS, LABELS, SURGES, POWER),
     "recommender": SPLITS,
 }
@@ -376,6 +377,7 @@ CUSTOMERS: Mapping[str, tuple[Callable[..., Iterator[Asked]], str]] = {
     "scope": (measure_scope, f"{OOS}/train.csv"),
     "replies": (measure_replies, f"{TWEETS}/train.jsonl.gz"),
     "several": (measure_several, BANKING[0]),
+    "entities": (measure_entities, TURNS),
 }
 
 

@@ -186,7 +186,9 @@ def _area(outside: NDArray[np.float64], inside: NDArray[np.float64], seed: int) 
 def mean_asked(
     data: str, system: str, measure: str, values: Sequence[float] | NDArray[np.float64], seed: int
 ) -> Asked:
-    """The mean of (n,) values."""
+    """The mean of one figure a row; nothing is known of no rows."""
+    if not len(values):
+        return Asked(data, system, measure, Interval(np.nan, np.nan, np.nan))
     found = bootstrap(mean_of(np.asarray(values, dtype=np.float64)), len(values), seed=seed)
     return Asked(data, system, measure, found)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from apps.chatbot.answers import AnswerBook, read_answers
 from apps.chatbot.bot import CLASSIFIER_FOLDER, read_config
+from apps.chatbot.entities.given import annotations, kept_in
 from apps.chatbot.formats.csv_export import export_csv
 from apps.chatbot.formats.dialogflow_export import export_dialogflow
 from apps.chatbot.formats.exported import Exported
@@ -20,7 +21,7 @@ from apps.chatbot.mining.dialogue_import import Imported, import_dialogues, kept
 from apps.chatbot.mining.dialogue_tables import Columns
 from apps.chatbot.mining.dialogues import Speakers
 from apps.chatbot.precedents import Precedents
-from apps.chatbot.questions import Questions, joined, read_questions
+from apps.chatbot.questions import joined, read_questions
 from shared.errors import DataError
 from shared.inference.classifier import FusedClassifier
 from shared.inference.model_encoders import open_base_encoder, open_model_encoders
@@ -28,7 +29,6 @@ from shared.inference.vector_cache import CachedEmbedder
 from shared.pretrained import resolve
 from shared.registry import Registry
 from shared.settings import Home
-from shared.tables import Column, read_table, sniff_columns
 
 VECTORS_FILE = "dialogue-vectors.sqlite"
 
@@ -85,8 +85,8 @@ def export_bot(
 ) -> Exported:
     """Write a released model's questions and answers, or those of tables, as another tool's files.
 
-    format_name: rasa, dialogflow, qna or csv. entities: what an import of another tool kept beside
-    examples and answers.
+    format_name: rasa, dialogflow, qna or csv. entities: an entities file; of a model, instead of
+    the one it was trained with.
     Raises:
         DataError: the tables, or the model keeps no questions. ModelError: no such model.
     """
@@ -95,7 +95,7 @@ def export_bot(
         asked = read_questions(examples, {}, home, say)
         book = joined(asked.answers, read_answers(answers, {}) if answers else AnswerBook())
         texts, labels = asked.texts, asked.labels
-        kept = replace(kept, entities=_annotations(examples, asked))
+        kept = replace(kept, entities=annotations(asked))
     else:
         version = Registry(home.models, clock).resolve(model or "", app="chatbot")
         precedents = _precedents(version.path, home)
@@ -106,19 +106,12 @@ def export_bot(
             )
         book = answers_of(version)
         texts, labels = precedents.texts, precedents.labels
+        own = kept_in(version.path, texts)
+        kept = own if entities is None else replace(kept, entities=own.entities)
     if format_name == "qna":
         return export_qna(texts, labels, book, output)
     export = {"rasa": export_rasa, "dialogflow": export_dialogflow, "csv": export_csv}[format_name]
     return export(texts, labels, book, output, kept)
-
-
-def _annotations(path: Path, asked: Questions) -> tuple[str, ...]:
-    """The column `entities` of the examples, as an import writes it; empty where there is none."""
-    if "entities" not in sniff_columns(path) or not asked.places:
-        return ()
-    frame = read_table(path, [Column("entities", allow_empty=True)], every_row=True)
-    by_line = dict(zip(frame.lines.tolist(), frame.frame["entities"], strict=True))
-    return tuple(str(by_line.get(line, "")) for _, line in asked.places)
 
 
 def _precedents(folder: Path, home: Home) -> Precedents | None:

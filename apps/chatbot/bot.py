@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from apps.chatbot.answers import ANSWERS_FILE, OURS, AnswerBook, Rendered, is_ours, render, say
 from apps.chatbot.decision import Decided, Decision, Policy, decide
+from apps.chatbot.entities.entities import Entities
+from apps.chatbot.entities.spans import Span, joined
 from apps.chatbot.live import LiveFile
 from apps.chatbot.matching import AnswerMatcher
-from apps.chatbot.phrases import phrases_for, wants_person
+from apps.chatbot.phrases import named, phrases_for, wants_person
 from apps.chatbot.precedents import Precedents
-from apps.chatbot.slots import find_slots
 from apps.chatbot.taught import TAUGHT, Taught, with_answers
 from shared.device import Device
 from shared.errors import ModelError
@@ -68,6 +69,7 @@ class Reply:
     template can be said. probability: calibrated; why: the rule that decided, in words, and how the
     message was read where slips in it were mended. scorers: each scorer's own probability of the
     intent. passed_on: the intent is known, and a person must answer it: no template can be said.
+    entities: the values found in the text.
     """
 
     text: str
@@ -84,6 +86,7 @@ class Reply:
     why: str
     scorers: Mapping[str, float]
     passed_on: bool = False
+    entities: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,10 +135,12 @@ class Bot:
         spelling: Spelling | None = None,
         live: LiveFile | None = None,
         is_open: Callable[[], bool] = lambda: True,
+        entities: Entities | None = None,
     ) -> None:
         """precedents: the training questions, where they are kept. spelling: mends words before
         they are read, where that helped in training. live: what is changed without training.
-        is_open: whether colleagues are there, on which an answer may depend; always by default."""
+        is_open: whether colleagues are there, on which an answer may depend; always by default.
+        entities: what is found in messages; the typed slots alone by default."""
         self.config = config
         self.classifier = classifier
         # What was taught since, and the answers with it: one value, replaced whole.
@@ -146,6 +151,7 @@ class Bot:
         self.matcher = matcher
         self.precedents = precedents
         self.spelling = spelling
+        self.entities = entities or Entities()
         self._beyond = {a.label for a in answers.beyond(classifier.labels)}
         self._embedder = embedder
         self._together = Gathered(self._predictions, most=GATHERED, at_once=1)
@@ -190,7 +196,7 @@ class Bot:
         spelling = Spelling.load(folder)
         return cls(
             config, classifier, answers, matcher, encoders.base, precedents, spelling,
-            LiveFile(folder.parent) if live else None, is_open,
+            LiveFile(folder.parent) if live else None, is_open, Entities.load(folder),
         )  # fmt: skip
 
     def catch_up(self) -> None:
@@ -300,7 +306,8 @@ class Bot:
         decided = self._decided(prediction, text)
         intent = prediction.label
         answer = self.answers.by_label.get(intent)
-        spoken = self._spoken(decided, intent, language, {**slots, **find_slots(text)})
+        entities = self.entities.find(raw)
+        spoken = self._spoken(decided, intent, language, joined(slots, entities))
         why = f"{decided.why}; said when {spoken.when}" if spoken.when else decided.why
         return Reply(
             text=raw,
@@ -321,6 +328,7 @@ class Bot:
             why=why if mended == text else f"{why}; read as “{mended}”",
             scorers=prediction.scorers,
             passed_on=spoken.passed_on,
+            entities=entities,
         )
 
     @property
@@ -370,7 +378,7 @@ class Bot:
             return Spoken(phrases.no_answer.format(title=title), None, passed_on=True)
         if rendered.text is None:
             slot = rendered.missing or ""
-            return Spoken(phrases.ask_slot.format(slot=slot.replace("_", " ")), slot)
+            return Spoken(phrases.ask_slot.format(slot=named(slot)), slot)
         said = (each for each in fitting if render(each.template, slots).text == rendered.text)
         return Spoken(rendered.text, None, when=next(said).when)
 

@@ -66,6 +66,9 @@ def show_reason(turn: Turn) -> None:
     st.altair_chart(bars, width="stretch")
     parts = ", ".join(f"{name} {p:.0%}" for name, p in reply.scorers.items())
     st.caption(f"Each scorer's own probability of this intent: {parts}.")
+    if reply.entities:
+        st.caption("Found in the message:")
+        st.text("\n".join(each.in_words(reply.text) for each in reply.entities))
 
 
 @st.cache_data(show_spinner="Looking for the reason …", max_entries=500)

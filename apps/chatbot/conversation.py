@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from apps.chatbot.bot import Bot
+from apps.chatbot.entities.spans import joined
 from apps.chatbot.handover import Handovers
 from apps.chatbot.learning.live_teaching import LiveTeaching
 from apps.chatbot.messages import (
@@ -34,7 +35,6 @@ from apps.chatbot.messages import (
 )
 from apps.chatbot.phrases import phrases_for
 from apps.chatbot.responding import RANKED, Responses
-from apps.chatbot.slots import find_slots
 from apps.chatbot.tables import conversations, handovers
 from apps.chatbot.turns import Limits, State, Turn
 from shared.errors import ServiceError
@@ -128,7 +128,7 @@ class Conversations:
                 turn = self._announced(turn, text)
             else:
                 read = read or self._read_only(text)
-                known = {**seen.state.slots, **find_slots(text)}
+                known = joined(seen.state.slots, self.bot.entities.find(text))
                 after = replace(seen.state, slots=known)
                 turn = read if seen.taken else self._asked_to_wait(read, detect_language(text))
             written = self._write(sender, seen, after, text, turn, message_id)
@@ -230,7 +230,7 @@ class Conversations:
         )  # fmt: skip
         missed = said_by_people(connection, sender, asked.id)
         if seen.handover is not None:
-            self.handovers.heard(connection, seen.handover, asked)
+            self.handovers.heard(connection, seen.handover, asked, state.slots)
         if turn.decision == "silent":
             return replace(turn, missed=missed)
         first, *then = (

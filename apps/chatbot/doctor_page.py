@@ -7,10 +7,11 @@ from pathlib import Path
 import streamlit as st
 
 from apps.chatbot.doctor.findings import Finding
-from apps.chatbot.doctor.fixing import write_fixed
+from apps.chatbot.doctor.fixing import ANSWERS_FILE, write_fixed
 from apps.chatbot.doctor.folder import FINDINGS_FILE, FIXED_FOLDER, Examined, load
 from apps.chatbot.doctor.reading import read_bot_data
 from apps.chatbot.doctor.report import ABOUT
+from apps.chatbot.formats.kept import ENTITIES_FILE
 from shared.errors import TriptychError
 from shared.settings import Home, default_home
 
@@ -97,12 +98,13 @@ def show_writing(examined: Examined, home: Home) -> None:
         st.error(str(error))
         return
     st.success(f"{fixed.changed} changes. Your own files are as they were.")
-    answers = examined.sources.answers is not None
-    examples = fixed.written[: len(examined.sources.examples)]
     command = ["triptych", "train", "chatbot"]
-    for path in examples:
+    for path in fixed.written[: len(examined.sources.examples)]:
         command += ["--examples", path]
-    command += ["--answers", fixed.written[-1]] if answers else []
+    if examined.sources.answers is not None:
+        command += ["--answers", str(target / ANSWERS_FILE)]
+    if examined.sources.entities is not None:
+        command += ["--entities", str(target / ENTITIES_FILE)]
     st.code(f"{shlex.join(command)} --name NAME", language="bash")
 
 

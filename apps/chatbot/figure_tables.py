@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 
 from apps.chatbot.analytics import IntentUse, Period, Unanswered
+from apps.chatbot.entities.entities import Entities
+from apps.chatbot.entities.spans import slot_of
 from apps.chatbot.intent_figures import IntentFigures
 from apps.chatbot.risk import RiskView
 from apps.chatbot.unanswered import Clusters
@@ -44,6 +46,28 @@ def in_words(measure: Measure) -> str:
     if measure.low is None or measure.high is None:
         return f"{measure.value:.1%}"
     return f"{measure.value:.1%} ({measure.low:.1%}–{measure.high:.1%})"
+
+
+def entities_table(entities: Entities) -> pd.DataFrame:
+    """One row an entity; of learned ones how they fared on unseen examples."""
+    learned = {} if entities.tagger is None else {(f.entity, f.role): f
+                                                  for f in entities.tagger.figures}  # fmt: skip
+    lists = entities.lists
+    rows = []
+    for name, role in dict.fromkeys((*((each, "") for each in lists.names), *learned)):
+        figures = learned.get((name, role))
+        rows.append(
+            {
+                "entity": f"{name} ({role})" if role else name,
+                "slot": slot_of(role or name),
+                "values": len(lists.kinds.get("lookups", {}).get(name, ())),
+                "patterns": len(lists.kinds.get("regexes", {}).get(name, ())),
+                "marked": figures.annotated if figures else 0,
+                "would be found": figures.found if figures else 0,
+                "of these wrong": figures.found - figures.right if figures else 0,
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def intents_table(found: Sequence[IntentFigures]) -> pd.DataFrame:

@@ -24,7 +24,6 @@ from apps.chatbot.messages import (
 )
 from apps.chatbot.opening_hours import OpeningHours
 from apps.chatbot.phrases import Phrases, phrases_for
-from apps.chatbot.slots import find_slots
 from apps.chatbot.tables import handovers, messages
 from shared.errors import DataError, ServiceError
 
@@ -228,12 +227,15 @@ class Handovers:
         does."""
         return self._end(number, agent, "closed", lambda phrases: phrases.ended)
 
-    def heard(self, connection: Connection, number: int, said: Message) -> None:
-        """The customer has written `said` while a person is in charge, in this transaction."""
+    def heard(
+        self, connection: Connection, number: int, said: Message, slots: Mapping[str, str]
+    ) -> None:
+        """The customer has written `said` while a person is in charge, in this transaction. slots:
+        what is known of the customer now."""
         handover = _read(connection, number)
         changes: dict[str, Any] = {}
-        if found := find_slots(said.text):
-            changes["slots"] = {**handover.slots, **found}
+        if slots != handover.slots:
+            changes["slots"] = dict(slots)
         if handover.state == "taken" and not _unanswered(connection, handover, said):
             # The agent's time runs from the first message that is not answered.
             changes["deadline"] = self.hours.after(self._clock(), self._waits.idle)

@@ -178,10 +178,12 @@ def warnings_of(
     book: AnswerBook = AnswerBook(),
     *,
     always_open: bool = False,
+    filled: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """What the data doctor says of variants that may be said: slots that nothing fills, masks,
     conditions that nothing satisfies. book: what is said now; the other languages of the answer
     may be said where these may not. always_open: no opening hours are set.
+    filled: slots that lists and annotated examples fill.
 
     Raises DataError: a variant that may not.
     """
@@ -199,8 +201,8 @@ def warnings_of(
     )
     asked = [name for each in book.answers for text in each.templates for name in slots_of(text)]
     found = [
-        *lint_answers(BotData((), said)),
-        *lint_conditions(said, always_open=always_open, asked=asked),
+        *lint_answers(BotData((), said, filled=tuple(filled))),
+        *lint_conditions(said, always_open=always_open, asked=(*asked, *filled)),
     ]
     return tuple(
         (f"Variant {each.places[0].line}: " if each.kind != "no fallback" else "")

@@ -12,7 +12,8 @@ import streamlit as st
 from apps.chatbot.agent_page import ask_agent
 from apps.chatbot.answers import ANSWERS_FILE, AnswerBook
 from apps.chatbot.conditions import ALLOWED
-from apps.chatbot.figure_tables import in_words, intents_table
+from apps.chatbot.entities.entities import Entities
+from apps.chatbot.figure_tables import entities_table, in_words, intents_table
 from apps.chatbot.intent_figures import (
     IntentFigures,
     intent_figures,
@@ -94,8 +95,10 @@ def show_rendered(texts: Sequence[str]) -> None:
                 filled.text(each.filled)
 
 
-def show_answer(version: ModelVersion, own: AnswerBook, each: IntentFigures) -> None:
-    """The answer in one language, and what can be done with it."""
+def show_answer(
+    version: ModelVersion, own: AnswerBook, each: IntentFigures, filled: Sequence[str]
+) -> None:
+    """The answer in one language, and what can be done with it. filled: slots of entities."""
     present = tuple(each.answer.texts) if each.answer else ()
     languages = tuple(dict.fromkeys((*present, *LANGUAGES)))
     language = st.segmented_control(
@@ -109,7 +112,7 @@ def show_answer(version: ModelVersion, own: AnswerBook, each: IntentFigures) -> 
         st.caption(f"No answer in this language: customers get the one in {present[0]}.")
     else:
         st.caption("No answer: a person takes over. Write one below.")
-    show_editor(version, own, each, language, texts)
+    show_editor(version, own, each, language, texts, filled)
 
 
 def show_editor(
@@ -118,6 +121,7 @@ def show_editor(
     each: IntentFigures,
     language: str,
     texts: tuple[str, ...],
+    filled: Sequence[str],
 ) -> None:
     place = f"{each.label} {language} {len(LiveFile.of(version).read().edits)}"
     title = each.answer.titles.get(language, each.title) if each.answer else each.title
@@ -138,7 +142,7 @@ def show_editor(
         try:
             warnings = warnings_of(
                 variants, each.label, language, LiveFile.of(version).read().book(own),
-                always_open=not chatbot_settings().handover.hours,
+                always_open=not chatbot_settings().handover.hours, filled=filled,
             )  # fmt: skip
         except TriptychError as error:
             st.error(str(error))
@@ -183,6 +187,17 @@ def show_history(version: ModelVersion, label: str, language: str) -> None:
             st.text(f"{edit.by or 'nobody named'}: {f' {BETWEEN} '.join(edit.texts)}")
 
 
+def show_entities(entities: Entities) -> None:
+    if not entities.names:
+        return
+    with st.expander(f"Slots filled from lists and marked examples: {len(entities.names)}"):
+        st.dataframe(entities_table(entities), hide_index=True)
+        st.caption(
+            "Marked values teach how others look: those are told where they would seldom have been "
+            "wrong on examples that were not seen."
+        )
+
+
 def chosen_intents(found: Sequence[IntentFigures]) -> list[IntentFigures]:
     """Those that the search and the filter leave."""
     left, right = st.columns([2, 3])
@@ -208,12 +223,14 @@ def main() -> None:
         show_told()
     try:
         own = AnswerBook.load(version.path / ANSWERS_FILE)
+        entities = Entities.load(version.path)
         with reading(default_home(os.environ)) as connection:
             found = intent_figures(version, connection, now=datetime.now(UTC))
             cases = must_pass_texts(version.name, os.environ, connection.engine)
     except TriptychError as error:
         st.error(str(error))
         return
+    show_entities(entities)
     shown = {each.label: each for each in chosen_intents(found)}
     if not shown:
         st.info("No intent is like that.")
@@ -222,7 +239,7 @@ def main() -> None:
         "Intent", list(shown), format_func=lambda name: f"{shown[name].title} — {name}"
     )
     show_figures(shown[label], cases.get(label, ()))
-    show_answer(version, own, shown[label])
+    show_answer(version, own, shown[label], entities.names)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ NONE_OF_THESE = "none_of_these"
 CHOSEN = "the customer has chosen this intent"
 # Why a chat is handed over though the question is understood.
 NO_ANSWER = "the intent is understood, and the bot has no answer to it"
+# Why a slot is asked for again, and in the end by a person.
+NO_VALUE = "the reply to the question for a slot is no value of its list"
 
 
 def buttons_of(options: "tuple[Option, ...]") -> tuple[tuple[str, str], ...]:

@@ -21,6 +21,8 @@ class Phrases:
     returned: str
     ended: str
     ask_slot: str
+    not_listed: str
+    not_fitting: str
     no_answer: str
     empty: str
     weekdays: tuple[str, ...]
@@ -43,6 +45,8 @@ PHRASES = {
         "here, or ask for a person.",
         ended="This chat has ended. If you need anything else, just write.",
         ask_slot="I can help with that. Please tell me your {slot}.",
+        not_listed="I do not know that {slot}. Is it one of these? You can also write it again.",
+        not_fitting="That does not look like a {slot}. Please write it again.",
         no_answer="I understand that this is about: {title}. I have no answer to it yet, so I am "
         "passing you on to a colleague.",
         empty="Your message is empty. What can I do for you?",
@@ -68,6 +72,8 @@ PHRASES = {
         returned="现在由智能助手继续为您服务。如果还有问题，请直接留言，或要求转人工。",
         ended="本次对话已结束。如果还有需要，请随时留言。",
         ask_slot="好的，请告诉我您的{slot}。",
+        not_listed="我不认识这个{slot}，是下面哪一项吗？您也可以重新输入。",
+        not_fitting="这看起来不像{slot}，请重新输入。",
         no_answer="我明白您的问题是关于：{title}。我暂时没有答案，现在为您转接人工客服。",
         empty="您的消息是空的，请问有什么可以帮您？",
         weekdays=("周一", "周二", "周三", "周四", "周五", "周六", "周日"),
@@ -88,6 +94,11 @@ _WANTS_PERSON = re.compile(
 def phrases_for(language: str) -> Phrases:
     """The sentences in `language`, in English where the bot does not speak it."""
     return PHRASES.get(language, PHRASES[DEFAULT_LANGUAGE])
+
+
+def named(slot: str) -> str:
+    """A slot as customers are asked for it."""
+    return slot.replace("_", " ")
 
 
 def wants_person(text: str) -> bool:

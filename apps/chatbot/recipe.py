@@ -15,6 +15,8 @@ from apps.chatbot.bot import (
 )
 from apps.chatbot.doctor.examination import refuse_errors
 from apps.chatbot.doctor.reading import Sources, of_questions
+from apps.chatbot.entities.entities import Entities
+from apps.chatbot.entities.given import given_by
 from apps.chatbot.hardened import Hardening, forgetting
 from apps.chatbot.held_rows import HeldRows
 from apps.chatbot.judgement import judge, outcomes_of
@@ -87,6 +89,7 @@ class ChatbotRecipe:
     validation: Sequence[Path] = ()
     out_of_scope: Path | None = None
     answers: Path | None = None
+    entities: Path | None = None
     unlabelled: Path | None = None
     augment: bool = False
     previous: tuple[ModelVersion, ...] = ()
@@ -100,6 +103,7 @@ class ChatbotRecipe:
         single = (
             ("out of scope", self.out_of_scope),
             ("answers", self.answers),
+            ("entities", self.entities),
             ("unlabelled", self.unlabelled),
         )
         return (
@@ -120,10 +124,13 @@ class ChatbotRecipe:
                 encoder.
         """
         questions = read_all(self.examples, self.mapping, home, say)
-        files = Sources(tuple(self.examples), self.answers, mapping=self.mapping)
+        files = Sources(
+            tuple(self.examples), self.answers, mapping=self.mapping, entities=self.entities
+        )
         data = of_questions(questions, self.answers, self.mapping)
         refuse_errors(data, files)
         book = data.book
+        given = given_by(questions, self.entities, seed=options.seed, say=say)
         everything, train, held, cut = self._parts(questions, book, options, home, say)
         refused = self._texts(self.out_of_scope, home, say)
         learn_oos, judge_oos = refused[::2], refused[1::2]
@@ -144,13 +151,16 @@ class ChatbotRecipe:
         found = study.on(head, learned)
         spelling = hardening.spelling(train)
         choice = _choice(book, train, learned.frozen[HEAD], embedder, options.seed)
-        bot = self._assembled(base, found.classifier, book, train, embedder, spelling, choice)
+        bot = self._assembled(
+            base, found.classifier, book, train, embedder, spelling, choice, given.entities
+        )
         fit = None if found.helped else learned.chosen[HEAD]
         notes = (
             *learned.notes,
             *learned.chosen[HEAD].notes,
             *found.notes,
             *hardening.chosen.notes,
+            *given.notes,
             *drift_notes(embedder, bot.classifier.finetuned),
         )
         may_copy = None if cut else train
@@ -165,11 +175,14 @@ class ChatbotRecipe:
             again = HeadData(HEAD, taught, refused, altered=head.altered)
             classifier, more = study.again(again, found)
             spelling = hardening.spelling(taught)
-            bot = self._assembled(base, classifier, book, taught, embedder, spelling, choice)
+            bot = self._assembled(
+                base, classifier, book, taught, embedder, spelling, choice, given.entities
+            )
             report = replace(report, notes=(*report.notes, *more))
         if bot.precedents is None:
             report = replace(report, notes=(*report.notes, NO_PRECEDENTS))
         _write(bot, folder, keep_encoder=learned.encoder is not None)
+        given.save(folder)
         TrainingRows.of(taught.texts).save(folder)
         save_outcomes(outcomes, folder)
         rankings.taught(taught.single).save(folder)
@@ -213,9 +226,10 @@ class ChatbotRecipe:
         embedder: Embedder,
         spelling: Spelling | None,
         choice: Choice | None,
+        entities: Entities,
     ) -> Bot:
         config = self._config(base, classifier)
-        return _assemble(config, classifier, book, taught, embedder, spelling, choice)
+        return _assemble(config, classifier, book, taught, embedder, spelling, choice, entities)
 
     def heads(self, options: TrainOptions, *, home: Home, say: Say) -> tuple[HeadData, ...]:
         """What a search over recipes may see: the rows that teach, none that the report is on."""
@@ -315,13 +329,14 @@ def _assemble(
     embedder: Embedder,
     spelling: Spelling | None,
     choice: Choice | None,
+    entities: Entities,
 ) -> Bot:
     """A bot in memory. choice: how answers that no example asks for are weighed."""
     precedents = Precedents.of(classifier, train.texts, train.single)
     matcher = None
     if book.beyond(classifier.labels):
         matcher = replace(AnswerMatcher.of(book, classifier.labels, embedder), choice=choice)
-    return Bot(config, classifier, book, matcher, embedder, precedents, spelling)
+    return Bot(config, classifier, book, matcher, embedder, precedents, spelling, entities=entities)
 
 
 def _choice(

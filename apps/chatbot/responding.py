@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from apps.chatbot.bot import Bot, Reply
+from apps.chatbot.entities.spans import joined
 from apps.chatbot.messages import storable
-from apps.chatbot.options import CHOSEN, NO_ANSWER, NONE_OF_THESE, buttons_of, chosen_of
-from apps.chatbot.phrases import phrases_for
-from apps.chatbot.slots import fill_asked_slot, find_slots
+from apps.chatbot.options import CHOSEN, NO_ANSWER, NO_VALUE, NONE_OF_THESE, buttons_of, chosen_of
+from apps.chatbot.phrases import named, phrases_for
 from apps.chatbot.turns import Limits, State, Turn
 from apps.chatbot.understanding import LONGEST_REQUEST, understood
 from shared.text import detect_language
@@ -27,14 +27,15 @@ class Responses:
         language = detect_language(text)
         if state.offered and (chosen := chosen_of(text, state.offered, language)):
             return self._choose(chosen, state, language)
-        if state.pending and (value := fill_asked_slot(state.pending[1], text)):
-            label, slot = state.pending
-            return self._answer(label, replace(state, slots={**state.slots, slot: value}), language)
+        if state.pending and (value := self._bot.entities.fill(state.pending[1], text)):
+            return self._fill(state.pending, value, state, language)
         # After an open question a short message belongs to that.
         before = "" if state.offered or state.pending else state.asked
         replies = understood(self._bot, text, state.slots, before)
         completed = len(replies) == 1 and replies[0].text != text
-        slots = {**state.slots, **find_slots(text)}
+        slots = joined(state.slots, self._bot.entities.find(text))
+        if state.pending and self._fits_no_value(replies, state.pending):
+            return self._offer_values(replies[0], state.pending, replace(state, slots=slots))
         state = replace(state, slots=slots, offered=(), pending=None, asked="", waiting=())
         turns, state = self._each(replies, state)
         turns = [
@@ -78,7 +79,40 @@ class Responses:
             state = replace(state, pending=(reply.intent, reply.missing_slot))
         return _turn(reply), state
 
+    def _fill(
+        self, pending: tuple[str, str], value: str, state: State, language: str
+    ) -> tuple[Turn, State]:
+        """The slot that was asked for has come: the answer that needs it goes on."""
+        label, slot = pending
+        return self._answer(label, replace(state, slots={**state.slots, slot: value}), language)
+
+    def _fits_no_value(self, replies: Sequence[Reply], pending: tuple[str, str]) -> bool:
+        """Whether a reply to the question for a listed slot is no value of it, and no question of
+        its own either."""
+        label, slot = pending
+        another = any(
+            reply.decision == "handover" or (reply.decision == "answer" and reply.intent != label)
+            for reply in replies
+        )
+        return self._bot.entities.is_listed(slot) and not another
+
+    def _offer_values(
+        self, reply: Reply, pending: tuple[str, str], state: State
+    ) -> tuple[Turn, State]:
+        """Ask for the slot again: no choice among intents, and so no question back of its own."""
+        label, slot = pending
+        phrases = phrases_for(reply.language)
+        turn = Turn(phrases.handover, "handover", label, None, why=NO_VALUE)
+        if state.clarifications >= self._limits.clarifications:
+            return self._hand_over(turn, state, NO_VALUE)
+        values = tuple((each, each) for each in self._bot.entities.lists.nearest(slot, reply.text))
+        asked = phrases.not_listed if values else phrases.not_fitting
+        turn = replace(turn, text=asked.format(slot=named(slot)), decision="answer", buttons=values)
+        return turn, replace(state, offered=values, clarifications=state.clarifications + 1)
+
     def _choose(self, label: str, state: State, language: str) -> tuple[Turn, State]:
+        if state.pending and label != NONE_OF_THESE:
+            return self._fill(state.pending, label, state, language)
         if label != NONE_OF_THESE:
             return self._answer(label, state, language)
         phrases = phrases_for(language)

@@ -13,10 +13,10 @@ from pydantic import BaseModel, Field
 
 from apps.chatbot.bot import Bot
 from apps.chatbot.conversation import Conversations
+from apps.chatbot.entities.spans import Span
 from apps.chatbot.feedback import MessageNotFoundError, Thumb, rate
 from apps.chatbot.messages import Message, storable
 from apps.chatbot.rate_limit import RateLimit
-from apps.chatbot.slots import find_slots
 from apps.chatbot.tracker import tracker
 from apps.chatbot.turns import Turn
 
@@ -100,12 +100,15 @@ class Intent(BaseModel):
 
 
 class Entity(BaseModel):
-    """A value of a slot as it stands in the text, from character `start` to before `end`."""
+    """A value in the text, from character `start` to before `end`; written otherwise where it is a
+    synonym. role: of the learned ones that have one. source: typed, listed or learned."""
 
     entity: str
     value: str
     start: int
     end: int
+    role: str | None = None
+    source: str
     extractor: str = "triptych"
 
 
@@ -180,7 +183,7 @@ def chat_router(
             text=reply.text,
             intent=Intent(name=reply.intent, confidence=reply.probability),
             intent_ranking=[Intent(name=n, confidence=p) for n, p in reply.ranking],
-            entities=entities_in(reply.text),
+            entities=[_entity(each) for each in reply.entities],
             decision=reply.decision,
             oos_score=reply.oos_score,
             why=reply.why,
@@ -224,17 +227,11 @@ def _add_conversation_routes(router: APIRouter, conversations: Conversations) ->
         return Rated(message_id=rating.message_id, value=rating.value)
 
 
-def entities_in(text: str) -> list[Entity]:
-    """The slots' values in the order of the text. Of two that share characters the first slot's: a
-    date's digits are no telephone number. A value that stands there with other spaces between its
-    parts has no place, and is left out."""
-    found: list[Entity] = []
-    for name, value in find_slots(text).items():
-        start = text.find(value)
-        end = start + len(value)
-        if start >= 0 and all(end <= other.start or other.end <= start for other in found):
-            found.append(Entity(entity=name, value=value, start=start, end=end))
-    return sorted(found, key=lambda each: each.start)
+def _entity(span: Span) -> Entity:
+    return Entity(
+        entity=span.name, value=span.value, start=span.start, end=span.end,
+        role=span.role or None, source=span.source,
+    )  # fmt: skip
 
 
 def _of_people(sender: str, said: Message) -> Outgoing:

@@ -7,12 +7,14 @@ them by themselves at its stated risk; else the message is taken as it was read.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from apps.chatbot.bot import Bot, Reply
 from apps.chatbot.clauses import matter_of, opens_another, requests_in
-from apps.chatbot.slots import find_slots
+from apps.chatbot.entities.entities import Entities
+from apps.chatbot.entities.spans import Span, joined
 from shared.text import normalise
 
 # Requests that are remembered for what may complete them, and messages that may: in characters.
@@ -40,12 +42,12 @@ def understood(
     slots: known of the customer; what is found in any part of the message holds for all. before:
     the request that was answered last, "" for none.
     """
-    slots, parts = {**slots, **find_slots(text)}, requests_in(text)
+    slots, parts = joined(slots, bot.entities.find(text)), requests_in(text)
     whole, *read = bot.reply([text, *parts], slots=slots)
     if parts:
         return several(whole, read, cued=opens_another(text)) or (whole,)
     if before and _may_complete(whole):
-        (joint,) = bot.reply([completed(before, text)], slots=slots)
+        (joint,) = bot.reply([completed(before, text, bot.entities)], slots=slots)
         if completes(whole, joint):
             why = f"it completes the message before, read as “{joint.text}”; {joint.why}"
             return (replace(joint, why=why),)
@@ -85,14 +87,20 @@ def several(whole: Reply, parts: Sequence[Reply], *, cued: bool) -> tuple[Reply,
     )
 
 
-def completed(before: str, text: str) -> str:
-    """The two as one message; a value in the earlier one gives way to that of its slot in the
-    later."""
-    known = find_slots(before)
-    for slot, value in find_slots(text).items():
-        if slot in known:
-            before = before.replace(known[slot], value)
+def completed(before: str, text: str, entities: Entities) -> str:
+    """The two as one message; a value in the earlier one gives way to the later one's of the same
+    entity, where each has one of it."""
+    earlier, later = (_alone(entities.find(each)) for each in (before, text))
+    for name in sorted(earlier.keys() & later.keys(), key=lambda name: -earlier[name].start):
+        old, new = earlier[name], later[name]
+        before = before[: old.start] + text[new.start : new.end] + before[old.end :]
     return f"{before} {matter_of(text)}"
+
+
+def _alone(spans: Sequence[Span]) -> dict[tuple[str, str], Span]:
+    """Entity and role -> its value, where there is no other of it."""
+    count = Counter((span.name, span.role) for span in spans)
+    return {(span.name, span.role): span for span in spans if count[span.name, span.role] == 1}
 
 
 def _may_complete(alone: Reply) -> bool:

@@ -108,7 +108,7 @@ def benchmark(
             metavar="SET",
             help="Sets: few, news, pairs, banking; for `few` banking, clinc; for `recommender` "
             "what is held out: last, time, hidden, month; for `chatbot` intents, answers, slips, "
-            "scope, replies, several; for `news` models, labels, surges, power.",
+            "scope, replies, several, entities; for `news` models, labels, surges, power.",
         ),
     ] = None,
     rows: Annotated[

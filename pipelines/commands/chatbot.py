@@ -135,7 +135,7 @@ def import_bot(
         typer.echo(bot.words)
         for note in bot.notes:
             typer.echo(f"  {note}")
-        _say_next(output)
+        _say_next(output, f" --entities {output / 'entities.yml'}")
         return
     from pipelines.import_dialogues import import_files
 
@@ -170,12 +170,12 @@ def import_bot(
     _say_next(output)
 
 
-def _say_next(output: Path) -> None:
+def _say_next(output: Path, more: str = "") -> None:
     typer.echo(f"Report: {output / 'report.html'}")
     typer.echo("To edit and accept: the page Drafts of triptych dashboard")
     typer.echo(
         f"Next: triptych train chatbot --examples {output / 'examples.csv'} "
-        f"--answers {output / 'answers.yml'} --name NAME"
+        f"--answers {output / 'answers.yml'}{more} --name NAME"
     )
 
 
@@ -204,7 +204,7 @@ def export_bot(
             "--entities",
             metavar="FILE",
             callback=there,
-            help="entities.yml of an import, to be given back.",
+            help="entities.yml, to be given back; by default a model's own.",
         ),
     ] = None,
     format_name: Annotated[
@@ -260,3 +260,5 @@ def ask(
             f"[{reply.decision}: {reply.intent}, probability {reply.probability:.2f}, "
             f"out-of-scope score {reply.oos_score:.2f}; {reply.why}]"
         )
+        for found in reply.entities:
+            typer.echo(f"[{found.in_words(reply.text)}]")

@@ -122,6 +122,12 @@ def doctor_chatbot(
             help="`answer[,label]`, or YAML: what is said.",
         ),
     ] = None,
+    entities: Annotated[
+        Path | None,
+        typer.Option(
+            "--entities", metavar="FILE", callback=there, help="entities.yml: lists of values."
+        ),
+    ] = None,
     validation: Annotated[
         list[Path] | None,
         typer.Option(
@@ -173,7 +179,7 @@ def doctor_chatbot(
 
     sources = Sources(
         tuple(examples), answers, tuple(validation or ()), out_of_scope,
-        columns.mapping,
+        columns.mapping, entities,
     )  # fmt: skip
     done = examined(
         sources, open_home(home), output=output, fix=fix or (), overwrite=overwrite,

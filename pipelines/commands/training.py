@@ -221,6 +221,15 @@ def train_chatbot(
             "--answers", metavar="FILE", callback=there, help="`answer[,label]`: what may be said."
         ),
     ] = None,
+    entities: Annotated[
+        Path | None,
+        typer.Option(
+            "--entities",
+            metavar="FILE",
+            callback=there,
+            help="entities.yml: lists of values, synonyms, patterns, found in messages.",
+        ),
+    ] = None,
     unlabelled: Annotated[
         Path | None,
         typer.Option(
@@ -246,6 +255,7 @@ def train_chatbot(
         validation=tuple(validation or ()),
         out_of_scope=out_of_scope,
         answers=answers,
+        entities=entities,
         unlabelled=unlabelled,
         augment=augment,
         mapping=columns.mapping,

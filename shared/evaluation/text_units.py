@@ -13,10 +13,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.inference.lexical import CHAR_SIZES, CJK_SIZES, fold
+from shared.inference.lexical import CHAR_SIZES, CJK, CJK_SIZES, fold
 
 # The lexical scorer's tokens and words; here where they stand is needed, not only what they are.
-CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af"
 TOKEN = re.compile(rf"([{CJK}]+)|([^\s{CJK}]+)")
 WORD = re.compile(rf"[^\W{CJK}]+")
 _PIECE = re.compile(r"\S+")

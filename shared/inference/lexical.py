@@ -17,9 +17,10 @@ from shared.text import normalise
 
 CHAR_SIZES = range(3, 6)  # characters in a gram inside a word of an alphabetic script
 CJK_SIZES = range(1, 4)  # characters in a gram where no space parts the words
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af"
-_TOKEN = re.compile(rf"([{_CJK}]+)|([^\s{_CJK}]+)")
-_WORD = re.compile(rf"[^\W{_CJK}]+")
+# Ranges of the scripts that put no space between words.
+CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af"
+_TOKEN = re.compile(rf"([{CJK}]+)|([^\s{CJK}]+)")
+_WORD = re.compile(rf"[^\W{CJK}]+")
 _URL = re.compile(r"https?://\S+|www\.\S+")
 
 

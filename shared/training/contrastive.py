@@ -23,7 +23,7 @@ from sentence_transformers.sentence_transformer.evaluation import SentenceEvalua
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from torch.nn import functional
 
-from shared.evaluation.text_units import CJK
+from shared.inference.lexical import CJK
 from shared.training.methods import MethodRecipe, parameter_groups
 from shared.training.pair_models import EncoderInput
 from shared.training.pairs import SCALE, MatcherTrainer

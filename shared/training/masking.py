@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from shared.errors import ModelError
-from shared.evaluation.text_units import CJK
+from shared.inference.lexical import CJK
 from shared.modeling.encoder import Encoder
 from shared.training.batches import LengthGroupedBatches, padded
 

@@ -36,6 +36,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     questions = pd.read_csv(SAMPLES / "chatbot" / "examples.csv", keep_default_na=False)
     kept = questions["label"].value_counts().index[:8]
     questions[questions["label"].isin(kept)].to_csv(folder / "questions.csv", index=False)
+    (folder / "entities.yml").write_text(
+        "lookups:\n  country: [Norway, Japan]\nsynonyms:\n  Norway: [Norge]\n", encoding="utf-8"
+    )
     for name in ("sentiment", "topics"):
         headlines = pd.read_csv(SAMPLES / "news" / f"{name}.csv", keep_default_na=False)
         headlines.iloc[::3].to_csv(folder / f"{name}.csv", index=False)
@@ -55,7 +58,8 @@ def home(tmp_path_factory: pytest.TempPathFactory, inputs: Path) -> Path:
     folder = tmp_path_factory.mktemp("home")
     frozen = ("--method", "frozen", "--threads", "2")
     for arguments in (
-        ("chatbot", "--examples", inputs / "questions.csv", "--name", "chatbot"),
+        ("chatbot", "--examples", inputs / "questions.csv", "--entities", inputs / "entities.yml",
+         "--name", "chatbot"),
         ("news", "--sentiment", inputs / "sentiment.csv", "--topics", inputs / "topics.csv",
          "--name", "news"),
         ("recommender", "--items", inputs / "items.csv", "--events", inputs / "events.csv",

@@ -7,17 +7,28 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def test_a_question_gets_an_answer_with_its_reason(triptych: Run) -> None:
-    done = triptych("chatbot", "ask", "I want to talk to a human please", "--json")
+    done = triptych("chatbot", "ask", "I want to talk to a human please in NORGE", "--json")
     assert done.returncode == 0, done.stderr
     reply = json.loads(done.stdout)
     assert reply["decision"] == "handover"
     assert reply["model"] == "chatbot@1"
     assert reply["why"] == "the customer asks for a person"
+    assert reply["entities"] == [
+        {
+            "name": "country",
+            "value": "Norway",
+            "start": 36,
+            "end": 41,
+            "source": "listed",
+            "role": "",
+        }
+    ]
 
 
 def test_predictions_have_the_contract_columns_and_one_row_for_each_input_row(
@@ -147,6 +158,9 @@ def test_a_bot_given_to_rasa_comes_back_with_its_questions(triptych: Run, tmp_pa
     back = pd.read_csv(tmp_path / "back" / "examples.csv", keep_default_na=False)
     assert back["label"].nunique() == 8
     assert len(back) > 200
+    assert yaml.safe_load((tmp_path / "back" / "entities.yml").read_text()) == {
+        "lookups": {"country": ["Norway", "Japan"]}, "synonyms": {"Norway": ["Norge"]},
+    }  # fmt: skip
 
 
 def test_dialogues_become_drafts(triptych: Run, tmp_path: Path) -> None:

@@ -76,5 +76,5 @@ def test_a_part_that_is_none_is_named(tmp_path: Path) -> None:
             say=print, only=("typos",),
         )  # fmt: skip
     assert str(error.value) == (
-        "--only typos: expected one of intents, answers, slips, scope, replies, several"
+        "--only typos: expected one of intents, answers, slips, scope, replies, several, entities"
     )

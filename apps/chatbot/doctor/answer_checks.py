@@ -25,8 +25,8 @@ def lint_answers(data: BotData) -> Iterator[Finding]:
             if is_ours(name):
                 yield _ours(said, name)
         for name in slots_in(said.template):
-            if not is_ours(name) and name not in KNOWN:
-                yield _unknown(said, name, needed=name in needed)
+            if not is_ours(name) and name not in KNOWN and name not in data.filled:
+                yield _unknown(said, name, needed=name in needed, filled=data.filled)
         for mask in dict.fromkeys(TOKEN.findall(said.template)):
             yield _mask(said, mask)
 
@@ -42,8 +42,9 @@ def _ours(said: Said, name: str) -> Finding:
     )  # fmt: skip
 
 
-def _unknown(said: Said, name: str, *, needed: bool) -> Finding:
-    near = nearest_name(name, KNOWN)
+def _unknown(said: Said, name: str, *, needed: bool, filled: Sequence[str]) -> Finding:
+    near = nearest_name(name, (*KNOWN, *filled))
+    use = f"use one of {', '.join((*PATTERNS, *filled))}"
     if near:
         what = f"the answer to {said.label} has the slot {{{name}}}, which nothing fills"
         edit = Edit("rewrite answer", said.place, f"{{{name}}}", f"{{{near}}}")
@@ -54,12 +55,12 @@ def _unknown(said: Said, name: str, *, needed: bool) -> Finding:
         what += "its optional part is never said"
         return Finding(
             "unknown slot", "warning", what, (said.place,),
-            advice=f"use one of {', '.join(PATTERNS)}",
+            advice=f"{use}, or list its values in an entities file",
         )  # fmt: skip
     what += f"the bot asks “your {name.replace('_', ' ')}” and takes any short reply"
     return Finding(
         "unknown slot", "warning", what, (said.place,), _optional(said, name),
-        f"use one of {', '.join(PATTERNS)}, or leave it to be asked for",
+        f"{use}, list its values in an entities file, or leave it to be asked for",
     )  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """Lint of conditions: those that nothing can satisfy, and answers that say nothing to somebody."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
+from types import MappingProxyType
 
 from apps.chatbot.answers import is_ours, slots_of
 from apps.chatbot.conditions import Condition, Term, read_condition, worlds
@@ -9,20 +10,25 @@ from apps.chatbot.doctor.answer_checks import KNOWN
 from apps.chatbot.doctor.findings import Edit, Finding, Fix
 from apps.chatbot.doctor.reading import Said
 from apps.chatbot.doctor.row_checks import nearest_name
-from apps.chatbot.slots import PATTERNS, fill_asked_slot, find_slots
+from apps.chatbot.slots import PATTERNS, find_slots, loose_order_id
+from shared.text import normalise
 
 # Customers that are tried of one answer; conditions that tell more apart are not examined.
 MOST_WORLDS = 5_000
 
 
 def lint_conditions(
-    answers: Sequence[Said], *, always_open: bool = False, asked: Sequence[str] = ()
+    answers: Sequence[Said],
+    *,
+    always_open: bool = False,
+    asked: Sequence[str] = (),
+    values: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> Iterator[Finding]:
     """One finding for each condition that never holds, and one for each intent all of whose
     variants have conditions, where a customer can come to whom none of them may be said.
 
     always_open: no opening hours are set, so that it is never closed. asked: slots that further
-    answers ask for.
+    answers ask for, or that are filled otherwise. values: of the slots that have a list.
     """
     # A slot that a template needs is asked for, and then known.
     fillable = {*KNOWN, *asked, *(name for said in answers for name in slots_of(said.template))}
@@ -35,7 +41,7 @@ def lint_conditions(
         for said, condition in variants:
             if condition is None:
                 continue
-            why, near = _why_never(condition, fillable, always_open)
+            why, near = _why_never(condition, fillable, always_open, values)
             if why:
                 yield _idle(said, why, near, alone=len(variants) == 1)
         conditions = [condition for _, condition in variants if condition is not None]
@@ -44,13 +50,16 @@ def lint_conditions(
 
 
 def _why_never(
-    condition: Condition, fillable: set[str], always_open: bool
+    condition: Condition,
+    fillable: set[str],
+    always_open: bool,
+    values: Mapping[str, Collection[str]],
 ) -> tuple[str, str | None]:
     """Why it never holds, "" where it may; and the slot that was probably meant."""
     for term in condition.terms:
         if term.kind in ("known", "is", "is not") and term.slot not in fillable:
             return f"nothing fills {{{term.slot}}}", nearest_name(term.slot, sorted(fillable))
-        if term.kind == "is" and not _can_be(term.slot, term.value):
+        if term.kind == "is" and not _can_be(term.slot, term.value, values):
             return f"{{{term.slot}}} is never found to be {term.value!r}", None
         if always_open and term == Term("hours", value="closed"):
             return "[chatbot.handover] has no hours, so it is always open", None
@@ -62,11 +71,15 @@ def _why_never(
     return "", None
 
 
-def _can_be(slot: str, value: str) -> bool:
+def _can_be(slot: str, value: str, values: Mapping[str, Collection[str]]) -> bool:
     """Whether a message can give a slot this value."""
-    if slot not in PATTERNS:
+    if slot in values:
+        return normalise(value).casefold() in {normalise(v).casefold() for v in values[slot]}
+    if slot not in PATTERNS or slot == "customer_name":
         return True
-    found = (fill_asked_slot(slot, value), find_slots(f"order {value}").get(slot))
+    found = [find_slots(text).get(slot) for text in (value, f"order {value}")]
+    if slot == "order_id":
+        found.append(loose_order_id(value))
     return value.casefold() in (each.casefold() for each in found if each)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from apps.chatbot.doctor.answer_checks import coverage, lint_answers
 from apps.chatbot.doctor.condition_checks import lint_conditions
+from apps.chatbot.doctor.entity_checks import lint_entities, slot_values
 from apps.chatbot.doctor.findings import Finding, numbered
 from apps.chatbot.doctor.learned_checks import Judged, overlaps, wrong_labels
 from apps.chatbot.doctor.reading import BotData, Sources
@@ -94,7 +95,10 @@ def examine(
     edits = [edit for each in misspelt if each.fix for edit in each.fix.edits]
     mended = {label for edit in edits for label in (edit.old, edit.new)}
     found += [*coverage(data, mended), *lint_answers(data)]
-    found += lint_conditions(data.answers, always_open=always_open)
+    found += lint_conditions(
+        data.answers, always_open=always_open, asked=data.filled, values=slot_values(data)
+    )
+    found += lint_entities(data)
     return Examination(
         numbered(found), len(data.rows), len(data.by_label), len(data.answers), tuple(notes)
     )
@@ -122,6 +126,8 @@ def command_for(sources: Sources) -> str:
         parts += [f"--{ours}-column", theirs]
     if sources.answers is not None:
         parts += ["--answers", str(sources.answers)]
+    if sources.entities is not None:
+        parts += ["--entities", str(sources.entities)]
     return shlex.join(parts)
 
 

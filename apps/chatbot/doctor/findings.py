@@ -24,8 +24,13 @@ Kind = Literal[
     "mask",
     "idle condition",
     "no fallback",
+    "unusable pattern",
+    "double value",
+    "common value",
 ]
-Action = Literal["drop", "relabel", "merge", "drop answer", "relabel answer", "rewrite answer"]
+Action = Literal[
+    "drop", "relabel", "merge", "drop answer", "relabel answer", "rewrite answer", "drop value",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, order=True)
@@ -44,8 +49,8 @@ class Edit:
     """One change to a copy of the files.
 
     place: the row or the answer; of a merge, the first row of the intent that goes. old: the text
-    or label that is there, of an answer to be rewritten the part of it. new: what takes its place,
-    "" where it is dropped.
+    or label that is there, of an answer to be rewritten the part of it, of a list the value. new:
+    what takes its place, "" where it is dropped.
     """
 
     action: Action

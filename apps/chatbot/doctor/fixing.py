@@ -10,7 +10,8 @@ import pandas as pd
 from apps.chatbot.answer_yaml import AnswerRow
 from apps.chatbot.answers import answer_rows, book_of_rows, write_answers
 from apps.chatbot.doctor.findings import Action, Edit, Finding, Place
-from apps.chatbot.doctor.reading import BotData, Sources
+from apps.chatbot.doctor.reading import BotData, ListedValues, Sources
+from apps.chatbot.formats.kept import ENTITIES_FILE, Kept, read_kept, write_kept
 from apps.chatbot.questions import present
 from shared.errors import DataError
 from shared.table_rows import format_of
@@ -55,6 +56,10 @@ class _Edits:
     def merged(self, label: str) -> bool:
         return label in self._merged
 
+    def keeps(self, place: Place, value: str) -> bool:
+        """Whether a value of a list stays."""
+        return all(edit.old != value for edit in self._at.get(("drop value", place), []))
+
     def template(self, place: Place, template: str) -> str | None:
         """The template after its edits, None where it is dropped."""
         if any(edit.old == template for edit in self._at.get(("drop answer", place), [])):
@@ -69,7 +74,8 @@ class _Edits:
 def write_fixed(
     findings: Sequence[Finding], sources: Sources, data: BotData, folder: Path, *, overwrite: bool
 ) -> Fixed:
-    """Copies of the example, validation and refusal files and the answers into `folder`, mended.
+    """Copies of the example, validation and refusal files, the answers and the entities into
+    `folder`, mended.
 
     Columns of ours have our names in the copies; further columns are kept. Rows that cannot be used
     are left out. overwrite: whether files that are there already may be replaced.
@@ -83,8 +89,10 @@ def write_fixed(
         tables.append(sources.out_of_scope)
     targets = dict(zip(tables, _names(tables, folder), strict=True))
     answers = folder / ANSWERS_FILE if sources.answers is not None else None
+    entities = folder / ENTITIES_FILE if sources.entities is not None else None
+    single = [path for path in (answers, entities) if path is not None]
     own = {path.resolve() for path in sources.files}
-    for target in (*targets.values(), *([answers] if answers else [])):
+    for target in (*targets.values(), *single):
         if target.resolve() in own:
             raise DataError(f"{target}: is your own file; choose another folder with --output")
         if target.exists() and not overwrite:
@@ -95,7 +103,9 @@ def write_fixed(
     if sources.answers is not None and answers is not None:
         rows = _answers(answer_rows(sources.answers, sources.mapping), sources.answers, edits)
         write_answers(book_of_rows(rows, str(sources.answers)), answers)
-    written = (*targets.values(), *([answers] if answers else []))
+    if sources.entities is not None and entities is not None:
+        write_kept(_listed(read_kept(sources.entities), data.listed, edits), entities)
+    written = (*targets.values(), *single)
     return Fixed(tuple(map(str, written)), edits.count)
 
 
@@ -152,6 +162,17 @@ def _answer_text(
         return given
     new = edits.label("relabel", place, old)
     return given if new == old else texts[new]
+
+
+def _listed(kept: Kept, listed: ListedValues, edits: _Edits) -> Kept:
+    kinds = {
+        kind: {
+            name: tuple(v for v in values if edits.keeps(listed.place(kind, name, v), v))
+            for name, values in named.items()
+        }
+        for kind, named in kept.kinds.items()
+    }
+    return replace(kept, kinds=kinds)
 
 
 def _answers(rows: Sequence[AnswerRow], path: Path, edits: _Edits) -> list[AnswerRow]:

@@ -45,6 +45,7 @@ def save(found: Examination, sources: Sources, folder: Path) -> None:
         "answers_file": str(sources.answers.resolve()) if sources.answers else None,
         "validation_files": [str(path.resolve()) for path in sources.validation],
         "out_of_scope_file": str(sources.out_of_scope.resolve()) if sources.out_of_scope else None,
+        "entities_file": str(sources.entities.resolve()) if sources.entities else None,
         "mapping": dict(sources.mapping),
         "sha256": {str(path.resolve()): sha256_of(path) for path in sources.files},
     }
@@ -60,11 +61,12 @@ def load(folder: Path) -> Examined:
     path = folder / FINDINGS_FILE
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        single = (content["answers_file"], content["out_of_scope_file"])
-        answers, refused = (Path(name) if name else None for name in single)
+        single = (content.get(f"{each}_file") for each in ("answers", "out_of_scope", "entities"))
+        answers, refused, entities = (Path(name) if name else None for name in single)
         sources = Sources(
             tuple(map(Path, content["examples_files"])), answers,
             tuple(map(Path, content["validation_files"])), refused, dict(content["mapping"]),
+            entities,
         )  # fmt: skip
         findings = tuple(Finding.of_dict(each) for each in content["findings"])
         return Examined(

@@ -1,9 +1,11 @@
 """A bot's files as the doctor sees them: every row and every answer with the line it stands on."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from apps.chatbot.answer_yaml import AnswerRow
 from apps.chatbot.answers import (
@@ -14,6 +16,10 @@ from apps.chatbot.answers import (
     names_of,
 )
 from apps.chatbot.doctor.findings import Place, place_of
+from apps.chatbot.entities.given import annotations, of_values
+from apps.chatbot.entities.spans import slot_of
+from apps.chatbot.entities.tagger_fitting import FEWEST, label_of
+from apps.chatbot.formats.kept import Entity, Kept, Kinds, read_kept, value_lines
 from apps.chatbot.questions import Questions, joined, present, read_all
 from shared.intake import take_in
 from shared.settings import Home
@@ -44,10 +50,25 @@ class Said:
 
 
 @dataclass(frozen=True)
+class ListedValues:
+    """kinds: without regular expressions that belong to intents. lines: (kind, name, value) -> line
+    of the file."""
+
+    file: str = ""
+    kinds: Kinds = field(default_factory=dict)
+    lines: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+
+    def place(self, kind: str, name: str, value: str) -> Place:
+        return Place(self.file, self.lines.get((kind, name, value), 1))
+
+
+@dataclass(frozen=True)
 class BotData:
     """rows: the examples. answers: of the answer file. book: everything that may be said. paired:
     the examples came as question/answer, so that labels stand for answers. rejected: rows that
-    cannot be used, and why."""
+    cannot be used, and why. listed: the values of an entities file, with their places. annotated:
+    the annotated values of each row, in their order. filled: slots that lists or annotated examples
+    fill."""
 
     rows: tuple[Row, ...]
     answers: tuple[Said, ...] = ()
@@ -56,6 +77,9 @@ class BotData:
     validation: tuple[Row, ...] = ()
     out_of_scope: tuple[Row, ...] = ()
     rejected: tuple[tuple[Place, str], ...] = ()
+    listed: ListedValues = field(default_factory=ListedValues)
+    annotated: tuple[tuple[Entity, ...], ...] = ()
+    filled: tuple[str, ...] = ()
 
     @cached_property
     def by_label(self) -> Mapping[str, tuple[Row, ...]]:
@@ -78,10 +102,11 @@ class Sources:
     validation: tuple[Path, ...] = ()
     out_of_scope: Path | None = None
     mapping: Mapping[str, str] = field(default_factory=dict)
+    entities: Path | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
-        single = (self.answers, self.out_of_scope)
+        single = (self.answers, self.out_of_scope, self.entities)
         return (*self.examples, *self.validation, *(path for path in single if path is not None))
 
 
@@ -106,10 +131,28 @@ def read_bot_data(sources: Sources, home: Home, say: Say) -> BotData:
             for text, line in zip(table.frame["text"], table.lines, strict=True)
         )
         rejected += [(table.path, reject) for reject in table.rejects]
-    return BotData(
-        found.rows, found.answers, found.book, found.paired, validation, refused,
-        tuple((Place(str(path), reject.line), reject.reason) for path, reject in rejected),
-    )  # fmt: skip
+    return replace(
+        found,
+        validation=validation,
+        out_of_scope=refused,
+        rejected=tuple((Place(str(path), r.line), r.reason) for path, r in rejected),
+        **_entities(asked, sources.entities),
+    )
+
+
+def _entities(asked: Questions, path: Path | None) -> dict[str, Any]:
+    """Of BotData what concerns entities."""
+    kept = Kept(annotations(asked))
+    annotated = tuple(kept.of(row) for row in range(len(asked.texts) if kept.entities else 0))
+    count = Counter(name for row in annotated for each in row for name in label_of(each))
+    listed = ListedValues()
+    if path is not None:
+        kinds = of_values(read_kept(path).kinds, asked.labels)
+        listed = ListedValues(str(path), kinds, value_lines(path))
+    named = (*(n for k in ("lookups", "regexes") for n in listed.kinds.get(k, ())),
+             *(name for name, n in count.items() if n >= FEWEST))  # fmt: skip
+    filled = tuple(dict.fromkeys(slot for name in named if (slot := slot_of(name))))
+    return {"listed": listed, "annotated": annotated, "filled": filled}
 
 
 def of_questions(asked: Questions, answers: Path | None, mapping: Mapping[str, str]) -> BotData:

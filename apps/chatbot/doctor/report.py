@@ -27,6 +27,11 @@ ABOUT: Mapping[str, str] = {
     "unfilled slot": "Slots that only you can fill.",
     "unknown slot": "Slots that are not found in what customers write.",
     "mask": "Masks of personal data that customers would see.",
+    "idle condition": "Conditions that nothing can satisfy.",
+    "no fallback": "Answers that say nothing to some customer.",
+    "unusable pattern": "Regular expressions of entities that cannot be matched.",
+    "double value": "Values that stand in the lists of two entities.",
+    "common value": "Values of lists that are common words of the examples.",
 }
 _PAGE = """\
 <!doctype html>

@@ -13,7 +13,7 @@ from apps.chatbot.answers import Answer, AnswerBook, conditional_variants, slots
 from apps.chatbot.formats.dialogflow_spelling import MARKS_FILE, messages_of
 from apps.chatbot.formats.exported import Exported
 from apps.chatbot.formats.kept import Entity, Kept
-from apps.chatbot.formats.templates import safe_names
+from apps.chatbot.formats.templates import safe_names, slot_name
 from shared.atomic import replacing
 from shared.errors import DataError
 from shared.text import detect_language
@@ -52,8 +52,10 @@ def export_dialogflow(
         "package.json": {"version": "1.0.0"},
         MARKS_FILE: _marks(names, book),
     }
+    listed = (*kept.kinds.get("lookups", {}), *kept.kinds.get("regexes", {}))
+    types = {slot_name(each): f"@{_entity_name(each)}" for each in listed if each not in asked}
     for label, name in names.items():
-        files[f"intents/{name}.json"] = _intent(name, book.by_label.get(label))
+        files[f"intents/{name}.json"] = _intent(name, book.by_label.get(label), types)
         for text, entities in asked.get(label, {}).items():
             spoken = detect_language(text)
             code = spoken if spoken in languages else main
@@ -125,7 +127,8 @@ def _marks(names: Mapping[str, str], book: AnswerBook) -> dict[str, Any]:
     }
 
 
-def _intent(name: str, answer: Answer | None) -> dict[str, Any]:
+def _intent(name: str, answer: Answer | None, types: Mapping[str, str]) -> dict[str, Any]:
+    """types: slot -> the entity that fills it, of those that have a list."""
     texts = answer.texts if answer else {}
     messages = [
         {
@@ -137,7 +140,8 @@ def _intent(name: str, answer: Answer | None) -> dict[str, Any]:
     slots = dict.fromkeys(s for several in texts.values() for t in several for s in slots_in(t))
     parameters = [
         {
-            "id": _id("parameter", name, slot), "name": slot, "dataType": "@sys.any",
+            "id": _id("parameter", name, slot), "name": slot,
+            "dataType": types.get(slot, "@sys.any"),
             "value": f"${slot}", "required": False, "isList": False, "prompts": [],
             "promptMessages": [], "noMatchPromptMessages": [], "noInputPromptMessages": [],
             "outputDialogContexts": [],

@@ -1,11 +1,9 @@
-"""What a bot of another tool holds beside examples and answers, kept so that it can be given back.
-
-The chatbot itself does not learn from it: annotated entities, synonyms, lookup tables, regular
-expressions, and the buttons of answers, which stand in them as lines of text.
+"""What a bot holds beside examples and answers: annotated entities, synonyms, lookup tables,
+regular expressions, and the buttons of answers, which stand in them as lines of text.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import ItemsView, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,9 @@ from shared.atomic import write_text
 from shared.errors import DataError
 
 ENTITIES_FILE = "entities.yml"
+KINDS = ("synonyms", "lookups", "regexes")
 Kinds = Mapping[str, Mapping[str, tuple[str, ...]]]
+_EXPECTED = "each name with a list of texts, as in lookups: {city: [Berlin, Hamburg]}"
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ def lines_of(choices: Sequence[tuple[str, str]]) -> str:
     return "".join(f"\n- {title}" for title, _ in choices)
 
 
-def write_kept(kept: Kept, path: Path) -> None:
-    """The kinds and the buttons; entities stand beside their examples."""
+def plain(kept: Kept) -> dict[str, Any]:
+    """The kinds and the buttons as `kept_of` reads them; entities stand beside their examples."""
     content: dict[str, Any] = {
         kind: {name: list(values) for name, values in named.items()}
         for kind, named in kept.kinds.items()
@@ -97,18 +97,46 @@ def write_kept(kept: Kept, path: Path) -> None:
             }
             for each in kept.buttons
         ]  # fmt: skip
-    write_text(path, yaml.safe_dump(content, allow_unicode=True, width=100))
+    return content
+
+
+def write_kept(kept: Kept, path: Path) -> None:
+    """Write an entities file."""
+    write_text(path, yaml.safe_dump(plain(kept), allow_unicode=True, width=100))
 
 
 def read_kept(path: Path) -> Kept:
     """Raises DataError when the file is not what `write_kept` writes."""
-    content = read_yaml(path)
+    return kept_of(read_yaml(path), str(path))
+
+
+def value_lines(path: Path) -> dict[tuple[str, str, str], int]:
+    """(kind, name, value) -> the line of an entities file that it stands on, from 1.
+
+    Raises DataError as `read_kept` does.
+    """
+    kinds = read_kept(path).kinds
+    root: Any = yaml.compose(path.read_bytes(), Loader=yaml.CBaseLoader)
+    return {
+        (kind.value, name.value, value.value): value.start_mark.line + 1
+        for kind, named in root.value
+        if kind.value in kinds
+        for name, values in named.value
+        for value in values.value
+    }
+
+
+def kept_of(content: Any, where: str) -> Kept:
+    """Raises DataError for what `plain` does not give."""
+    if not isinstance(content, dict) or not {*content} <= {*KINDS, "buttons"}:
+        raise DataError(f"{where}: expected {', '.join(KINDS)} or buttons: {_EXPECTED}")
+    kinds = {
+        kind: {str(name): _values(values, f"{where}: {kind}, {name}") for name, values in named}
+        for kind in KINDS
+        if kind in content
+        for named in [_items(content[kind], f"{where}: {kind}")]
+    }
     try:
-        kinds = {
-            kind: {str(name): tuple(map(str, values)) for name, values in content[kind].items()}
-            for kind in ("synonyms", "lookups", "regexes")
-            if kind in content
-        }
         buttons = tuple(
             Buttons(
                 str(each["label"]), str(each["template"]),
@@ -117,5 +145,17 @@ def read_kept(path: Path) -> Kept:
             for each in content.get("buttons", [])
         )  # fmt: skip
     except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: not what an import writes as entities ({error!r})") from None
+        raise DataError(f"{where}: not what an import writes as buttons ({error!r})") from None
     return Kept(kinds=kinds, buttons=buttons)
+
+
+def _items(named: Any, where: str) -> ItemsView[Any, Any]:
+    if not isinstance(named, dict):
+        raise DataError(f"{where}: {_EXPECTED}")
+    return named.items()
+
+
+def _values(values: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise DataError(f"{where}: {_EXPECTED}")
+    return tuple(values)

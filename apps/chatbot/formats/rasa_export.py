@@ -18,6 +18,7 @@ from apps.chatbot.formats.exported import Exported
 from apps.chatbot.formats.kept import Entity, Kept, lines_of
 from apps.chatbot.formats.rasa_conditions import MARK, constraints_of, is_rasas
 from apps.chatbot.formats.rasa_files import without_annotations
+from apps.chatbot.formats.templates import slot_name
 from shared.atomic import write_text
 from shared.errors import DataError
 
@@ -148,7 +149,10 @@ def _domain(
     }  # fmt: skip
     entities = {
         each.properties["entity"] for row in range(len(kept.entities)) for each in kept.of(row)
-    } | set(kept.kinds.get("lookups", {}))
+    }
+    # A regular expression with the name of an intent tells that intent.
+    entities |= {*kept.kinds.get("lookups", {}), *kept.kinds.get("regexes", {})} - set(asked)
+    filled = {slot_name(name): name for name in sorted(entities)}
     return {
         "version": VERSION,
         "intents": list(dict.fromkeys(names[label].split("/")[0] for label in asked)),
@@ -157,10 +161,12 @@ def _domain(
             f"utter_{names[answer.label]}": _variants(answer, kept) for answer in book.answers
         },
         "slots": {
-            name: {
-                "type": "text", "influence_conversation": False, "mappings": [{"type": "custom"}],
-            }
+            name: {"type": "text", "influence_conversation": False, "mappings": [mapping]}
             for name in sorted(slots)
+            for mapping in [
+                {"type": "from_entity", "entity": filled[name]} if name in filled
+                else {"type": "custom"}
+            ]
         },
         "session_config": {"session_expiration_time": 60, "carry_over_slots_to_new_session": True},
     }  # fmt: skip

@@ -20,7 +20,7 @@ from typing import Literal
 
 from apps.chatbot.decision import ASKS_FOR_PERSON, MEANS_PERSON
 from apps.chatbot.messages import ONE_MATTER, Message, said_to
-from apps.chatbot.options import CHOSEN, NO_ANSWER, NONE_OF_THESE, chosen_of
+from apps.chatbot.options import CHOSEN, NO_ANSWER, NO_VALUE, NONE_OF_THESE, chosen_of
 from apps.chatbot.phrases import wants_person
 from shared.text import detect_language
 
@@ -87,7 +87,8 @@ class _Turn:
         """Whether the question says what it is about by itself."""
         text = self.question.text.strip()
         why = self.answer.details.get("why")
-        by_itself = self.chosen is None and why not in (CHOSEN, ASKS_FOR_PERSON, MEANS_PERSON)
+        no_matter = (CHOSEN, NO_VALUE, ASKS_FOR_PERSON, MEANS_PERSON)
+        by_itself = self.chosen is None and why not in no_matter
         return by_itself and len(text) > 2 and text[0] != "/" and not wants_person(text)
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from apps.chatbot.answers import Answer, AnswerBook, render
 from apps.chatbot.bot import Bot, Option, Reply, Spoken
+from apps.chatbot.entities.entities import Entities
 from apps.chatbot.mining.answer_choice import Encode
 from apps.chatbot.phrases import phrases_for
 from apps.chatbot.tables import MIGRATIONS, VERSION_TABLE
@@ -51,6 +52,8 @@ class ScriptedBot:
     """Understands a message by its first word, and says answers by the real templates; the intents
     of further words are among the likeliest too."""
 
+    entities = Entities()
+
     def reply(self, texts: Sequence[str], slots: Mapping[str, str] | None = None) -> list[Reply]:
         return [self._one(text, slots or {}) for text in texts]
 
@@ -73,6 +76,7 @@ class ScriptedBot:
             "language": "en",
             "why": "script",
             "scorers": {},
+            "entities": self.entities.find(text),
         }
         if word in OPTIONS:
             options = tuple(Option(label, BOOK.title(label, "en")) for label in OPTIONS[word])

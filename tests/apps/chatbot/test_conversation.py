@@ -8,7 +8,9 @@ from sqlalchemy import Engine, func, select
 
 from apps.chatbot.bot import Bot
 from apps.chatbot.conversation import Conversations
-from apps.chatbot.options import NONE_OF_THESE
+from apps.chatbot.entities.entities import Entities
+from apps.chatbot.entities.lists import EntityLists
+from apps.chatbot.options import NO_VALUE, NONE_OF_THESE
 from apps.chatbot.phrases import phrases_for
 from apps.chatbot.tables import conversations, messages
 from apps.chatbot.turns import Limits, State
@@ -132,3 +134,44 @@ def test_state_survives_json() -> None:
         "refusals": 2,
     }
     assert State.from_json(as_stored) == state
+
+
+@pytest.fixture
+def listed(talk: Conversations) -> Conversations:
+    """The order's number is one of a list."""
+    orders = tuple(f"Oak {n}" for n in ("one", "two", "three", "four", "five"))
+    talk.bot.entities = Entities(EntityLists({"lookups": {"order_id": orders}}))
+    return talk
+
+
+def test_a_slot_with_a_list_takes_a_value_of_it_and_offers_the_nearest(
+    listed: Conversations,
+) -> None:
+    assert listed.handle("ana", "track it").text == "Please tell me your order_id."
+    turn = listed.handle("ana", "the oak fourth")
+    assert turn.text == EN.not_listed.format(slot="order id")
+    assert (turn.decision, turn.intent, turn.probability) == ("answer", "track", None)
+    assert turn.why == "the reply to the question for a slot is no value of its list"
+    assert turn.buttons[0] == ("Oak four", "Oak four")
+    assert listed.handle("ana", "1").text == "Parcel Oak four is on its way."
+    assert listed.handle("ana", "track it").text == "Parcel Oak four is on its way."
+
+
+def test_two_tries_at_a_list_and_then_a_person(listed: Conversations) -> None:
+    said = ["track it", "dunno", "no idea", "whatever"]
+    turns = [listed.handle("ana", text) for text in said]
+    assert [turn.decision for turn in turns] == ["answer", "answer", "answer", "handover"]
+    assert (turns[3].text, turns[3].why) == (EN.handover, NO_VALUE)
+    (chat,) = listed.handovers.listed()
+    assert (chat.reason, chat.ranking[0][0]) == (NO_VALUE, "track")
+
+
+def test_another_question_in_the_middle_of_a_list_is_answered(listed: Conversations) -> None:
+    listed.handle("ana", "track it")
+    assert listed.handle("ana", "hours").text == "We open at nine."
+    assert listed.handle("ana", "oak two").decision == "reject"
+
+
+def test_a_listed_value_in_a_message_fills_its_slot(listed: Conversations) -> None:
+    listed.handle("ana", "hours for OAK  Two")
+    assert listed.handle("ana", "track it").text == "Parcel Oak two is on its way."

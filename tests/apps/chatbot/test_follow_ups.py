@@ -8,6 +8,8 @@ from sqlalchemy import Engine, select
 
 from apps.chatbot.bot import Bot
 from apps.chatbot.conversation import Conversations
+from apps.chatbot.entities.entities import Entities
+from apps.chatbot.entities.lists import EntityLists
 from apps.chatbot.learning.signals import signals_of
 from apps.chatbot.messages import transcript
 from apps.chatbot.phrases import phrases_for
@@ -115,10 +117,22 @@ def test_a_value_that_is_asked_for_comes_before(talk: Conversations) -> None:
 
 
 def test_values_of_the_earlier_message_give_way() -> None:
-    assert completed("where is order KB-1111 of ana@shop.example?", "And KB-2222?") == (
+    typed = Entities()
+    before = "where is order KB-1111 of ana@shop.example?"
+    assert completed(before, "And KB-2222?", typed) == (
         "where is order KB-2222 of ana@shop.example? KB-2222?"
     )
-    assert completed("转账到西班牙要多久?", "那挪威呢？") == "转账到西班牙要多久? 那挪威呢?"
+    assert completed("转账到西班牙要多久?", "那挪威呢？", typed) == "转账到西班牙要多久? 那挪威呢?"
+
+
+def test_of_two_values_of_one_entity_nobody_knows_which_gives_way() -> None:
+    listed = Entities(EntityLists({"lookups": {"country": ("Spain", "Norway", "Italy")}}))
+    assert completed("how long to spain?", "and to Norway?", listed) == (
+        "how long to Norway? to Norway?"
+    )
+    assert completed("from Spain to Italy?", "and to Norway?", listed) == (
+        "from Spain to Italy? to Norway?"
+    )
 
 
 def test_a_choice_after_a_question_back_can_be_completed_too(

@@ -9,6 +9,8 @@ from streamlit.testing.v1 import AppTest
 
 from apps.chatbot.answers import ANSWERS_FILE, Answer, AnswerBook
 from apps.chatbot.decision import Policy
+from apps.chatbot.entities.entities import Entities
+from apps.chatbot.entities.lists import EntityLists
 from apps.chatbot.held_rows import HeldRow, HeldRows
 from apps.chatbot.intent_figures import (
     Confused,
@@ -47,6 +49,7 @@ def version(
     AnswerBook((*known, Answer("gift", {"en": "Gifts"}, {"en": ("We wrap.",)}))).save(
         folder / ANSWERS_FILE
     )
+    Entities(EntityLists({"lookups": {"city": ("Oslo", "Rome")}})).save(folder)
     rows = tuple(HeldRow(a, ((b, 0.9),), 0.0, False, True) for a, b in PAIRS)
     examples = {"hours": 12, "refund": 3, "track": 4}
     HeldRows(rows, (0.5,), Policy(1.0, 4, ()), 0.05, examples).save(folder)
@@ -130,7 +133,7 @@ def test_an_answer_is_edited_checked_and_taken_back(version: ModelVersion) -> No
     assert answers_of(version).by_label["hours"].texts["en"] == (
         "From ten.", "We open at ten, <b>not</b> {order_id}.",
     )  # fmt: skip
-    assert page.dataframe[0].value.set_index("intent")["answer"].to_dict() == {
+    assert page.dataframe[1].value.set_index("intent")["answer"].to_dict() == {
         "gift": "found by its text", "hours": "edited", "refund": "none", "track": "as trained",
     }  # fmt: skip
     page.text_area[0].set_value("when: open and order_id = x\nLater.\n---\nFrom ten.").run()
@@ -138,6 +141,8 @@ def test_an_answer_is_edited_checked_and_taken_back(version: ModelVersion) -> No
         "Variant 1: the answer to hours has a text that is never said, when open and order_id "
         "= x: {order_id} is never found to be 'x' (mend the condition)"
     )
+    page.text_area[0].set_value("when: city\nIn {city}.\n---\nFrom ten.").run()
+    assert len(page.warning) == 0
     page.text_area[0].set_value("when: at night\nLater.\n---\nFrom ten.").run()
     assert page.error[0].value == (
         "variant 1 of hours: the condition 'at night' cannot be read; write open, closed, a slot "
@@ -157,8 +162,14 @@ def test_an_answer_is_edited_checked_and_taken_back(version: ModelVersion) -> No
 def test_intents_are_searched_and_filtered(version: ModelVersion) -> None:
     del version
     page = AppTest.from_file(str(PAGE), default_timeout=60).run()
+    slots = next(each for each in page.expander if each.label.startswith("Slots filled"))
+    assert slots.label == "Slots filled from lists and marked examples: 1"
+    assert slots.dataframe[0].value.to_dict("records") == [
+        {"entity": "city", "slot": "city", "values": 2, "patterns": 0, "marked": 0,
+         "would be found": 0, "of these wrong": 0}
+    ]  # fmt: skip
     search(page, "parcel")
-    assert page.dataframe[0].value["intent"].tolist() == ["track"]
+    assert page.dataframe[1].value["intent"].tolist() == ["track"]
     search(page, "nothing like it")
     assert page.info[0].value == "No intent is like that."
 

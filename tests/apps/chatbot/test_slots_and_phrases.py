@@ -4,8 +4,9 @@ import time
 
 import pytest
 
+from apps.chatbot.entities.entities import Entities
 from apps.chatbot.phrases import PHRASES, phrases_for, wants_person
-from apps.chatbot.slots import fill_asked_slot, find_slots
+from apps.chatbot.slots import find_slots
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_ordinary_words_are_not_values(text: str) -> None:
     ],
 )
 def test_a_reply_to_a_question_for_a_slot(slot: str, reply: str, value: str | None) -> None:
-    assert fill_asked_slot(slot, reply) == value
+    assert Entities().fill(slot, reply) == value
 
 
 @pytest.mark.parametrize(

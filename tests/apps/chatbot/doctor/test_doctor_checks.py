@@ -36,11 +36,14 @@ def read(tmp_path: Path) -> Read:
             said.write_text(answers, encoding="utf-8")
         validation = parts.get("validation")
         refused = parts.get("refused")
+        lists = tmp_path / "l.yml"
+        lists.write_text("\n".join(parts.get("lists", ["{}"])), encoding="utf-8")
         sources = Sources(
             (file("e.csv", "text,label", rows),),
             said,
             (file("v.csv", "text,label", validation),) if validation else (),
             file("o.csv", "text", refused) if refused else None,
+            entities=lists,
         )
         return read_bot_data(sources, Home(tmp_path / "home"), lambda _: None)
 
@@ -157,13 +160,14 @@ def test_template_lint(read: Read) -> None:
         ("unknown slot", "warning", [2], "write {order_id}"),
         (
             "unknown slot", "warning", [6],
-            "use one of order_id, email, amount, date, customer_name, phone, or leave it to be "
-            "asked for",
+            "use one of email, date, amount, order_id, customer_name, phone, list its values in an "
+            "entities file, or leave it to be asked for",
         ),
         ("mask", "warning", [6], "write the slot {email}"),
         (
             "unknown slot", "warning", [8],
-            "use one of order_id, email, amount, date, customer_name, phone",
+            "use one of email, date, amount, order_id, customer_name, phone, or list its values in "
+            "an entities file",
         ),
     ]  # fmt: skip
 
@@ -254,3 +258,74 @@ def test_training_refuses_errors_in_one_line_that_names_the_command(tmp_path: Pa
         f"see them all with their fixes: triptych data doctor chatbot --examples '{examples}' "
         f"--text-column frage --answers {answers}"
     )
+
+
+LISTS = """\
+lookups:
+  city: [Oslo, Rome]
+  brand:
+  - Oslo
+  - soon
+regexes:
+  postcode:
+  - (?=1)1
+  refund: ['(?=x)']""".split("\n")
+
+
+def test_lists_fill_the_slots_of_answers(read: Read) -> None:
+    answers = """\
+answers:
+- label: hours
+  texts:
+    en:
+    - {when: city = rome, text: "In {city} at nine."}
+    - {when: city = Paris, text: Never.}
+    - Nine.
+- {label: refund, text: "Your {brnd} and {postcode}."}
+- {label: parcel, text: Yes.}
+"""
+    found = examine(read(rows_of(), answers, lists=LISTS))
+    assert only(found, "idle condition").what == (
+        "the answer to hours has a text that is never said, when city = Paris: {city} is never "
+        "found to be 'Paris'"
+    )
+    slot = only(found, "unknown slot")
+    assert slot.what == "the answer to refund has the slot {brnd}, which nothing fills"
+    assert slot.way_out == "write {brand}"
+
+
+def test_values_that_would_be_found_wrongly(read: Read) -> None:
+    rows = [f"{line.split(',')[0]} soon,{line.split(',')[1]}" for line in rows_of()]
+    found = examine(read(rows, lists=LISTS))
+    double = only(found, "double value")
+    assert double.what == "“Oslo” is listed as city and as brand: it fills both slots"
+    assert lines(double) == [2, 4]
+    assert double.way_out == "keep it as city (it stands there first), leave it out elsewhere"
+    common = only(found, "common value")
+    assert common.what == (
+        "“soon” of brand stands in 18 examples of 3 intents that do not mark it: it may be found "
+        "where something else is meant"
+    )
+    pattern = only(found, "unusable pattern")
+    assert (pattern.severity, lines(pattern)) == ("error", [8])
+    assert pattern.what == (
+        "the regular expression “(?=1)1” of postcode cannot be matched in linear time (invalid "
+        "perl operator: (?=); write it without look-around and back-references"
+    )
+    edits = [each.fix.edits for each in (double, common, pattern) if each.fix]
+    assert [(e.place.line, e.old) for several in edits for e in several] == [
+        (4, "Oslo"), (5, "soon"), (8, "(?=1)1"),
+    ]  # fmt: skip
+
+
+def test_what_examples_mark_is_no_common_word(tmp_path: Path) -> None:
+    marked = '"[{""start"": 0, ""end"": 4, ""properties"": {""entity"": ""brand""}}]"'
+    table = "\n".join(["text,label,entities", *(
+        f"soon {line},{marked}" for line in rows_of()
+    )])  # fmt: skip
+    (tmp_path / "m.csv").write_text(table)
+    (tmp_path / "n.yml").write_text("lookups: {brand: [soon]}")
+    sources = Sources((tmp_path / "m.csv",), entities=tmp_path / "n.yml")
+    data = read_bot_data(sources, Home(tmp_path / "home"), lambda _: None)
+    assert data.filled == ("brand",)
+    assert examine(data).findings == ()

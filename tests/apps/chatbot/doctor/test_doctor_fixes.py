@@ -14,6 +14,7 @@ from apps.chatbot.doctor.findings import Edit, Finding, Fix, Place
 from apps.chatbot.doctor.fixing import write_fixed
 from apps.chatbot.doctor.folder import load, save
 from apps.chatbot.doctor.reading import Sources, read_bot_data
+from apps.chatbot.formats.kept import read_kept
 from pipelines.cli import app
 from shared.errors import DataError
 from shared.settings import Home
@@ -41,7 +42,8 @@ answers:
 def sources(tmp_path: Path) -> Sources:
     (tmp_path / "e.csv").write_text(ROWS)
     (tmp_path / "a.yml").write_text(ANSWERS, encoding="utf-8")
-    return Sources((tmp_path / "e.csv",), tmp_path / "a.yml")
+    (tmp_path / "l.yml").write_text("lookups: {a: [One, two], b: [one]}\nsynonyms: {two: [2]}\n")
+    return Sources((tmp_path / "e.csv",), tmp_path / "a.yml", entities=tmp_path / "l.yml")
 
 
 def test_copies_are_mended_and_the_files_stay(sources: Sources, tmp_path: Path) -> None:
@@ -49,10 +51,14 @@ def test_copies_are_mended_and_the_files_stay(sources: Sources, tmp_path: Path) 
     data = read_bot_data(sources, home, lambda _: None)
     found = examine(data).findings
     before = [path.read_bytes() for path in sources.files]
-    wanted = chosen(found, ["sure", "unfilled-slot"])
+    wanted = chosen(found, ["sure", "unfilled-slot", "double-value"])
     fixed = write_fixed(wanted, sources, data, tmp_path / "new", overwrite=False)
     assert [path.read_bytes() for path in sources.files] == before
-    assert fixed.written == (str(tmp_path / "new/e.csv"), str(tmp_path / "new/answers.yml"))
+    names = ("e.csv", "answers.yml", "entities.yml")
+    assert fixed.written == tuple(str(tmp_path / "new" / name) for name in names)
+    assert read_kept(tmp_path / "new/entities.yml").kinds == {
+        "synonyms": {"two": ("2",)}, "lookups": {"a": ("One", "two"), "b": ()},
+    }  # fmt: skip
     rows = pd.read_csv(tmp_path / "new/e.csv").to_numpy().tolist()
     assert rows == [
         ["where is my parcel", "parcel", "a"],
@@ -133,7 +139,8 @@ def test_the_page_mends_what_is_ticked(
 
 def test_the_command_tells_writes_and_reads_back(sources: Sources, tmp_path: Path) -> None:
     call = ["data", "doctor", "chatbot", "--examples", str(sources.examples[0]), "--answers",
-            str(sources.answers), "--quick", "--home", str(tmp_path / "home"),
+            str(sources.answers), "--entities", str(sources.entities), "--quick",
+            "--home", str(tmp_path / "home"),
             "--output", str(tmp_path / "out")]  # fmt: skip
     done = CliRunner().invoke(app, [*call, "--fix", "sure"])
     assert done.exit_code == 0, done.output

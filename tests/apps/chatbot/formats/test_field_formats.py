@@ -326,7 +326,7 @@ def test_rasa_gets_back_entities_synonyms_lookups_and_buttons(tmp_path: Path) ->
     assert again.kept == bot.kept
     assert (again.texts, again.book) == (bot.texts, bot.book)
     domain = yaml.safe_load((tmp_path / "new/domain.yml").read_text())
-    assert domain["entities"] == ["city", "thing"]
+    assert domain["entities"] == ["city", "code", "thing"]
     assert domain["responses"]["utter_status"][0]["text"] == "Order {id} is here."
     assert domain["responses"]["utter_status"][0]["buttons"] == [
         {"title": "Track it", "payload": "/track"}

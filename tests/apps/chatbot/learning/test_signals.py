@@ -11,6 +11,7 @@ from apps.chatbot.learning.chats import Read, answered_in
 from apps.chatbot.learning.signals import HandedOver, matter_of, signals_of
 from apps.chatbot.messages import Message
 from apps.chatbot.mining.answer_choice import Encode
+from apps.chatbot.options import NO_VALUE
 from tests.apps.chatbot.learning.conftest import SAID
 
 START = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
@@ -43,6 +44,7 @@ def told(said: Sequence[Message], thumbs: dict[int, str] | None = None) -> list[
     return [(s.kind, s.asked.id, s.label) for s in signals_of(said, thumbs or {})]
 
 
+NO_CITY = ("bluish", "answer", "track", {"why": NO_VALUE, "buttons": [["Oslo", "Oslo"]]})
 ASKED_BACK = ("it is late", "clarify", "track", {"buttons": BUTTONS})
 
 
@@ -50,6 +52,8 @@ ASKED_BACK = ("it is late", "clarify", "track", {"buttons": BUTTONS})
     ("lines", "thumbs", "expected"),
     [
         ([("quantum foam", "reject", None)], {}, [("refused", 1, None)]),
+        # A value of a list that is asked for, and chosen, is no intent.
+        ([("where is it", "answer", "track"), NO_CITY, ("Oslo", "answer", "track")], {4: "up"}, []),
         ([("where is it", "answer", "hours")], {}, []),
         ([("where is it", "answer", "hours")], {2: "up"}, [("thumbs_up", 1, "hours")]),
         ([("where is it", "answer", "hours")], {2: "down"}, [("thumbs_down", 1, None)]),
