@@ -25,6 +25,7 @@ from shared.training.fused_scorers import (
 from shared.training.fusion_weights import (
     PartFigures,
     calibrated,
+    leaner,
     part_figures,
     row_losses,
     scope_of,
@@ -150,6 +151,9 @@ def fit_fused(
         held = out_of_fold(taught, truth, scorers, parts, threads)
     clock.done("held-out scores")
     fusion, crossed = calibrated(held, kind, seed)
+    if scorers.tuned is not None:
+        # The base encoder reads the text a second time: that must be worth something.
+        fusion, crossed = leaner(held, (fusion, crossed), kind, seed, without=DENSE)
     parts_alone, fused = part_figures(held, fusion, crossed, kind)
     classifier = replace(classifier, fusion=fusion)
     if scorers.tuned is not None and validation is not None:

@@ -2,7 +2,7 @@
 
 Fine-tuning has to earn its minutes. The fusion of the lexical and the frozen-dense scorer is always
 trained; a fine-tuned encoder joins it only where it lowers the loss on rows that neither has seen,
-or, where these are few, does not raise it beyond noise.
+or, where these are few or another head keeps it anyway, does not raise it beyond noise.
 The report then says what the minutes bought, also when it is nothing.
 """
 
@@ -188,17 +188,26 @@ def _with_finetuning(
     encoder = finetuned_embedder(
         run.folder, embedder=embedder, probes=probes, options=options, say=say
     )
-    chosen: dict[str, FusedFit] = {}
+    tuned = {
+        head.name: _fitted(head, task, encoder, embedder, options, say)
+        for head, task in zip(heads, tasks, strict=True)
+    }
+    without = {
+        head.name: losses_on(frozen[head.name], head.examples, task.validation)
+        for head, task in zip(heads, tasks, strict=True)
+    }
+    losses = {name: fit.losses for name, fit in tuned.items()}
+    worth = {name for name in tuned if worth_it(losses[name], without[name], few=few)}
+    if worth:
+        # The encoder reads each text anyway: a head that it serves as well need not ask the base.
+        worth |= {name for name in tuned if worth_it(losses[name], without[name], few=True)}
+    chosen = {name: tuned[name] if name in worth else frozen[name] for name in tuned}
     notes = [f"method {run.method}: {run.reason}; {run.stopped_because}"]
-    for head, task in zip(heads, tasks, strict=True):
-        tuned = _fitted(head, task, encoder, embedder, options, say)
-        without = losses_on(frozen[head.name], head.examples, task.validation)
-        keep = worth_it(tuned.losses, without, few=few)
-        chosen[head.name] = tuned if keep else frozen[head.name]
-        before, after = float(np.nanmean(without)), float(tuned.losses.mean())
-        verdict = _verdict(before, after) if keep else "not worth its minutes: left out"
+    for name in tuned:
+        before, after = float(np.nanmean(without[name])), float(losses[name].mean())
+        verdict = _verdict(before, after) if name in worth else "not worth its minutes: left out"
         notes.append(
-            f"{head.name}: loss on unseen rows {after:.3f} with fine-tuning, "
+            f"{name}: loss on unseen rows {after:.3f} with fine-tuning, "
             f"{before:.3f} without: {verdict}"
         )
         say(notes[-1])
@@ -258,7 +267,7 @@ def _fitted(
 
 def _verdict(before: float, after: float) -> str:
     """On something that is kept."""
-    return "kept" if after < before else "no more than noise on so few rows, kept"
+    return "kept" if after < before else "no more than noise, kept"
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,11 @@
 """Whether fine-tuning earned its minutes: losses of rows that neither model has seen, paired."""
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.training.examples import Examples
 from shared.training.fusion import FusedFit
-from shared.training.fusion_weights import row_losses
-
-BEYOND_NOISE = 1.645  # standard errors: a one-sided test at 5 %
+from shared.training.fusion_weights import row_losses, worse_beyond_noise
 
 
 def losses_on(fit: FusedFit, trained: Examples, part: Examples) -> NDArray[np.float32]:
@@ -29,8 +25,6 @@ def worth_it(tuned: NDArray[np.float32], frozen: NDArray[np.float32], *, few: bo
     label tells no more, the encoder is trained again on all rows afterwards, and on each of four
     draws of ten rows a label it was the better one then (docs/fine_tuning.md).
     """
-    gain = (frozen - tuned)[~np.isnan(frozen)].astype(np.float64)
-    if not few:
-        return bool(gain.mean() > 0)
-    error = gain.std(ddof=1) / math.sqrt(len(gain)) if len(gain) > 1 else 0.0
-    return bool(gain.mean() > -BEYOND_NOISE * error)
+    if few:
+        return not worse_beyond_noise(tuned, frozen)
+    return float(np.nanmean(frozen - tuned)) > 0

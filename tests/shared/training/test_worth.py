@@ -1,13 +1,20 @@
 """Whether fine-tuning is kept: by hand, and at the size that is stated."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from shared.inference.runtime import Embedder, load_embedder
+from shared.pretrained import PretrainedEncoder
 from shared.training.examples import Examples
+from shared.training.fused_scorers import Held
 from shared.training.fusion import fit_fused
+from shared.training.fusion_weights import calibrated, leaner, row_losses, worse_beyond_noise
+from shared.training.learning import DEVELOPMENT_SHARE, HeadData, learn, tasks_of
+from shared.training.options import TrainOptions
 from shared.training.worth import losses_on, worth_it
 
 WORDS = {"bad": "loss", "good": "profit"}
@@ -43,6 +50,78 @@ def test_with_few_rows_it_may_be_worse_within_noise() -> None:
     assert not worth_it(swing + np.float32(1.0), nats(0, 0, 0, 0), few=True)
     assert not worth_it(swing + np.float32(0.9), nats(0, 0, 0, 0), few=False)
     assert not worth_it(nats(1, 1, 1), nats(0, 0, 0), few=True)  # worse, and no noise at all
+
+
+def test_a_loss_is_worse_by_more_than_its_standard_errors() -> None:
+    assert worse_beyond_noise(nats(1, 1, 1), nats(0, 0, 0))
+    assert not worse_beyond_noise(nats(1, 1), nats(1, 1))
+    assert not worse_beyond_noise(nats(-1, -1), nats(0, 0))
+    assert worse_beyond_noise(nats(2, 9), nats(1, np.nan))
+
+
+def held_rows(rng: np.random.Generator, *, informed: Mapping[str, float]) -> Held:
+    """300 rows of two labels. informed: scorer -> how much of the truth its margins show."""
+    codes = rng.integers(0, 2, 300)
+    truth = np.eye(2, dtype=bool)[codes]
+    margins = {
+        name: (much * truth + rng.normal(0, 1, truth.shape)).astype(np.float32)
+        for name, much in informed.items()
+    }
+    none = np.zeros(300, dtype=np.float32)
+    return Held(margins, truth, none, np.arange(300), np.arange(300))
+
+
+def test_a_scorer_that_adds_no_more_than_noise_gets_no_weight() -> None:
+    rng = np.random.default_rng(3)
+    held = held_rows(rng, informed={"sure": 3.0, "idle": 0.0})
+    fusion, crossed = leaner(held, calibrated(held, "single", 7), "single", 7, without="idle")
+    rest = replace(held, margins={"sure": held.margins["sure"]})
+    alone, crossed_alone = calibrated(rest, "single", 7)
+    assert fusion.weights == {"sure": alone.weights["sure"], "idle": 0.0}
+    np.testing.assert_array_equal(crossed, crossed_alone)
+    np.testing.assert_allclose(fusion.logits(held.margins), alone.logits(rest.margins), atol=1e-6)
+
+
+def test_a_scorer_that_is_needed_keeps_its_weight() -> None:
+    held = held_rows(np.random.default_rng(3), informed={"sure": 1.0, "needed": 2.0})
+    fitted = calibrated(held, "single", 7)
+    assert leaner(held, fitted, "single", 7, without="needed") is fitted
+    losses = row_losses(fitted[1], held.truth, "single")
+    assert losses.mean() < np.log(2)  # of guessing
+
+
+@pytest.mark.parametrize(
+    ("within_noise", "kept"), [(True, {"first", "second"}), (False, {"first"})]
+)
+def test_an_encoder_that_one_head_keeps_serves_the_others_where_they_lose_no_more_than_noise(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, within_noise: bool,
+    kept: set[str],
+) -> None:  # fmt: skip
+    """The first head's loss is lower; the second's is not, by noise or beyond it."""
+    first, second = rows(120, 1), rows(80, 2)
+
+    def judged(tuned: np.ndarray, _: np.ndarray, *, few: bool) -> bool:
+        return len(tuned) == lengths["first"] or (few and within_noise)
+
+    monkeypatch.setattr("shared.training.learning.worth_it", judged)
+    heads = [HeadData("first", first), HeadData("second", second)]
+    lengths = {
+        task.spec.name: len(task.validation)
+        for task in tasks_of(heads, fraction=DEVELOPMENT_SHARE, seed=13)
+    }
+    assert lengths["first"] != lengths["second"]
+    learned = learn(
+        heads,
+        base=PretrainedEncoder("tiny", tiny_encoder, "", "0" * 64, "none"),
+        embedder=load_embedder(tiny_encoder, precision="fp32", threads=1),
+        options=TrainOptions(
+            method="full", epochs=1, threads=1, bf16=False, device="cpu", progress=False
+        ),
+        folder=tmp_path / "encoder",
+        say=lambda _: None,
+    )
+    tuned = {name for name, fit in learned.chosen.items() if fit.classifier.finetuned}
+    assert tuned == kept
 
 
 def test_an_equal_encoder_is_left_out_as_seldom_as_is_stated() -> None:
