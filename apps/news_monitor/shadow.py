@@ -22,7 +22,7 @@ from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.memos import forget, note, recall
 from apps.news_monitor.predictions import ActiveModel, label_pending, register_model
 from apps.news_monitor.tables import memo
-from shared.errors import ServiceError
+from shared.errors import ModelError, ServiceError, TriptychError
 
 WANTED, PROGRESS = "shadow", "shadow progress"
 SECONDS = 20.0
@@ -150,7 +150,8 @@ class Shadow:
         except (ServiceError, DBAPIError):
             raise  # no fault of the candidate's: it is tried again at its next time
         except Exception as error:  # whatever a candidate does, the rounds go on
-            state = replace(state, problem=f"{type(error).__name__}: {error}"[:500])
+            named = "" if isinstance(error, TriptychError) else f"{type(error).__name__}: "
+            state = replace(state, problem=f"{named}{error}"[:500])
         else:
             state = replace(state, waiting=waiting, problem="")
         labelled, seconds = state.labelled + done, round(state.seconds + spent, 2)
@@ -163,11 +164,11 @@ class Shadow:
         return state
 
     def _open(self, name: str, released: str, now: datetime) -> ActiveModel:
-        """Raises ValueError for a shadow of what labels anyway."""
+        """Raises ModelError for a shadow of what labels anyway."""
         if self._model is None or self._loaded != name:
             labeller = self._load(name)
             with self._engine.begin() as connection:
                 self._model, self._loaded = register_model(connection, labeller, now), name
         if self._model.labeller.fingerprint == released:
-            raise ValueError("it is the released model now, whose labels are counted")
+            raise ModelError("it is the released model now, whose labels are counted")
         return self._model

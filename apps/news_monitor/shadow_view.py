@@ -43,6 +43,8 @@ def shadow_view(connection: Connection, settings: NewsSettings) -> ShadowView:
     if asked is not None and state is not None and state.model != asked.model:
         state = None
     number = None if state is None else state.model_id
+    if judging is not None and number == judging.model_id:
+        number = None  # it was promoted: there is nothing to hold it against
     models = {model.id: model for model in stored_models(connection)}
     first = None if number is None else first_bucket_hour(connection, number)
     return ShadowView(

@@ -165,7 +165,7 @@ def test_a_broken_candidate_is_stopped_with_its_reason_and_rounds_go_on(
     mine.tick(NOW + 3 * HOUR)
     again = mine.shadow(NOW + 3 * HOUR)
     assert again is not None
-    assert again.problem == ("ValueError: it is the released model now, whose labels are counted")
+    assert again.problem == "it is the released model now, whose labels are counted"
 
 
 def test_a_slow_candidate_gets_its_seconds_and_gives_way_to_a_round(
