@@ -26,18 +26,22 @@ farrington <- function(days, range, frequency, back) {
   )
 }
 
-# Generalised likelihood ratio of a negative binomial count with a weekly wave, over the last four
-# weeks (Hoehle and Paul 2008); in control is what 91 days before the first one were.
-ratio <- function(days, range, start = 92) {
-  result <- glrnb(
-    sts(observed = matrix(days), frequency = 7),
-    control = list(
-      range = start:max(range), c.ARL = 1e9, mu0 = list(S = 1, trend = FALSE), M = 28,
-      ret = "value", dir = "inc"
+# Generalised likelihood ratio of a negative binomial count with a weekly wave (Hoehle and Paul
+# 2008) over up to four weeks, of eight weeks of days at a time; in control is all that was before.
+ratio <- function(days, range) {
+  part <- function(range) {
+    begin <- min(range) - 28
+    result <- glrnb(
+      sts(observed = matrix(days[1:max(range)]), frequency = 7),
+      control = list(
+        range = begin:max(range), c.ARL = 1e9, mu0 = list(S = 1, trend = FALSE), M = 28,
+        ret = "value", dir = "inc"
+      )
     )
-  )
-  value <- c(upperbound(result))[range - start + 1]
-  data.frame(day = range, expected = NA, dispersion = NA, upper = NA, score = value)
+    value <- c(upperbound(result))[range - begin + 1]
+    data.frame(day = range, expected = NA, dispersion = NA, upper = NA, score = value)
+  }
+  do.call(rbind, lapply(split(range, (range - min(range)) %/% 56), part))
 }
 
 rules <- list(
