@@ -68,7 +68,11 @@ def label_difference(connection: Connection, released: int, candidate: int) -> L
     """Of two models by id, over all stories that have a label by each. Companies are left out: a
     shadow is not asked about them."""
     ours, theirs = prediction.alias("released"), prediction.alias("candidate")
+    labelled = select(func.min(prediction.c.item_id)).where(prediction.c.model_id == candidate)
+    # Without it SQLite may walk through all that the released model ever labelled.
+    first = int(connection.execute(labelled).scalar_one() or 0)
     pair = and_(
+        ours.c.item_id >= first,
         ours.c.item_id == theirs.c.item_id,
         ours.c.model_id == released,
         theirs.c.model_id == candidate,
@@ -78,8 +82,8 @@ def label_difference(connection: Connection, released: int, candidate: int) -> L
     sentiments: Counter[tuple[str, str]] = Counter()
     ours_bad = theirs_bad = both_bad = 0
     counted = select(*said, func.count()).select_from(both).group_by(*said)
-    for first, second, bad, worse, number in connection.execute(counted):
-        sentiments[first, second] += number
+    for our_label, their_label, bad, worse, number in connection.execute(counted):
+        sentiments[our_label, their_label] += number
         ours_bad += number if bad else 0
         theirs_bad += number if worse else 0
         both_bad += number if bad and worse else 0
@@ -95,12 +99,14 @@ def label_difference(connection: Connection, released: int, candidate: int) -> L
         Example(row.title or row.summary, row.label, row.other, row.p_negative, row.other_p)
         for row in connection.execute(widest)
     )
-    topics = _topics(connection, released, candidate)
+    topics = _topics(connection, released, candidate, first)
     return LabelDifference(sentiments, ours_bad, theirs_bad, both_bad, topics, examples)
 
 
-def _topics(connection: Connection, released: int, candidate: int) -> tuple[TopicPair, ...]:
-    """The largest of the released model first."""
+def _topics(
+    connection: Connection, released: int, candidate: int, first: int
+) -> tuple[TopicPair, ...]:
+    """The largest of the released model first. first: no story before it has both labels."""
     other = prediction.alias("other")
     counts: dict[int, dict[str, int]] = {}
     for name, mine, twin in (
@@ -112,6 +118,7 @@ def _topics(connection: Connection, released: int, candidate: int) -> tuple[Topi
             .join(prediction, by_one_reading())
             .join(other, and_(other.c.item_id == item_topic.c.item_id, other.c.model_id == twin))
             .where(
+                item_topic.c.item_id >= first,
                 item_topic.c.model_id == mine,
                 item_topic.c.topic_id.not_in(select(company.c.topic_id)),
             )
@@ -132,7 +139,11 @@ def _topics(connection: Connection, released: int, candidate: int) -> tuple[Topi
                 twin_topic.c.model_id == candidate,
             ),
         )
-        .where(item_topic.c.model_id == released, item_topic.c.topic_id.in_(list(counts)))
+        .where(
+            item_topic.c.item_id >= first,
+            item_topic.c.model_id == released,
+            item_topic.c.topic_id.in_(list(counts)),
+        )
         .group_by(item_topic.c.topic_id)
     )
     for number, stories in connection.execute(shared):
