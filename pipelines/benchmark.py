@@ -26,20 +26,11 @@ from pipelines.benchmark_customers import (
     measure_slips,
 )
 from pipelines.benchmark_entities import TURNS, measure_entities
-from pipelines.benchmark_labels import (
-    PHRASEBANK,
-    PLACES,
-    SENTFIN,
-    TOPICS,
-    benchmark_labels,
-    sentfin_headlines,
-)
-from pipelines.benchmark_labels import TWEETS as TWEET_SENTIMENT
-from pipelines.benchmark_news import SurgeRow
-from pipelines.benchmark_power import surge_power
+from pipelines.benchmark_headlines import PARTS as HEADLINES
+from pipelines.benchmark_headlines import measure_headlines
 from pipelines.benchmark_recommender import SPLITS, USUAL, benchmark_recommender
+from pipelines.benchmark_rows import Row, Say, table_of
 from pipelines.benchmark_several import measure_several
-from pipelines.benchmark_surges import measure_surges
 from pipelines.public_sets import BANKING, all_there, nothing_in
 from pipelines.shop_sets import ShopSet, shop_sets
 from pipelines.train import Recipe
@@ -53,7 +44,6 @@ from shared.pretrained import resolve
 from shared.settings import Home
 from shared.training.options import Method, TrainOptions
 
-Say = Callable[[str], None]
 # Shown of each report: what the recipes name first.
 SHOWN = {
     "accuracy", "macro F1", "calibration error", "out-of-scope AUROC", "out of scope let through",
@@ -62,27 +52,13 @@ SHOWN = {
     "recall@10",
 }  # fmt: skip
 INTENTS = "intents"
-MODELS, LABELS, SURGES, POWER = "models", "labels", "surges", "power"
+MODELS = "models"
 # What `only` may choose from: what a chatbot is asked, what of the news, how a shop is split.
 PARTS: Mapping[str, Sequence[str]] = {
     "chatbot": (INTENTS, "answers", "slips", "scope", "replies", "several", "entities"),
-    "news": (MODELS, LABELS, SURGES, POWER),
+    "news": (MODELS, *HEADLINES),
     "recommender": SPLITS,
 }
-
-
-@dataclass(frozen=True)
-class Row:
-    """One system on one set. value, low, high: means over the seeds, of the figure and of its
-    95 % interval."""
-
-    data: str
-    system: str
-    measure: str
-    value: float
-    low: float | None
-    high: float | None
-    seconds: float | None
 
 
 class Figure(Protocol):
@@ -142,13 +118,9 @@ def run_benchmark(
         rows += _tried(trial, seeds, home, say)
     if what == "chatbot":
         rows += list(_customers(folder, parts, seeds[0], home, say))
-    if LABELS in parts:
-        options = TrainOptions(method=method, base=base, seed=seeds[0], progress=False)
-        rows += list(_labels(folder, options, home, say))
-    if SURGES in parts:
-        rows += list(_surges(folder, seeds[0], home, say))
-    if POWER in parts:
-        rows += list(_power(seeds[0], say))
+    if what == "news":
+        learning = TrainOptions(method=method, base=base, seed=seeds[0], progress=False)
+        rows += list(measure_headlines(folder, parts, learning, home, say, named=bool(only)))
     if not rows:
         raise nothing_in(folder)
     for line in table_of(rows):
@@ -163,17 +135,6 @@ def _parts(what: str, only: Sequence[str]) -> Sequence[str]:
     if unknown:
         raise DataError(f"--only {unknown[0]}: expected one of {', '.join(known)}")
     return only or known
-
-
-def table_of(rows: Sequence[Row]) -> Iterator[str]:
-    """The rows as aligned lines."""
-    yield f"{'data':<34} {'system':<40} {'measure':<26} {'value':>7}  interval"
-    for row in rows:
-        span = "" if row.low is None or row.high is None else f"{row.low:.3f}-{row.high:.3f}"
-        seconds = "" if row.seconds is None else f"  {row.seconds:.0f} s"
-        yield (
-            f"{row.data:<34} {row.system:<40} {row.measure:<26} {row.value:>7.3f}  {span}{seconds}"
-        )
 
 
 def _trials(what: str, sets: Path) -> list[Trial]:
@@ -379,35 +340,3 @@ CUSTOMERS: Mapping[str, tuple[Callable[..., Iterator[Asked]], str]] = {
     "several": (measure_several, BANKING[0]),
     "entities": (measure_entities, TURNS),
 }
-
-
-def _labels(sets: Path, options: TrainOptions, home: Home, say: Say) -> Iterator[Row]:
-    for row in benchmark_labels(sets, home=home, options=options, say=say):
-        found = row.found
-        yield Row(row.data, row.system, row.measure, found.value, found.low, found.high, None)
-
-
-def _surges(sets: Path, seed: int, home: Home, say: Say) -> Iterator[Row]:
-    streams = sorted((sets / "finance" / "replay_headlines").glob("*.csv.gz"))[:1]
-    tweets, bank, topics, other = (
-        sets / PLACES[name] for name in (TWEET_SENTIMENT, PHRASEBANK, TOPICS, SENTFIN)
-    )
-    if not streams or not all_there([tweets, bank, topics, other], say):
-        say("skipped surges: they need these sets, and finance/replay_headlines")
-        return
-    known = sentfin_headlines(other)
-    found = measure_surges((tweets, bank), topics, streams[0], known, seed=seed, home=home, say=say)
-    yield from _surge_rows("surge", found)
-
-
-def _power(seed: int, say: Say) -> Iterator[Row]:
-    for size, found in surge_power(seed, say):
-        yield from _surge_rows(f"{size} stories a day, surge", found)
-
-
-def _surge_rows(kind: str, found: Sequence[SurgeRow]) -> Iterator[Row]:
-    for row in found:
-        data = f"{kind} {row.scenario}, {row.budget} asked"
-        yield Row(data, row.rule, "recall", row.recall, row.recall_low, row.recall_high, None)
-        yield Row(data, row.rule, "false alarms a topic-week", row.false_alarms, row.false_low,
-                  row.false_high, None)  # fmt: skip

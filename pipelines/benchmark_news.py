@@ -4,48 +4,25 @@ A labelled, dated stream is cut in two by time. Each rule gets the threshold tha
 false alarms per topic and week on the first half; on the second half its false alarms are counted,
 and surges injected there (negative stories at c times the topic's usual number, for L days, at
 random topics and days, weekends included) are found or not. Real events of the stream count as
-false alarms, for every rule alike. What is no bad news must stay quiet: a doubled volume with the
-usual share, good news, and what comes at once after an outage.
+false alarms, for every rule alike. What is no surge of bad news must stay quiet: a doubled volume
+with the usual share, good news, what comes at once after an outage, one story that many copy, a
+weekend or holiday, and another model.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2, poisson
 
 from apps.news_monitor.surges import SurgeRule, scan
-from apps.news_monitor.trends import Counts, share_interval
+from apps.news_monitor.trends import share_interval
+from pipelines.surge_scenarios import SCENARIOS, Floats, Scenario, Stream, first_day, inject
 
-Floats = NDArray[np.float64]
 MERGE_DAYS = 3
 BURN_IN_DAYS = 28
 BUDGETS = (0.02, 0.05)
-
-
-@dataclass(frozen=True)
-class Stream:
-    """counts: stories and negative ones; positive: (H, I) alike. recall: the chance that a story
-    of an injected surge is counted as negative, 1 where labels are given."""
-
-    counts: Counts
-    positive: NDArray[np.int64]
-    recall: float = 1.0
-
-    @property
-    def days(self) -> int:
-        return self.counts.hours // 24
-
-    def daily(self) -> tuple[Floats, Floats, Floats]:
-        """(days, I): stories, negative, positive."""
-        shape = (-1, 24, len(self.counts.topics))
-        return (
-            self.counts.stories.reshape(shape).sum(axis=1).astype(np.float64),
-            self.counts.negative.reshape(shape).sum(axis=1).astype(np.float64),
-            self.positive.reshape(shape).sum(axis=1).astype(np.float64),
-        )
 
 
 Score = Callable[[Stream, NDArray[np.int64]], Floats]
@@ -53,38 +30,12 @@ Score = Callable[[Stream, NDArray[np.int64]], Floats]
 
 
 @dataclass(frozen=True)
-class Scenario:
-    """For `days`, at `size` times their usual number: negative stories, all stories alike, or good
-    ones; or none come, and all of them on the day after, as if told then."""
-
-    name: str
-    size: float
-    days: int
-    kind: Literal["bad news", "volume", "good news", "outage"] = "bad news"
-
-    @property
-    def watched(self) -> int:
-        """Days on which an alarm counts, from the first."""
-        return self.days + (self.kind == "outage")
-
-
-SCENARIOS = (
-    Scenario("3x, 2 days", 3.0, 2),
-    Scenario("5x, 2 days", 5.0, 2),
-    Scenario("3x, 4 days", 3.0, 4),
-    Scenario("volume 2x, 2 days", 2.0, 2, "volume"),
-    Scenario("good news 5x, 2 days", 5.0, 2, "good news"),
-    Scenario("outage, 2 days", 1.0, 2, "outage"),
-)
-
-
-@dataclass(frozen=True)
 class SurgeRow:
-    """One rule at one budget in one scenario.
+    """One rule at one budget in one scenario; quiet: one in which every alarm is a false one.
 
     budget: false alarms per topic-week asked of the first half; false_alarms: what the second half
     gave, with a 95 % Poisson interval. recall: share of injected surges found, with a 95 %
-    interval; where nothing bad is injected it should be 0. delay_days: mean, of those found.
+    interval; of a quiet one the share of trials with an alarm. delay_days: mean, of those found.
     """
 
     rule: str
@@ -94,6 +45,7 @@ class SurgeRow:
     false_low: float
     false_high: float
     scenario: str
+    quiet: bool
     injected: int
     found: int
     recall: float
@@ -192,49 +144,6 @@ def threshold_for(scores: Floats, budget: float) -> float:
     return float(scores.min())
 
 
-def inject(
-    stream: Stream, scenario: Scenario, topic: int, onset: int, rng: np.random.Generator
-) -> Stream:
-    """The stream with a surge of one topic: c times the usual means (c - 1) times it added."""
-    if scenario.kind == "outage":
-        return _late(stream, topic, onset, onset + scenario.days)
-    n, k, good = stream.daily()
-    usual_n, usual_k = float(n[:, topic].mean()), float(k[:, topic].mean())
-    usual_good = float(good[:, topic].mean())
-    stories, negative = stream.counts.stories.copy(), stream.counts.negative.copy()
-    positive = stream.positive.copy()
-    for day in range(onset, onset + scenario.days):
-        if scenario.kind == "volume":
-            added = int(rng.poisson((scenario.size - 1.0) * usual_n))
-            bad = int(rng.binomial(added, usual_k / max(usual_n, 1e-9)))
-        elif scenario.kind == "good news":
-            added, bad = int(rng.poisson((scenario.size - 1.0) * usual_good)), 0
-        else:
-            added = bad = int(rng.poisson((scenario.size - 1.0) * usual_k))
-            if stream.recall < 1.0:
-                bad = int(rng.binomial(added, stream.recall))
-        hour = day * 24 + int(rng.integers(24))
-        stories[hour, topic] += added
-        negative[hour, topic] += bad
-        if scenario.kind == "good news":
-            positive[hour, topic] += added
-    counts = replace(stream.counts, stories=stories, negative=negative)
-    return replace(stream, counts=counts, positive=positive)
-
-
-def _late(stream: Stream, topic: int, first: int, end: int) -> Stream:
-    """Of one topic, all that the days from `first` on would have told is told in the first hour of
-    the day `end`."""
-    counts = stream.counts
-    moved = [counts.stories.copy(), counts.negative.copy(), stream.positive.copy()]
-    for cells in moved:
-        cells[end * 24, topic] += cells[first * 24 : end * 24, topic].sum()
-        cells[first * 24 : end * 24, topic] = 0
-    stories, negative, positive = moved
-    counts = replace(counts, stories=stories, negative=negative)
-    return replace(stream, counts=counts, positive=positive)
-
-
 def benchmark_surges(
     stream: Stream,
     *,
@@ -243,14 +152,16 @@ def benchmark_surges(
     budgets: Sequence[float] = BUDGETS,
     scenarios: Sequence[Scenario] = SCENARIOS,
     rules: dict[str, Score] | None = None,
+    burn_in: int = BURN_IN_DAYS,
 ) -> list[SurgeRow]:
     """Every rule, budget and scenario; the same injections for all rules.
 
-    stream: at least half a year. Needs no model: its labels are given.
+    stream: at least half a year. burn_in: days before the first that is judged. Needs no model: its
+    labels are given.
     """
     chosen = RULES if rules is None else rules
-    half = (BURN_IN_DAYS + stream.days) // 2
-    first = np.arange(BURN_IN_DAYS, half)
+    half = (burn_in + stream.days) // 2
+    first = np.arange(burn_in, half)
     second = np.arange(half, stream.days)
     weeks = second.size * len(stream.counts.topics) / 7.0
     thresholds: dict[tuple[str, float], tuple[float, int]] = {}
@@ -280,7 +191,8 @@ def _injected_scores(
     scores = {name: np.zeros((injections, scenario.watched)) for name in rules}
     for number in range(injections):
         topic = int(rng.integers(len(stream.counts.topics)))
-        onset = int(rng.integers(days[0], days[-1] - scenario.watched))
+        drawn = int(rng.integers(days[0], days[-1] - scenario.watched))
+        onset = first_day(stream, scenario, drawn, int(days[0]))
         surged = inject(stream, scenario, topic, onset, rng)
         span = np.arange(onset, onset + scenario.watched)
         for name, rule in rules.items():
@@ -309,6 +221,7 @@ def _row(
         false_low=float(chi2.ppf(0.025, 2 * false)) / 2 / weeks if false else 0.0,
         false_high=float(chi2.ppf(0.975, 2 * false + 2)) / 2 / weeks,
         scenario=scenario.name,
+        quiet=scenario.quiet,
         injected=len(scores),
         found=int(found.sum()),
         recall=float(found.mean()),

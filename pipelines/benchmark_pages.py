@@ -19,7 +19,9 @@ from apps.news_monitor.backlog import Backlog
 from apps.news_monitor.bucket_counts import at_hour, rebuild_buckets
 from apps.news_monitor.company_data import company_lines, company_stories
 from apps.news_monitor.ingest import epoch_hour
+from apps.news_monitor.label_drift import read_drift
 from apps.news_monitor.laboratory import stored_models
+from apps.news_monitor.memos import note
 from apps.news_monitor.page_data import (
     alert_rows,
     alerts_about,
@@ -29,6 +31,10 @@ from apps.news_monitor.page_data import (
     topic_tiles,
     topic_trend,
 )
+from apps.news_monitor.settings import NewsSettings
+from apps.news_monitor.shadow import PROGRESS, Progress, start
+from apps.news_monitor.shadow_difference import label_difference
+from apps.news_monitor.shadow_view import shadow_view
 from apps.news_monitor.source_data import answers_of_feeds, last_answers, source_frame
 from apps.news_monitor.story_data import newest_stories, tellings, to_review, topic_stories
 from apps.news_monitor.tables import MIGRATIONS, VERSION_TABLE
@@ -39,7 +45,8 @@ END = datetime(2026, 7, 1, tzinfo=UTC)
 DAYS = 365
 SOURCES, TOPICS, COMPANIES, ALERTS = 50, 20, 100, 500
 NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) "
-MODEL = 1
+MODEL, SHADOW = 1, 2
+SHADOWED = 20  # one story in so many was labelled by the shadow too, the newest ones
 FEED = "https://feed.example/1"
 HOURLY = {"bucket_hours": 1}
 CONFIGS = {"topics": 1, "companies": 2}
@@ -116,6 +123,9 @@ def queries(connection: Connection) -> Sequence[Query]:
         ("stories", "one as it was told", lambda c: tellings(c, 4)),
         ("stories", "to be reviewed", lambda c: to_review(c, topics)),
         ("laboratory", "models with stored labels", stored_models),
+        ("shadow", "how it stands", lambda c: shadow_view(c, NewsSettings())),
+        ("shadow", "labels of both", lambda c: label_difference(c, MODEL, SHADOW)),
+        ("(monitor)", "drift of labels, once a day", lambda c: read_drift(c, MODEL, END)),
         ("(monitor)", "labels wanting, first round", lambda c: _wanting(c, first)),
         ("(monitor)", "labels wanting, a later round", lambda c: _wanting(c, later)),
     )
@@ -194,8 +204,8 @@ def _names(connection: Connection) -> None:
         connection,
         "news_model_version",
         "id, name, fingerprint, first_used_at",
-        f"i, 'news@1', 'invented', {now}",
-        1,
+        f"i, 'news@' || i, 'invented ' || i, {now}",
+        2,
     )
     for kind, number in CONFIGS.items():
         names = [
@@ -265,6 +275,25 @@ def _items(connection: Connection, rows: int, days: int) -> None:
             "INSERT INTO news_item_topic (item_id, model_id, topic_id, score) "
             f"SELECT id, 1, {place}, 0.9 FROM news_item WHERE copy_of IS NULL {some}"
         )
+    _shadowed(connection, rows - rows // SHADOWED)
+
+
+def _shadowed(connection: Connection, after: int) -> None:
+    """What a candidate says of the stories after one: otherwise of one in eleven."""
+    connection.exec_driver_sql(
+        "INSERT INTO news_prediction (item_id, model_id, label, p_negative, p_neutral, p_positive, "
+        f"negative, created_at) SELECT item_id, {SHADOW}, CASE WHEN item_id % 11 = 0 THEN "
+        "'positive' ELSE label END, p_negative, p_neutral, p_positive, negative, created_at "
+        f"FROM news_prediction WHERE item_id > {after}"
+    )
+    connection.exec_driver_sql(
+        "INSERT INTO news_item_topic (item_id, model_id, topic_id, score) SELECT item_id, "
+        f"{SHADOW}, topic_id, score FROM news_item_topic WHERE item_id > {after} "
+        f"AND topic_id <= {TOPICS}"
+    )
+    state = Progress("news@2", END - timedelta(days=DAYS / SHADOWED), END, SHADOW)
+    note(connection, PROGRESS, state.to_json())
+    start(connection, state.model, state.since)
 
 
 def _buckets(engine: Engine, days: int) -> None:
@@ -272,7 +301,8 @@ def _buckets(engine: Engine, days: int) -> None:
     for day in range(days + 1):
         hours = range(last - 24 * (day + 1), last - 24 * day)
         with engine.begin() as connection:
-            rebuild_buckets(connection, MODEL, hours)
+            for model in (MODEL, SHADOW):
+                rebuild_buckets(connection, model, hours)
 
 
 def _judged(connection: Connection, days: int) -> None:

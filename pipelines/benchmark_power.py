@@ -1,4 +1,5 @@
-"""What size a topic must have for its surges to be found: `benchmark news --only power`.
+"""What size a topic must have for its surges to be found, `benchmark news --only power`; and what
+must raise no alarm, `--only quiet`.
 
 Streams are drawn, not read, so that only their size differs: the working days of news (share of a
 week's stories by weekday as counted on two years of business headlines), days that vary more than
@@ -12,13 +13,8 @@ from datetime import UTC, datetime
 import numpy as np
 
 from apps.news_monitor.trends import Counts
-from pipelines.benchmark_news import (
-    RULES,
-    SCENARIOS,
-    Stream,
-    SurgeRow,
-    benchmark_surges,
-)
+from pipelines.benchmark_news import RULES, SurgeRow, benchmark_surges
+from pipelines.surge_scenarios import QUIET, SURGES, Stream
 
 Say = Callable[[str], None]
 
@@ -29,8 +25,8 @@ VARIANCE = 2.0  # of a day's stories, in means: gamma-Poisson
 NEGATIVE, SPREAD = 0.2, 0.02  # share of bad news; its intra-class correlation within a day
 POSITIVE = 0.25  # of the rest
 COMPARED = ("share + half count (triptych)", "Poisson count")
-SURGES = SCENARIOS[:3]
 INJECTIONS = 120
+QUIET_SIZE, QUIET_TRIALS = 10, 240
 MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -46,6 +42,13 @@ def surge_power(seed: int, say: Say) -> Iterator[tuple[int, Sequence[SurgeRow]]]
                 stream, seed=seed, injections=INJECTIONS, scenarios=SURGES, rules=rules
             ),
         )
+
+
+def quiet_controls(seed: int, say: Say) -> Sequence[SurgeRow]:
+    """Every rule on what is no surge of bad news."""
+    say(f"ten topics of {QUIET_SIZE} stories a day: what must stay quiet")
+    stream = drawn_stream(QUIET_SIZE, seed)
+    return benchmark_surges(stream, seed=seed, injections=QUIET_TRIALS, scenarios=QUIET)
 
 
 def drawn_stream(stories_a_day: float, seed: int) -> Stream:

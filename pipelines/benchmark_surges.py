@@ -22,7 +22,8 @@ from apps.news_monitor.recipe import NewsRecipe
 from apps.news_monitor.replay import read_items
 from apps.news_monitor.trends import Counts
 from pipelines.benchmark_labels import LABELS_OF_TWEETS
-from pipelines.benchmark_news import Stream, SurgeRow, benchmark_surges
+from pipelines.benchmark_news import SurgeRow, benchmark_surges
+from pipelines.surge_scenarios import Stream
 from shared.settings import Home
 from shared.training.examples import Examples
 from shared.training.options import TrainOptions

@@ -23,6 +23,7 @@ from pipelines.commands import (
     models,
     news,
     news_corrections,
+    news_shadow,
     news_trials,
     pretraining,
     recommender,
@@ -63,6 +64,7 @@ app.add_typer(
 )
 news_trials.register(news.app)
 news_corrections.register(news.app)
+news_shadow.register(news.app)
 app.add_typer(news.app, name="news", help="Run, replay and test the news monitor.")
 app.add_typer(models.app, name="models", help="Released models and base encoders.")
 app.add_typer(search.app, name="search", help="Find how to fine-tune on your own data.")

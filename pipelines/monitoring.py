@@ -105,7 +105,14 @@ def open_monitor(
         # First the lease, then the model: whoever waited may find a newer one.
         with leased(lease, clock, say, wait=wait) as heartbeat:
             labeller = _labeller(model, settings, home, clock, threads, say)
-            yield Monitor(engine, settings, labeller, mailer_of(settings, home)), heartbeat
+            monitor = Monitor(
+                engine,
+                settings,
+                labeller,
+                mailer_of(settings, home),
+                candidate=lambda name: released_labeller(name, home, clock, threads),
+            )
+            yield monitor, heartbeat
     finally:
         engine.dispose()
 
@@ -119,7 +126,7 @@ def import_opml(home: Home, file: Path, now: datetime) -> Imported:
     """List the feeds of an OPML file beside those of the settings. Raises DataError as read_opml
     does."""
     feeds = read_opml(file)
-    with _tables(home) as connection:
+    with monitor_tables(home) as connection:
         sync_feeds(connection, news_settings().feeds, now)
         return import_feeds(connection, feeds, now)
 
@@ -127,7 +134,7 @@ def import_opml(home: Home, file: Path, now: datetime) -> Imported:
 def export_opml(home: Home, file: Path, now: datetime) -> int:
     """Write the feeds that are read as OPML; returns how many. Raises DataError for a place that
     cannot be written."""
-    with _tables(home) as connection:
+    with monitor_tables(home) as connection:
         sync_feeds(connection, news_settings().feeds, now)
         feeds = [Feed(one.url, one.title) for one in listed_feeds(connection)]
     try:
@@ -139,31 +146,31 @@ def export_opml(home: Home, file: Path, now: datetime) -> int:
 
 def feeds_of(home: Home, now: datetime) -> list[ListedFeed]:
     """The feeds that are read, those of the settings and the imported ones."""
-    with _tables(home) as connection:
+    with monitor_tables(home) as connection:
         sync_feeds(connection, news_settings().feeds, now)
         return listed_feeds(connection)
 
 
 def forget_feed(home: Home, url: str) -> None:
     """Read an imported feed no more. Raises DataError if it was not imported."""
-    with _tables(home) as connection:
+    with monitor_tables(home) as connection:
         remove_feed(connection, url)
 
 
 def corrected_stories(home: Home) -> list[Correction]:
     """What readers said that stories are, the newest first."""
-    with _tables(home) as connection:
+    with monitor_tables(home) as connection:
         return corrections(connection)
 
 
 def export_corrections(home: Home, folder: Path) -> Exported:
     """Write it for training. Raises DataError where there is nothing."""
-    with _tables(home) as connection:
+    with monitor_tables(home) as connection:
         return export_examples(connection, folder)
 
 
 @contextmanager
-def _tables(home: Home) -> Iterator[Connection]:
+def monitor_tables(home: Home) -> Iterator[Connection]:
     """One transaction over the monitor's tables."""
     engine = create_engine(database_url(home, os.environ))
     try:

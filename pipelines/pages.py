@@ -36,6 +36,7 @@ def main() -> None:
                 st.Page(news / "companies_page.py", title="Companies"),
                 st.Page(news / "sources_page.py", title="Sources"),
                 st.Page(news / "laboratory_page.py", title="The laboratory"),
+                st.Page(news / "shadow_page.py", title="A model in shadow"),
                 st.Page(news / "headline_page.py", title="A headline"),
                 st.Page(news / "settings_page.py", title="Settings"),
             ],

@@ -21,6 +21,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from apps.news_monitor.monitor import JOBS as NEWS_JOBS
 from apps.news_monitor.monitor import Monitor
+from apps.news_monitor.shadow import Progress
 from apps.news_monitor.tick_report import TickReport
 from shared.errors import TriptychError
 
@@ -45,6 +46,8 @@ def news_jobs(monitor: Monitor, say: Callable[[str], None]) -> tuple[ScheduledJo
             if isinstance(report, TickReport):
                 for line in (summary_of(report), *report.lines):
                     say(line)
+            elif isinstance(report, Progress) and report.line:
+                say(report.line)
             return report
 
         return job

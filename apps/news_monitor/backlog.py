@@ -1,12 +1,14 @@
 """Where the stories without a label are, found without looking through a million that have one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, func, select, true
 
-from apps.news_monitor.memos import note, recall
+from apps.news_monitor.ingest import epoch_hour
+from apps.news_monitor.memos import forget, note, recall
 from apps.news_monitor.tables import item, prediction
 
 
@@ -15,12 +17,14 @@ class Backlog:
     """Stories without a label by one model can only be above `high` or up to `low`, by id.
 
     Ids grow, and an article that was put into a story never becomes one of its own. Kept from one
-    round to the next; where all is labelled, that is noted for the next start.
+    round to the next; where all is labelled, that is noted for the next start. until: no story
+    after this one is looked at.
     """
 
     model_id: int
     high: int
     low: int
+    until: int | None = None
 
     @classmethod
     def of(cls, connection: Connection, model_id: int) -> "Backlog":
@@ -30,6 +34,29 @@ class Backlog:
             return cls(model_id, int(noted), 0)
         last = int(connection.execute(select(func.max(item.c.id))).scalar_one() or 0)
         return cls(model_id, last, last)
+
+    @classmethod
+    def of_released(
+        cls, connection: Connection, model_id: int, needed: timedelta, now: datetime
+    ) -> "Backlog":
+        """Of a model that is to judge. One that ran in shadow brings what it labelled along: where
+        that is as long a past as is `needed`, older stories get no label, else they do."""
+        begun = whole_since(connection, model_id)
+        if begun is not None and epoch_hour(now - needed) < begun:
+            for name in (_name(model_id), _whole(model_id)):
+                forget(connection, name)
+        return cls.of(connection, model_id)
+
+    @classmethod
+    def of_shadow(
+        cls, connection: Connection, model_id: int, until: int, now: datetime
+    ) -> "Backlog":
+        """Of a model in shadow: what comes after the story `until`, or what came since its labels
+        ended. Its counts are whole from the next midnight on (UTC)."""
+        if recall(connection, _name(model_id)) is None:
+            note(connection, _name(model_id), str(until))
+            note(connection, _whole(model_id), str(epoch_hour(now) // 24 * 24 + 24))
+        return replace(cls.of(connection, model_id), until=until)
 
     def next(self, connection: Connection, limit: int) -> Sequence[Row[Any]]:
         """(id, title, summary, hour) of stories to label: what came since, oldest first, then
@@ -70,8 +97,20 @@ class Backlog:
             select(*columns)
             .select_from(item)
             .where(item.c.story_id == item.c.id, ~labelled.exists())
+            .where(true() if self.until is None else item.c.id <= self.until)
         )
+
+
+def whole_since(connection: Connection, model_id: int) -> int | None:
+    """The epoch hour from which a model that began in shadow labelled all stories; None of one that
+    labelled whatever there was."""
+    noted = recall(connection, _whole(model_id))
+    return None if noted is None else int(noted)
 
 
 def _name(model_id: int) -> str:
     return f"labelled:{model_id}"
+
+
+def _whole(model_id: int) -> str:
+    return f"whole since:{model_id}"

@@ -9,6 +9,7 @@ import numpy as np
 from sqlalchemy import Connection, and_, case, delete, func, insert, select
 from sqlalchemy.sql.elements import ColumnElement
 
+from apps.news_monitor.backlog import whole_since
 from apps.news_monitor.surges import Publishers
 from apps.news_monitor.tables import (
     bucket,
@@ -33,10 +34,12 @@ def at_hour(hour: int) -> datetime:
 
 
 def first_bucket_hour(connection: Connection, model_id: int) -> int | None:
-    """The hour of the model's oldest story, None before there is one."""
+    """The hour from which the model's counts are whole: of its oldest story, or the one that was
+    noted when its shadow began. None before there is a story."""
     query = select(func.min(bucket.c.hour)).where(bucket.c.model_id == model_id)
     found: int | None = connection.execute(query).scalar_one()
-    return found
+    noted = whole_since(connection, model_id)
+    return found if found is None or noted is None else max(found, noted)
 
 
 def read_counts(

@@ -12,6 +12,7 @@ from apps.news_monitor.decisions import WORDS
 from apps.news_monitor.evidence import Evidence
 from apps.news_monitor.ingest import epoch_hour
 from apps.news_monitor.judging_tables import alert, decision, detector_config
+from apps.news_monitor.label_drift import LabelDrift, drift_lines, read_drift
 from apps.news_monitor.mail import subject
 from apps.news_monitor.owed import OPEN
 from apps.news_monitor.tables import item, job_run, model_version, source, topic
@@ -35,6 +36,7 @@ class DayReport:
     at their last check. moments: hours judged; decisions: (what was decided, of how many topics and
     moments), the most frequent first. thinnest: the topic with the least coverage in the day, and
     that, None while nothing is usual. alerts: their subjects. model: "" before anything was judged.
+    parts: of its labels, that were looked at for drift; drift: a line for each that moved.
     """
 
     begins: datetime
@@ -51,6 +53,8 @@ class DayReport:
     mails: Post
     calls: Post
     model: str
+    parts: int = 0
+    drift: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), default=datetime.isoformat, ensure_ascii=False)
@@ -60,7 +64,8 @@ class DayReport:
         raw: dict[str, Any] = json.loads(text)
         for name in ("begins", "ends"):
             raw[name] = datetime.fromisoformat(raw[name])
-        for name in ("failing", "alerts"):
+        raw.setdefault("drift", ())  # written by an earlier version
+        for name in ("failing", "alerts", "drift"):
             raw[name] = tuple(raw[name])
         raw["decisions"] = tuple((said, number) for said, number in raw["decisions"])
         raw["thinnest"] = None if raw["thinnest"] is None else tuple(raw["thinnest"])
@@ -101,12 +106,13 @@ def read_day(connection: Connection, begins: datetime, ends: datetime) -> DayRep
         .order_by(alert.c.opened_at, alert.c.id)
     ).scalars()
     model = connection.execute(
-        select(model_version.c.name)
+        select(model_version.c.id, model_version.c.name)
         .join(detector_config, detector_config.c.model_id == model_version.c.id)
         .where(detector_config.c.evaluated_until.is_not(None))
         .order_by(detector_config.c.evaluated_until.desc())
         .limit(1)
-    ).scalar_one_or_none()
+    ).one_or_none()
+    moved = LabelDrift(0, ()) if model is None else read_drift(connection, model.id, ends)
     ticks = (job_run.c.job == TICK, job_run.c.started_at >= begins, job_run.c.started_at < ends)
     items = select(func.count()).select_from(item).where(*inside)
     return DayReport(
@@ -125,7 +131,9 @@ def read_day(connection: Connection, begins: datetime, ends: datetime) -> DayRep
         alerts=tuple(subject(Evidence.from_json(text)) for text in opened),
         mails=_post(connection, outbox, begins, ends),
         calls=_post(connection, webhook_call, begins, ends),
-        model=model or "",
+        model="" if model is None else model.name,
+        parts=moved.parts,
+        drift=drift_lines(moved.found),
     )
 
 

@@ -31,7 +31,8 @@ from apps.news_monitor.decisions import store_decisions, store_evaluations, verd
 from apps.news_monitor.detection_report import DetectionReport, Held
 from apps.news_monitor.detector_state import TopicStates, read_states, write_states
 from apps.news_monitor.episodes import Phase, advance
-from apps.news_monitor.following import Following, carry_over
+from apps.news_monitor.following import Following
+from apps.news_monitor.handing_over import take_over
 from apps.news_monitor.ingest import insert_new
 from apps.news_monitor.judging_tables import (
     attention_state,
@@ -113,8 +114,7 @@ class Detector:
             self.config_id: int = connection.execute(
                 select(detector_config.c.id).where(detector_config.c.fingerprint == self._key)
             ).scalar_one()
-            if companies is not None:
-                carry_over(connection, self.config_id, model.id, self.topic_ids)
+            take_over(connection, self.config_id, self.topic_ids, companies=companies is not None)
         self._desk = Desk(
             config_id=self.config_id,
             config_key=self._key,

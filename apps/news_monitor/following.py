@@ -5,7 +5,6 @@ is read anew before anything is judged, so that no baseline mixes two lists; whe
 company, what the story says is said of it.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,6 @@ from apps.news_monitor.companies import CompanyList
 from apps.news_monitor.company_names import CompanyFinder
 from apps.news_monitor.company_sentiment import said_of, texts_about
 from apps.news_monitor.ingest import insert_new
-from apps.news_monitor.judging_tables import alert, attention_state, detector_config, detector_state
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.tables import (
     bucket,
@@ -196,41 +194,3 @@ def read_again(
 def _state(connection: Connection, model_id: int) -> Any:
     query = select(company_reading).where(company_reading.c.model_id == model_id)
     return connection.execute(query.with_for_update()).one()
-
-
-def carry_over(
-    connection: Connection, config_id: int, model_id: int, topic_ids: Sequence[int]
-) -> None:
-    """A list that was edited goes on where the one before stood: a surge that is open stays open,
-    and one whose company is no longer followed is over."""
-    mine = detector_config.c.id == config_id
-    fresh = select(detector_config.c.id).where(mine, detector_config.c.evaluated_until.is_(None))
-    if connection.execute(fresh).one_or_none() is None:
-        return
-    rows = connection.execute(
-        select(detector_config)
-        .where(
-            detector_config.c.model_id == model_id,
-            detector_config.c.id != config_id,
-            detector_config.c.evaluated_until.is_not(None),
-        )
-        .order_by(detector_config.c.evaluated_until.desc(), detector_config.c.id.desc())
-    ).all()
-    before = next((row for row in rows if "companies" in json.loads(row.settings_json)), None)
-    if before is None:
-        return
-    for table in (detector_state, attention_state):
-        names = [column.name for column in table.columns if column.name != "config_id"]
-        for row in connection.execute(select(table).where(table.c.config_id == before.id)).all():
-            if row.topic_id in topic_ids:
-                kept = {name: getattr(row, name) for name in names}
-                connection.execute(insert(table).values(config_id=config_id, **kept))
-            elif table is detector_state and row.alert_id is not None:
-                connection.execute(
-                    update(alert)
-                    .where(alert.c.id == row.alert_id, alert.c.state == "firing")
-                    .values(state="resolved", resolved_at=before.evaluated_until)
-                )
-    connection.execute(
-        update(detector_config).where(mine).values(evaluated_until=before.evaluated_until)
-    )

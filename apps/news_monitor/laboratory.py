@@ -33,7 +33,7 @@ from apps.news_monitor.judging_tables import (
     detector_state,
     evaluation,
 )
-from apps.news_monitor.page_data import SQLITE
+from apps.news_monitor.page_data import SQLITE, last_detector
 from apps.news_monitor.predictions import KnownModel
 from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.tables import bucket, company, metadata, model_version, topic
@@ -91,7 +91,8 @@ class _StoredLabels:
 
 
 def stored_models(connection: Connection) -> list[StoredModel]:
-    """The models by which stories were counted, the newest first."""
+    """The models by which stories were counted: the one that judged last, then the newest first."""
+    judging = last_detector(connection)
     span = (
         select(bucket.c.model_id, bucket.c.topic_id, topic.c.name.label("topic"))
         .add_columns(func.min(bucket.c.hour).label("first"), func.max(bucket.c.hour).label("last"))
@@ -118,7 +119,7 @@ def stored_models(connection: Connection) -> list[StoredModel]:
                     max(row.last for row in mine),
                 )
             )
-    return found
+    return sorted(found, key=lambda one: judging is None or one.id != judging.model_id)
 
 
 def try_out(

@@ -6,6 +6,7 @@ one outbox row for each alert and recipient.
 """
 
 import random
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -47,6 +48,7 @@ from apps.news_monitor.reports import (
 )
 from apps.news_monitor.same_event import join_events
 from apps.news_monitor.settings import NewsSettings
+from apps.news_monitor.shadow import Progress, Shadow
 from apps.news_monitor.source_state import Reading, note_source
 from apps.news_monitor.stories import CopyIndex
 from apps.news_monitor.story_vectors import forget_vectors
@@ -58,6 +60,8 @@ from shared.errors import DataError
 from shared.storage import upgrade
 
 LABELS_PER_TICK = 2000
+ROUND_SECONDS = 60.0
+"""How long a shadow waits for the end of a round before it tries again at its next time."""
 GRACE = timedelta(minutes=10)
 """How long an hour waits for its last articles before it is judged."""
 KEEP_LOGS = timedelta(days=30)
@@ -76,8 +80,9 @@ class Job:
 class Monitor:
     """Feeds in, alerts out. Makes and upgrades its tables; connects to nothing else until a tick.
 
-    labeller: the model, or None to collect articles before there is one. jitter: seeded, so that a
-    test can foresee when a feed is asked again.
+    labeller: the model, or None to collect articles before there is one. candidate: loads the
+    labeller of NAME@VERSION, for a shadow. jitter: seeded, so that a test can foresee when a feed
+    is asked again.
     """
 
     def __init__(
@@ -87,6 +92,7 @@ class Monitor:
         labeller: LabelTexts | None,
         mailer: Mailer,
         *,
+        candidate: Callable[[str], LabelTexts] | None = None,
         client: Callable[[], httpx.Client] | None = None,
         jitter: random.Random | None = None,
     ) -> None:
@@ -100,10 +106,17 @@ class Monitor:
         self._backlog: Backlog | None = None
         self._detector: Detector | None = None
         self._companies = CompanyWatch(engine, settings)
+        self._shadow = None if candidate is None else Shadow(engine, candidate)
+        self._labelled_until: int | None = None
+        self._round = threading.Lock()
         upgrade(engine, MIGRATIONS, VERSION_TABLE)
 
     def tick(self, now: datetime) -> TickReport:
         """Everything that is due at `now`."""
+        with self._round:
+            return self._tick(now)
+
+    def _tick(self, now: datetime) -> TickReport:
         begun = time.monotonic()
         report = TickReport(now)
         with self._engine.begin() as connection:
@@ -119,6 +132,24 @@ class Monitor:
                 insert(job_run).values(job=TICK, started_at=now, report_json=report.to_json())
             )
         return report
+
+    def shadow(self, now: datetime) -> Progress | None:
+        """Let the candidate label what the released model has, between two rounds; None where there
+        is nothing to do."""
+        if self._shadow is None or self._labeller is None or self._labelled_until is None:
+            return None
+        return self._shadow.run(
+            now,
+            until=self._labelled_until,
+            released=self._labeller.fingerprint,
+            free=self._between_rounds,
+        )
+
+    def _between_rounds(self) -> bool:
+        free = self._round.acquire(timeout=ROUND_SECONDS)
+        if free:
+            self._round.release()
+        return free
 
     def read_feeds(self, now: datetime, report: TickReport) -> None:
         """Fetch the feeds that are due, several hosts at once, one request a host at a time."""
@@ -256,7 +287,8 @@ class Monitor:
         with self._engine.begin() as connection:
             model = register_model(connection, self._labeller, now)
             if self._backlog is None:
-                self._backlog = Backlog.of(connection, model.id)
+                needed = self._settings.surges.rule.needed
+                self._backlog = Backlog.of_released(connection, model.id, needed, now)
         companies = self._companies.read(model, report.lines)
         report.labelled = label_pending(
             self._engine,
@@ -275,6 +307,7 @@ class Monitor:
                 "nothing is judged before that"
             )
             return
+        self._labelled_until = self._backlog.high
         report.joined = join_events(self._engine, model, self._settings.stories)
         if self._detector is None:
             self._detector = Detector(self._engine, model, self._settings, now=now)
@@ -348,13 +381,9 @@ class Monitor:
         return gone
 
 
-def _tick(monitor: Monitor, now: datetime) -> TickReport:
-    return monitor.tick(now)
-
-
-def _upkeep(monitor: Monitor, now: datetime) -> int:
-    return monitor.upkeep(now)
-
-
-JOBS = (Job("news.tick", 60, _tick), Job("news.upkeep", 24 * 3600, _upkeep))
+JOBS = (
+    Job("news.tick", 60, Monitor.tick),
+    Job("news.shadow", 60, Monitor.shadow),
+    Job("news.upkeep", 24 * 3600, Monitor.upkeep),
+)
 """What the scheduler runs; see pipelines/schedule.py."""

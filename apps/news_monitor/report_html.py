@@ -11,6 +11,12 @@ REPORT_HTML = """\
 {{ note(line) }}
 {% endfor %}
 {% endif %}
+{% if drift %}
+{{ heading("What drifted") }}
+{% for line in drift %}
+{{ note(line) }}
+{% endfor %}
+{% endif %}
 {{ heading("What was decided") }}
 {% if decided %}
 {{ grid(decided_heads, decided) }}

@@ -26,6 +26,12 @@ from apps.news_monitor.mail import (
 from apps.news_monitor.mail_html import BLUE, Cell, Head, render
 from apps.news_monitor.report_html import REPORT_HTML
 
+DRIFT = (
+    "The news has changed, or the model no longer understands it: read some of last week's stories "
+    "on the page Stories and correct what is wrong. If much is, train a version with it "
+    "(`triptych news corrections export`) and let it run in shadow (`triptych news shadow start`)."
+)
+
 
 @dataclass(frozen=True)
 class Collected:
@@ -61,6 +67,7 @@ def compose_heartbeat(report: DayReport, envelope: Envelope, at: datetime) -> Em
     lines = [heartbeat_sentence(report), ""]
     lines += [f"{name:<{width}}  {value}" for name, value in facts]
     lines += ["", *(f"Alert: {line}" for line in report.alerts)] if report.alerts else []
+    lines += ["", *(f"Drift: {line}" for line in report.drift), DRIFT] if report.drift else []
     lines += ["", "What was decided, of each topic and hour:"]
     lines += [f"{number:>6}  {said}" for said, number in report.decisions] or ["  nothing"]
     values: dict[str, object] = {
@@ -71,11 +78,12 @@ def compose_heartbeat(report: DayReport, envelope: Envelope, at: datetime) -> Em
         "heads": [Head("", left=True), Head("")],
         "rows": [(Cell(name), Cell(value, strong=True)) for name, value in facts],
         "alerts": report.alerts,
+        "drift": [*report.drift, DRIFT] if report.drift else [],
         "decided_heads": [Head("of each topic and hour", left=True), Head("")],
         "decided": [(Cell(said), Cell(f"{number}")) for said, number in report.decisions],
         "foot": [f"Model: {report.model or 'none yet'}"],
     }
-    bad = len(report.failing) + report.mails.dead + report.calls.dead
+    bad = len(report.failing) + len(report.drift) + report.mails.dead + report.calls.dead
     title = f"News monitor: alive, {how_many(len(report.alerts), 'alert')} in 24 hours"
     return multipart(
         title + (f", {how_many(bad, 'thing')} to look at" if bad else ""),
@@ -110,6 +118,9 @@ def heartbeat_facts(report: DayReport) -> list[tuple[str, str]]:
         ("Alerts", f"{len(report.alerts)}"),
         ("Mails", _posted(report.mails)),
     ]
+    if report.parts:
+        moved = "none moved" if not report.drift else f"{len(report.drift)} moved"
+        facts.append(("Labels", f"{how_many(report.parts, 'part')} watched for drift, {moved}"))
     if any((report.calls.sent, report.calls.waiting, report.calls.dead)):
         facts.append(("Webhooks", _posted(report.calls)))
     return facts

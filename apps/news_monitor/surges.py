@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, timedelta
 from enum import IntEnum
 from functools import cached_property
 
@@ -72,6 +72,11 @@ class SurgeRule:
     def guard_days(self) -> int:
         """Days before the current one that no baseline uses: the longest window."""
         return -(-max(self.windows_hours) // 24)
+
+    @property
+    def needed(self) -> timedelta:
+        """The past without which no topic is judged."""
+        return timedelta(days=self.min_history_days + self.guard_days)
 
     @property
     def described(self) -> dict[str, object]:

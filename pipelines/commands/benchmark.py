@@ -50,7 +50,10 @@ class Bench(StrEnum):
     MONITOR = "monitor"
 
 
-WITH_SETS = (Bench.METHODS, Bench.FEW, Bench.CHATBOT, Bench.NEWS, Bench.RECOMMENDER)
+WITH_SETS = (
+    Bench.METHODS, Bench.FEW, Bench.CHATBOT, Bench.NEWS, Bench.RECOMMENDER, Bench.PAGES,
+)  # fmt: skip
+BROWSER = "browser"
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,8 @@ def benchmark(
             metavar="SET",
             help="Sets: few, news, pairs, banking; for `few` banking, clinc; for `recommender` "
             "what is held out: last, time, hidden, month; for `chatbot` intents, answers, slips, "
-            "scope, replies, several, entities; for `news` models, labels, surges, power.",
+            "scope, replies, several, entities; for `news` models, labels, surges, power, quiet, "
+            "surveillance; for `pages` browser: each drawn in Chromium.",
         ),
     ] = None,
     rows: Annotated[
@@ -287,6 +291,12 @@ def _sizes(asked: Asked) -> object:
 
 
 def _pages(asked: Asked) -> object:
+    if asked.only and asked.only != (BROWSER,):
+        raise typer.BadParameter(f"of pages there is {BROWSER} alone", param_hint="--only")
+    if asked.only:
+        from pipelines.benchmark_browser import benchmark_browser
+
+        return benchmark_browser(asked.rows, asked.say)
     from pipelines.benchmark_pages import benchmark_pages
 
     return benchmark_pages(asked.rows, asked.say)

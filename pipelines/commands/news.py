@@ -86,11 +86,14 @@ def once(
     opened = open_monitor(house, model=model, clock=now_utc, threads=threads, say=say, wait=False)
     with opened as (monitor, _):
         report = monitor.tick(now_utc())
-    if as_json:
-        print_json(json.loads(report.to_json()))
-        return
-    for line in (summary_of(report), *report.lines):
-        typer.echo(line)
+        if as_json:
+            print_json(json.loads(report.to_json()))
+        else:
+            for line in (summary_of(report), *report.lines):
+                typer.echo(line)
+        beside = monitor.shadow(now_utc())
+    if beside is not None and beside.line and not as_json:
+        typer.echo(beside.line)
 
 
 ReplayedOption = Annotated[

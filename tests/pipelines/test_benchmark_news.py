@@ -6,16 +6,21 @@ import numpy as np
 import pytest
 
 from apps.news_monitor.trends import Counts
-from pipelines.benchmark_news import (
-    RULES,
+from pipelines.benchmark_news import RULES, benchmark_surges, episodes, threshold_for
+from pipelines.benchmark_power import WEEKDAYS, WEEKS, drawn_stream
+from pipelines.surge_scenarios import (
+    NEW_FALSE_RATE,
+    NEW_RECALL,
+    QUIET,
+    SATURDAY,
+    SURGES,
     Scenario,
     Stream,
-    benchmark_surges,
-    episodes,
+    first_day,
     inject,
-    threshold_for,
+    stories_told,
+    tellings,
 )
-from pipelines.benchmark_power import WEEKDAYS, WEEKS, drawn_stream
 
 
 def stream(days: int = 420, topics: int = 8, rate: float = 5.0) -> Stream:
@@ -80,7 +85,9 @@ def test_injected_stories_are_all_negative_unless_only_the_volume_doubles() -> N
 
 def test_an_outage_loses_nothing_and_tells_it_all_at_once() -> None:
     before = stream(60, 3)
-    after = inject(before, Scenario("o", 1.0, 2, "outage"), 1, 30, np.random.default_rng(0))
+    after = inject(
+        before, Scenario("o", 1.0, 2, "outage", after=1), 1, 30, np.random.default_rng(0)
+    )
     for was, now in (
         (before.counts.stories, after.counts.stories),
         (before.counts.negative, after.counts.negative),
@@ -91,18 +98,67 @@ def test_an_outage_loses_nothing_and_tells_it_all_at_once() -> None:
         assert now[32 * 24, 1] == was[30 * 24 : 32 * 24 + 1, 1].sum()
         assert (now[:, [0, 2]] == was[:, [0, 2]]).all()
     assert after.counts.stories[32 * 24, 1] > 0
-    assert Scenario("o", 1.0, 2, "outage").watched == 3
+    assert Scenario("o", 1.0, 2, "outage", after=1).watched == 3
+
+
+def test_a_wire_story_that_ten_publishers_take_over_is_one_or_two_stories() -> None:
+    rng = np.random.default_rng(0)
+    before = stream(60, 3)
+    counted = []
+    for _ in range(30):
+        told = tellings(10, rng)
+        assert len({publisher for _, publisher in told}) == 10
+        counted.append(stories_told(told, before, 30))
+    assert max(counted) <= 2
+    assert np.mean(counted) < 1.2
+    copies = inject(before, Scenario("c", 10.0, 1, "copies"), 1, 30, rng)
+    assert 1 <= (copies.counts.negative - before.counts.negative).sum() <= 2
+    each = inject(before, Scenario("c", 10.0, 1, "each copy"), 1, 30, rng)
+    assert (each.counts.negative - before.counts.negative).sum() == 10
+
+
+def test_a_holiday_is_as_quiet_as_a_sunday_and_begins_on_a_working_day() -> None:
+    before = stream(140, 40)
+    days = [first_day(before, Scenario("h", 1, 1, "holiday"), day, 28) for day in range(28, 42)]
+    assert all(before.weekday(day) < SATURDAY for day in days)
+    ends = [first_day(before, Scenario("w", 1, 2, "weekend"), day, 28) for day in range(28, 42)]
+    assert {before.weekday(day) for day in ends} == {SATURDAY}
+    assert min(*days, *ends) >= 28
+    assert max(abs(a - b) for a, b in zip(ends, range(28, 42), strict=True)) <= 6
+    after = inject(before, Scenario("h", 1, 1, "holiday"), 0, 30, np.random.default_rng(0))
+    stories, negative, positive = after.daily()
+    was = before.daily()[0]
+    assert stories[30].sum() == pytest.approx(was[30].sum() * 0.4 / 1.4, rel=0.25)
+    assert (stories >= negative + positive).all()
+    assert (stories[[29, 31]] == was[[29, 31]]).all()
+
+
+def test_another_model_changes_the_labels_of_all_stories_or_only_of_those_after_it() -> None:
+    before = stream(200, 20)
+    whole, mixed = (
+        inject(before, Scenario("m", 1, 7, kind), 0, 100, np.random.default_rng(0))
+        for kind in ("new model", "mixed models")
+    )
+    n, k, _ = before.daily()
+    for found, since in ((whole, 0), (mixed, 100)):
+        assert (found.counts.stories == before.counts.stories).all()
+        assert (found.daily()[1][:since] == k[:since]).all()
+        expected = k[since:].sum() * NEW_RECALL + (n - k)[since:].sum() * NEW_FALSE_RATE
+        assert found.daily()[1][since:].sum() == pytest.approx(expected, rel=0.03)
+        assert (found.counts.negative + found.positive <= found.counts.stories).all()
 
 
 def test_ours_finds_surges_the_usual_rules_miss_at_the_same_false_alarms() -> None:
-    rows = benchmark_surges(stream(), injections=40, budgets=(0.05,), seed=3)
+    scenarios = (*SURGES, *QUIET[:4])
+    rows = benchmark_surges(stream(), injections=40, budgets=(0.05,), seed=3, scenarios=scenarios)
     table = {(row.rule, row.scenario): row for row in rows}
-    assert len(rows) == len(RULES) * 6
+    assert len(rows) == len(RULES) * 7
     ours = "share + half count (triptych)"
     assert table[ours, "5x, 2 days"].recall >= 0.6
     assert table[ours, "3x, 4 days"].recall >= 0.4
-    for quiet in ("volume 2x, 2 days", "good news 5x, 2 days", "outage, 2 days"):
-        assert table[ours, quiet].recall <= 0.1
+    for quiet in QUIET[:4]:
+        assert table[ours, quiet.name].recall <= 0.1
+    assert {row.quiet for row in rows if row.scenario[0] in "35"} == {False}
     assert table[ours, "5x, 2 days"].false_alarms <= 0.10
     for rival in ("Poisson count", "30-day z of mean sentiment", "200 % of the mean"):
         assert table[ours, "5x, 2 days"].recall > table[rival, "5x, 2 days"].recall

@@ -290,9 +290,11 @@ def test_the_jobs_are_functions_of_a_monitor_and_a_moment(
     sqlite: Engine, crisis_feed: Crisis, tmp_path: Path
 ) -> None:
     watch = monitor(sqlite, None, tmp_path, serving(crisis_feed(HOUR)))
-    assert [(job.name, job.seconds) for job in JOBS] == [("news.tick", 60), ("news.upkeep", 86400)]
+    every = {job.name: job.seconds for job in JOBS}
+    assert every == {"news.tick": 60, "news.shadow": 60, "news.upkeep": 86400}
     assert JOBS[0].run(watch, NOW).new == 12
-    assert JOBS[1].run(watch, NOW) == 0
+    assert JOBS[1].run(watch, NOW) is None
+    assert JOBS[2].run(watch, NOW) == 0
 
 
 def _die(*_: object, **__: object) -> None:
