@@ -8,6 +8,7 @@ import pytest
 
 from apps.chatbot.bot import Bot, Option, Reply
 from apps.chatbot.decision import Decision
+from apps.chatbot.entities.entities import Entities
 from pipelines.benchmark_several import (
     FOLLOW_UPS,
     JOINTS,
@@ -102,6 +103,8 @@ def test_times_are_of_messages_with_one_and_with_two_requests() -> None:
     asked: list[list[str]] = []
 
     class Timed:
+        entities = Entities()
+
         def reply(self, texts: list[str], **_: object) -> list[Reply]:
             asked.append(texts)
             return [reply("card") for _ in texts]
