@@ -20,9 +20,10 @@ from shared.text import normalise
 # Requests that are remembered for what may complete them, and messages that may: in characters.
 LONGEST_REQUEST, LONGEST_FOLLOW_UP = 500, 60
 # Chosen on training texts of BANKING77 that two bots, of ten examples an intent and of all examples
-# of 50 intents, had not seen, so that no more was answered wrongly than before. A part is a request
-# only if its intent is among so many likeliest of the whole, and, where no words open another
-# matter, if the whole gives it this probability,
+# of 50 intents, had not seen, so that no more of them was answered wrongly than before; the five
+# likeliest were put back after more was on its development part (docs/chatbot.md). A part is a
+# request only if its intent is among so many likeliest of the whole, and, where no words open
+# another matter, if the whole gives it this probability,
 LIKELIEST, SUPPORT = 5, 0.02
 # and a message completes the one before only where its words alone speak for the joint intent:
 # among the likeliest two with this probability, or, where it says itself that it follows ("and …",
