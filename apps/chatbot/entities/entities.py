@@ -87,12 +87,13 @@ class Entities:
 
     @classmethod
     def load(cls, folder: Path) -> "Entities":
-        """Of a model's folder; those of a bot without lists where it has none.
+        """Of a model's folder; those of a bot without lists where it has none, though it may keep
+        what an export gives back (given.py).
 
         Raises ModelError when a file is damaged.
         """
         own = folder / FOLDER
-        if not own.is_dir():
+        if not (own / LISTS_FILE).is_file():
             return cls()
         try:
             stored = json.loads((own / LISTS_FILE).read_text(encoding="utf-8"))

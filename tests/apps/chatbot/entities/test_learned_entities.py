@@ -1,5 +1,6 @@
 """Values in no list, learned from the words around them; and what a model keeps of entities."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,16 @@ def test_a_model_without_entities_keeps_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     assert Entities.load(tmp_path).names == ()
     assert kept_in(tmp_path, ("a",)).kinds == {}
+
+
+def test_what_finds_nothing_is_given_back_and_hinders_no_start(tmp_path: Path) -> None:
+    """Synonyms without a list, and too few marked examples to learn from."""
+    (tmp_path / "entities.yml").write_text("synonyms:\n  Rome: [Roma]\n")
+    marked = '[{"start": 3, "end": 7, "properties": {"entity": "city"}}]'
+    kept = replace(read_kept(tmp_path / "entities.yml"), entities=(marked,))
+    Given(("to Roma",), kept, Entities()).save(tmp_path / "model")
+    assert Entities.load(tmp_path / "model").names == ()
+    assert kept_in(tmp_path / "model", ("to Roma",)) == kept
 
 
 @pytest.mark.parametrize("name", ["lists.json", "tagger.json", "tagger.safetensors"])
