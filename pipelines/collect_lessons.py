@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from apps.chatbot.answers import ANSWERS_FILE, AnswerBook
-from apps.chatbot.bot import read_config
+from apps.chatbot.bot_files import read_config
 from apps.chatbot.learning.collecting import Collected, collect
 from apps.chatbot.opening import opened_database
 from pipelines.import_dialogues import kept_encoder

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from apps.chatbot.answers import AnswerBook, read_answers
-from apps.chatbot.bot import CLASSIFIER_FOLDER, read_config
+from apps.chatbot.bot_files import CLASSIFIER_FOLDER, read_config
 from apps.chatbot.entities.given import annotations, kept_in
 from apps.chatbot.formats.csv_export import export_csv
 from apps.chatbot.formats.dialogflow_export import export_dialogflow

@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from apps.chatbot.answers import ANSWERS_FILE, OURS, AnswerBook, Rendered, is_ours, render, say
-from apps.chatbot.decision import Decided, Decision, Policy, decide
+from apps.chatbot.bot_files import CLASSIFIER_FOLDER, BotConfig, read_config
+from apps.chatbot.decision import Decided, Decision, decide
 from apps.chatbot.entities.entities import Entities
 from apps.chatbot.entities.spans import Span, joined
 from apps.chatbot.live import LiveFile
@@ -33,8 +34,6 @@ from shared.settings import Home
 from shared.text import detect_language, normalise
 
 LOG = logging.getLogger(__name__)
-BOT_FILE = "bot.json"
-CLASSIFIER_FOLDER = "classifier"
 # An answer without examples that is likelier than all else is given though no example is near.
 LIKELY = 0.5
 # Messages of several customers that are read as one batch, and the length in characters above which
@@ -98,27 +97,6 @@ class Spoken:
     missing_slot: str | None
     passed_on: bool = False
     when: str = ""
-
-
-@dataclass(frozen=True)
-class BotConfig:
-    """bot.json: which encoders and which rules a model was trained with.
-
-    base_fingerprint, finetuned_fingerprint: of the vectors it knows; None: no fine-tuned encoder.
-    """
-
-    base: str
-    base_sha256: str
-    base_fingerprint: str
-    finetuned_fingerprint: str | None
-    alpha: float
-    oos_threshold: float
-    max_options: int
-    handover_labels: tuple[str, ...]
-
-    @property
-    def policy(self) -> Policy:
-        return Policy(self.oos_threshold, self.max_options, self.handover_labels)
 
 
 class Bot:
@@ -393,17 +371,3 @@ class Bot:
         if decided.decision == "handover":
             return Spoken(phrases.handover, None)
         return Spoken(phrases.reject, None)
-
-
-def read_config(folder: Path) -> BotConfig:
-    """Raises ModelError when bot.json is missing or has other fields."""
-    path = folder / BOT_FILE
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        fields["handover_labels"] = tuple(fields["handover_labels"])
-        return BotConfig(**fields)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{path}: not a readable chatbot model, or one of an earlier version ({error}); "
-            "train again"
-        ) from error

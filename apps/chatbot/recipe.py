@@ -7,12 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from apps.chatbot.answers import ANSWERS_FILE, AnswerBook
-from apps.chatbot.bot import (
-    BOT_FILE,
-    CLASSIFIER_FOLDER,
-    Bot,
-    BotConfig,
-)
+from apps.chatbot.bot import Bot
+from apps.chatbot.bot_files import BOT_FILE, CLASSIFIER_FOLDER, BotConfig
 from apps.chatbot.doctor.examination import refuse_errors
 from apps.chatbot.doctor.reading import Sources, of_questions
 from apps.chatbot.entities.entities import Entities

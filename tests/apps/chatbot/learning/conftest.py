@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from apps.chatbot.answers import Answer, AnswerBook
-from apps.chatbot.bot import Bot, BotConfig
+from apps.chatbot.bot import Bot
+from apps.chatbot.bot_files import BotConfig
 from apps.chatbot.precedents import Precedents
 from shared.inference.batches import unit_length
 from shared.inference.classifier import FusedClassifier
