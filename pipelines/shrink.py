@@ -25,6 +25,7 @@ def shrink_on_tables(
     output: Path,
     kind: StudentKind,
     layers: int | None,
+    into: str | None,
     examples: Path | None,
     allowed_drop: float,
     options: TrainOptions,
@@ -34,8 +35,9 @@ def shrink_on_tables(
 ) -> Student:
     """Make options.base smaller on the texts of all tables and write the student into `output`.
 
-    examples: a table with a label for each text, to compare accuracy on a part of it; copies of
-    that part are not learned from. Rows that cannot be used go to reports/rejects of the home.
+    into: the encoder that the student begins as, options.base itself by default. examples: a table
+    with a label for each text, to compare accuracy on a part of it; copies of that part are not
+    learned from. Rows that cannot be used go to reports/rejects of the home.
 
     Raises: DataError: a table, too few texts, or `output` is there already.
         SettingsError: more layers than there are.
@@ -43,6 +45,7 @@ def shrink_on_tables(
     """
     check_free(output)  # before the tables are read, which may take minutes
     teacher = resolve(options.base, cache=home.cache)
+    start = None if into is None else resolve(into, cache=home.cache)
     texts = read_texts(tables, mapping, home=home, say=say)
     labelled = None
     if examples is not None:
@@ -53,7 +56,7 @@ def shrink_on_tables(
     return shrink(
         corpus,
         teacher=teacher,
-        plan=Plan(kind, layers, allowed_drop, labelled),
+        plan=Plan(kind, layers, allowed_drop, labelled, start),
         options=options,
         folder=output.resolve(),
         cache=home.cache,
@@ -95,6 +98,6 @@ def lines_of(done: Student) -> list[str]:
         )
     if done.failures:
         lines.append(f"It misses the gate and was forced: {'; '.join(done.failures)}")
-    lines.append(f"Encoder: {done.folder} ({done.base.name}, licence {done.base.licence}, smaller)")
+    lines.append(f"Encoder: {done.folder} ({done.source}, licence {done.licence})")
     lines.append(f"To use it: triptych train APP --base {done.folder} --method frozen")
     return lines

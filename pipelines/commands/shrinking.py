@@ -43,6 +43,14 @@ def shrink(
             "--layers", min=1, help=f"Of a student of that kind; {STUDENT_LAYERS} by default."
         ),
     ] = None,
+    into: Annotated[
+        str | None,
+        typer.Option(
+            "--into",
+            metavar="MODEL",
+            help="A smaller encoder that the student begins as; --base itself by default.",
+        ),
+    ] = None,
     examples: Annotated[
         Path | None,
         typer.Option(
@@ -78,6 +86,7 @@ def shrink(
         output=output,
         kind=to,
         layers=layers,
+        into=into,
         examples=examples,
         allowed_drop=allowed_drop,
         options=TrainOptions(

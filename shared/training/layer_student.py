@@ -2,7 +2,8 @@
 
 The layers kept are spread evenly, the last one among them, so that the student begins as an encoder
 that already says something. What it must give is everything that a classifier reads of a text
-(Encoder.features), not the one vector alone.
+(Encoder.features), not the one vector alone. It may also begin as another, narrower encoder, and
+then learns the teacher's views in its own width (student_space.py).
 
 Source: Sanh et al. 2019, DistilBERT, section 2, for the start; Reimers and Gurevych 2020, Making
 Monolingual Sentence Embeddings Multilingual, for the squared error of vectors as the loss.
@@ -10,6 +11,8 @@ Monolingual Sentence Embeddings Multilingual, for the squared error of vectors a
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -22,7 +25,9 @@ from transformers import EvalPrediction, Trainer, TrainingArguments
 
 from shared.errors import ModelError, SettingsError
 from shared.inference.runtime import load_embedder
+from shared.modeling.encoder import FEATURE_BLOCKS as VIEWS
 from shared.modeling.encoder import Encoder
+from shared.pretrained import PretrainedEncoder
 from shared.training.batches import Collator, LengthGroupedBatches, Rows, tokenise
 from shared.training.checkpoints import LearnedCheckpoints
 from shared.training.machine import Machine, machine_of
@@ -30,14 +35,18 @@ from shared.training.methods import MethodRecipe, parameter_groups
 from shared.training.pretraining_stage import Figures, Stage, Trained
 from shared.training.progress import Stopwatch
 from shared.training.runs import GivenGroups
+from shared.training.student_space import student_space
 
 METRIC = "unexplained"
 # The learning rate is the better of 3e-4 and 1e-3 (unexplained .258 and .226 after two epochs over
 # 1,200 questions of BANKING77).
 RECIPE = MethodRecipe(epochs=5, batch_size=32, learning_rate=1e-3, head_learning_rate=1e-3)
 MEASURED_AT_ONCE = 128
-# Their vectors are held for all epochs: four views of 384 numbers are 6 KB a text, 1.2 GB in all.
+# Their vectors are held for all epochs: four views of 384 numbers are 6 KB a text, 1.2 GB in all,
+# and beside them, while they are turned, those of a teacher of 768 dimensions, 2.4 GB.
 MOST_TEXTS = 200_000
+# Texts from which the turn of a wider teacher's views is learned: eight for each of 768 dimensions.
+SPACE_TEXTS = 6_000
 
 
 def spread_layers(count: int, kept: int) -> tuple[int, ...]:
@@ -49,17 +58,20 @@ def spread_layers(count: int, kept: int) -> tuple[int, ...]:
     return tuple(round((at + 1) * count / kept) - 1 for at in range(kept))
 
 
-def keep_layers(encoder: Encoder, kept: int) -> tuple[int, ...]:
+def keep_layers(encoder: Encoder, kept: int, *, name: str | None = None) -> tuple[int, ...]:
     """Take all layers but `kept` out of the encoder, in place; the numbers of those that stay.
 
-    Raises: SettingsError: there are not more layers than that.
+    name: of an encoder that is not the teacher itself; all of its layers may stay.
+
+    Raises: SettingsError: there are not so many layers, or no more than that.
         ModelError: an architecture whose layers are not one list.
     """
     transformer: Any = encoder.model
     count = int(transformer.config.num_hidden_layers)
-    if not 1 <= kept < count:
+    most = count if name else count - 1
+    if not 1 <= kept <= most:
         raise SettingsError(
-            f"layers = {kept}: expected 1 to {count - 1}, for the teacher has {count}"
+            f"layers = {kept}: expected 1 to {most}, for {name or 'the teacher'} has {count}"
         )
     for module in transformer.modules():
         for name, inner in module.named_children():
@@ -112,22 +124,40 @@ class DistilTrainer(GivenGroups, LearnedCheckpoints, Trainer):  # type: ignore[m
         return self.loader(self.rows, batches, self.data_collator)
 
 
-def distil_layers(stage: Stage, layers: int) -> Trained:
+def distil_layers(
+    stage: Stage, layers: int, start: PretrainedEncoder | None = None, space: Path | None = None
+) -> Trained:
     """Teach a student of `layers` layers what the stage's encoder says of the stage's texts; write
     it into the stage's folder.
 
-    Raises SettingsError and ModelError as keep_layers does.
+    start: another encoder for the student to begin as; it then learns the teacher's views in its
+    own width, and what brings them there is written into the file `space`.
+
+    Raises SettingsError and ModelError as keep_layers and student_space do.
     """
     options = stage.options
     watch = Stopwatch(stage.clock)
-    body = stage.encoder()
-    kept = keep_layers(body, layers)
+    body = stage.encoder() if start is None else replace(stage, pretrained=start).encoder()
+    name = None if start is None else start.name
+    kept = keep_layers(body, layers, name=name)
     without_dropout(body)
-    stage.say(f"Layers {', '.join(str(at + 1) for at in kept)} of the teacher are kept")
+    stage.say(f"Layers {', '.join(str(at + 1) for at in kept)} of {name or 'the teacher'} are kept")
     texts = stage.corpus.train[:MOST_TEXTS]  # in random order
     if len(texts) < len(stage.corpus.train):
         stage.say(f"{len(texts)} of {len(stage.corpus.train)} texts teach it")
-    train, held = (teacher_rows(stage, body, some) for some in (texts, stage.corpus.held_out))
+    taught, asked = (teacher_features(stage, some) for some in (texts, stage.corpus.held_out))
+    if start is not None:
+        found = student_space(taught[:SPACE_TEXTS], own_features(body, texts), VIEWS)
+        stage.say(
+            f"Its {body.dim} dimensions hold {found.kept[0]:.1%} of the spread of the teacher's "
+            "vectors"
+        )
+        taught, asked = found(taught), found(asked)
+        if space is not None:
+            space.parent.mkdir(parents=True, exist_ok=True)
+            found.save(space)
+    train = Rows(tokenise(body, texts), taught).by_length()
+    held = Rows(tokenise(body, stage.corpus.held_out), asked).by_length()
     objective = DistilObjective(body, view_spread(train.targets, body.dim))
     machine = machine_of(options)
     trainer = DistilTrainer(
@@ -163,8 +193,8 @@ def without_dropout(encoder: Encoder) -> None:
             module.p = 0.0
 
 
-def teacher_rows(stage: Stage, student: Encoder, texts: Sequence[str]) -> Rows:
-    """Tokens and the teacher's features of the texts, the shortest first; computed here, once."""
+def teacher_features(stage: Stage, texts: Sequence[str]) -> NDArray[np.float32]:
+    """(len(texts), views * dim) of the teacher, computed here, once."""
     teacher = load_embedder(
         stage.pretrained.path,
         precision="fp32",
@@ -173,7 +203,19 @@ def teacher_rows(stage: Stage, student: Encoder, texts: Sequence[str]) -> Rows:
         max_length=stage.options.max_length,
         device=stage.options.device,
     )
-    return Rows(tokenise(student, texts), teacher.features(texts)).by_length()
+    return teacher.features(texts)
+
+
+def own_features(student: Encoder, texts: Sequence[str]) -> NDArray[np.float32]:
+    """(SPACE_TEXTS or fewer, views * dim) of the first texts by a student that has learned
+    nothing."""
+    student.eval()
+    found = []
+    with torch.inference_mode():
+        for at in range(0, min(SPACE_TEXTS, len(texts)), MEASURED_AT_ONCE):
+            batch = student.tokens(list(texts[at : min(at + MEASURED_AT_ONCE, SPACE_TEXTS)]))
+            found.append(student.features(**batch).numpy())
+    return np.concatenate(found)
 
 
 def view_spread(features: NDArray[np.float32], dim: int) -> NDArray[np.float32]:

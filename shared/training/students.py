@@ -14,6 +14,7 @@ from typing import Any
 
 from shared.atomic import write_text
 from shared.errors import ModelError, SettingsError
+from shared.inference.batches import unit_length
 from shared.inference.calibrate import calibrate
 from shared.inference.export import export_int8
 from shared.inference.parity import Parity, ParityGate, compare
@@ -48,6 +49,7 @@ from shared.training.student_figures import (
     measure_speed,
     megabytes_of,
 )
+from shared.training.student_space import StudentSpace
 from shared.training.table_student import MOST_TEXTS, make_table, write_table
 
 MANIFEST = "student.json"
@@ -65,17 +67,24 @@ GATES: Mapping[StudentKind, ParityGate] = {
 @dataclass(frozen=True)
 class Plan:
     """What is to be made. layers: of a student of that kind. allowed_drop: of accuracy.
-    examples: labelled texts and a held-out part, where accuracy is to be measured too.
+    examples: labelled texts and a held-out part, where accuracy is to be measured too. into: the
+    encoder that a student of layers begins as; the teacher itself by default.
 
-    Raises SettingsError: layers for a student that has none.
+    Raises SettingsError: layers, or another start, for a student that has none.
     """
 
     kind: StudentKind
     layers: int | None = None
     allowed_drop: float = ALLOWED_DROP
     examples: Split | None = None
+    into: PretrainedEncoder | None = None
 
     def __post_init__(self) -> None:
+        if self.into is not None and self.kind is not StudentKind.LAYERS:
+            raise SettingsError(
+                f"into = {self.into.name} for {self.kind.value}: only a student of the kind "
+                f"{StudentKind.LAYERS.value} can begin as another encoder; leave it out"
+            )
         if self.layers is not None and self.kind is not StudentKind.LAYERS:
             raise SettingsError(
                 f"layers = {self.layers} for {self.kind.value}: only a student of the kind "
@@ -112,6 +121,19 @@ class Student:
         """What misses the gate."""
         return self.parity.failures(self.plan.gate)
 
+    @property
+    def source(self) -> str:
+        """What it was made from, in words."""
+        if self.plan.into is None:
+            return f"{self.base.name}, made smaller on unlabelled texts"
+        return f"{self.plan.into.name}, taught by {self.base.name} on unlabelled texts"
+
+    @property
+    def licence(self) -> str:
+        """Of its weights: those of all encoders that it was made from."""
+        own = [] if self.plan.into is None else [self.plan.into.licence]
+        return " and ".join(dict.fromkeys([*own, self.base.licence]))
+
     def manifest(self) -> dict[str, Any]:
         """For a file beside the weights."""
         return {
@@ -125,6 +147,7 @@ class Student:
             "megabytes": dict(self.megabytes),
             "made": dict(self.made),
             "base": origin_of(self.base),
+            "into": None if self.plan.into is None else origin_of(self.plan.into),
             "data": {
                 "sha256": self.corpus.sha256,
                 "train": len(self.corpus.train),
@@ -178,7 +201,7 @@ def shrink(
         )
     publish(
         work / "encoder", folder, work=work, manifest=done.manifest(), name=MANIFEST,
-        source=f"{teacher.name}, made smaller on unlabelled texts", licence=teacher.licence,
+        source=done.source, licence=done.licence,
     )  # fmt: skip
     return done
 
@@ -195,10 +218,16 @@ def made_once(
     """The student in work/encoder and what its making said; of an earlier call where that came to
     its end."""
     recipe = layer_student.RECIPE if plan.kind is StudentKind.LAYERS else None
-    name = fingerprint(options, teacher.sha256, plan.kind, plan.layers, recipe, corpus.sha256)
+    start = None if plan.into is None else plan.into.sha256
+    name = fingerprint(
+        options, teacher.sha256, plan.kind, plan.layers, start, recipe, corpus.sha256
+    )
+    objective = f"student of {plan.kept_layers} layers"
+    if start is not None:
+        objective += f", begun as {start[:12]}"
     stage = Stage(
-        f"student of {plan.kept_layers} layers", layer_student.METRIC, layer_student.RECIPE, corpus,
-        teacher, replace(options, layer_decay=1.0), work / "encoder", say, clock,
+        objective, layer_student.METRIC, layer_student.RECIPE, corpus, teacher,
+        replace(options, layer_decay=1.0), work / "encoder", say, clock,
     )  # fmt: skip
     made, earlier = once(
         work / "made.json", name, stage.folder, lambda: _MAKERS[plan.kind](stage, plan)
@@ -209,7 +238,7 @@ def made_once(
 
 
 def _make_layers(stage: Stage, plan: Plan) -> dict[str, Any]:
-    trained = distil_layers(stage, plan.kept_layers)
+    trained = distil_layers(stage, plan.kept_layers, plan.into, space_beside(stage.folder))
     _export(stage)
     return {"layers": plan.kept_layers, **asdict(trained)}
 
@@ -285,7 +314,10 @@ def judged(
         threads=options.threads, device=options.device,
     )  # fmt: skip
     export = cache / ONNX_FOLDER / served.fingerprint
-    parity = compare(_reference(teacher, options).encode(texts), student.encode(texts))
+    expected = _reference(teacher, options).features(texts)
+    if plan.into is not None:
+        expected = StudentSpace.load(space_beside(folder))(expected)
+    parity = compare(unit_length(expected[:, : student.dim]), student.encode(texts))
     accuracy = None
     if plan.examples is not None:
         accuracy = measure_accuracy(plan.examples, served, student, options, say)
@@ -298,6 +330,12 @@ def judged(
             "teacher": megabytes_of(teacher.path, export), "student": megabytes_of(folder)
         },
     )  # fmt: skip
+
+
+def space_beside(folder: Path) -> Path:
+    """Where what brings a wider teacher's views into the width of the student in `folder` lies,
+    until it is written where it belongs."""
+    return folder.with_name("space.safetensors")
 
 
 def _reference(teacher: PretrainedEncoder, options: TrainOptions) -> Embedder:

@@ -81,6 +81,6 @@ def test_the_lines_say_what_was_lost_and_what_was_allowed() -> None:
         "teacher      9.00 ms for one text     3.00 ms a text in batches     90.9 MB",
         "student      5.00 ms for one text     1.50 ms a text in batches     33.2 MB",
         "It misses the gate and was forced: cosine_mean 0.8 below 0.9; metric_drop 0.03 above 0.02",
-        "Encoder: /own (minilm, licence Apache-2.0, smaller)",
+        "Encoder: /own (minilm, made smaller on unlabelled texts, licence Apache-2.0)",
         "To use it: triptych train APP --base /own --method frozen",
     ]

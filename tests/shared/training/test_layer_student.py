@@ -27,6 +27,7 @@ from shared.training.layer_student import (
 from shared.training.machine import machine_of
 from shared.training.options import TrainOptions
 from shared.training.pretraining_stage import Stage
+from shared.training.student_space import StudentSpace
 
 WORDS = "card order money refund late lost bank profit loss shares fall rise tea cup".split()
 QUICK = TrainOptions(epochs=6, batch_size=16, learning_rate=2e-3, bf16=False, progress=False,
@@ -75,6 +76,14 @@ def test_a_student_has_fewer_layers_than_its_teacher(tiny_encoder: Path, layers:
     with pytest.raises(SettingsError) as refused:
         keep_layers(Encoder.from_pretrained(tiny_encoder), layers)
     assert str(refused.value) == f"layers = {layers}: expected 1 to 1, for the teacher has 2"
+
+
+def test_who_begins_as_another_encoder_may_keep_all_layers(tiny_encoder: Path) -> None:
+    encoder = Encoder.from_pretrained(tiny_encoder)
+    assert keep_layers(encoder, 2, name="tiny") == (0, 1)
+    with pytest.raises(SettingsError) as refused:
+        keep_layers(encoder, 3, name="tiny")
+    assert str(refused.value) == "layers = 3: expected 1 to 2, for tiny has 2"
 
 
 def test_an_encoder_without_a_list_of_layers_is_refused(tiny_encoder: Path) -> None:
@@ -129,4 +138,31 @@ def test_distillation_brings_the_student_nearer_to_its_teacher(
     batch = student.tokens(list(texts[200:]))
     with torch.no_grad():
         cosine = torch.cosine_similarity(student(**batch), large(**batch)).mean()
+    assert float(cosine) == pytest.approx(trained.after["cosine"], abs=1e-4)
+
+
+def test_a_student_that_begins_as_another_encoder_learns_the_wider_teacher(
+    tiny_encoder: Path, wide_encoder: Path, tmp_path: Path
+) -> None:
+    texts = sentences(240)
+    corpus = Corpus(texts[:200], texts[200:], 240, 0, 0)
+    teacher = PretrainedEncoder("wide", wide_encoder, "", "0" * 64, "MIT")
+    start = PretrainedEncoder("tiny", tiny_encoder, "good ", "1" * 64, "MIT")
+    said: list[str] = []
+    stage = Stage("student of 2 layers", "unexplained", RECIPE, corpus, teacher, QUICK,
+                  tmp_path / "student", said.append)  # fmt: skip
+    trained = distil_layers(stage, 2, start, tmp_path / "space.safetensors")
+    space = StudentSpace.load(tmp_path / "space.safetensors")
+    assert said[:2] == [
+        "Layers 1, 2 of tiny are kept",
+        f"Its 32 dimensions hold {space.kept[0]:.1%} of the spread of the teacher's vectors",
+    ]
+    assert 0.5 < space.kept[0] < 1
+    assert trained.after["unexplained"] < 0.9 * trained.before["unexplained"]
+    student, large = (Encoder.from_pretrained(path).eval() for path in (stage.folder, wide_encoder))
+    assert (student.dim, student.prefix) == (32, "good ")
+    with torch.no_grad():
+        own = student(**student.tokens(list(texts[200:])))
+        theirs = space(large.features(**large.tokens(list(texts[200:]))).numpy())[:, :32]
+    cosine = torch.cosine_similarity(own, torch.from_numpy(theirs)).mean()
     assert float(cosine) == pytest.approx(trained.after["cosine"], abs=1e-4)

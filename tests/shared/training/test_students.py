@@ -93,6 +93,38 @@ def test_what_comes_out_is_a_base_encoder_with_its_origin(
     assert not (tmp_path / "out.shrinking").exists()
 
 
+@pytest.mark.usefixtures("open_gates")
+def test_a_student_may_begin_as_another_encoder(
+    teacher: PretrainedEncoder, wide_encoder: Path, corpus: Corpus, tmp_path: Path
+) -> None:
+    """Compared in its own width with what it was to learn; its licence is that of both."""
+    wide = PretrainedEncoder("wide", wide_encoder, "", "2" * 64, "Apache-2.0")
+    said: list[str] = []
+    done = shrink(
+        corpus, teacher=wide, plan=Plan(StudentKind.LAYERS, 2, 1.0, into=teacher), options=TWICE,
+        folder=tmp_path / "out", cache=tmp_path / "cache", say=said.append,
+    )  # fmt: skip
+    found = resolve(str(tmp_path / "out"), cache=tmp_path)
+    assert (found.licence, found.prefix) == ("MIT and Apache-2.0", "good ")
+    manifest = json.loads((found.path / MANIFEST).read_text())
+    assert manifest["base"]["name"] == "wide"
+    assert manifest["into"] == {"name": "tiny", "sha256": "1" * 64, "licence": "MIT"}
+    assert manifest["made"]["objective"] == "student of 2 layers, begun as 111111111111"
+    source = json.loads((found.path / SOURCE_FILE).read_text())["source"]
+    assert source == "tiny, taught by wide on unlabelled texts (student.json)"
+    assert done.parity.cosine_mean == pytest.approx(done.made["after"]["cosine"], abs=0.02)
+    assert load_embedder(found.path).dim == 32
+
+
+def test_only_a_student_of_layers_begins_as_another_encoder(teacher: PretrainedEncoder) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Plan(StudentKind.TABLE, into=teacher)
+    assert str(refused.value) == (
+        "into = tiny for table: only a student of the kind layers can begin as another encoder; "
+        "leave it out"
+    )
+
+
 def test_a_student_that_misses_the_gate_waits_for_force(
     teacher: PretrainedEncoder, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
