@@ -87,9 +87,10 @@ def lines_of(done: Student) -> list[str]:
     if done.accuracy is not None:
         told, drop = done.accuracy, done.accuracy.drop
         lines.append(
-            f"Accuracy of the frozen fusion on {told.held_out} held-out rows: {told.teacher:.3f} "
-            f"-> {told.student:.3f}; lost {drop.value:.3f} ({drop.low:.3f} to {drop.high:.3f}), "
-            f"at most {gate.metric_drop:g} allowed"
+            f"Accuracy of the frozen fusion on {told.held_out} held-out rows, by "
+            f"{done.replaced.name} and by the student: {told.replaced:.3f} -> {told.student:.3f}; "
+            f"lost {drop.value:.3f} ({drop.low:.3f} to {drop.high:.3f}), at most "
+            f"{gate.metric_drop:g} allowed"
         )
     for name, speed in done.speed.items():
         lines.append(

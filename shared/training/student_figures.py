@@ -1,4 +1,5 @@
-"""What a smaller encoder costs and gives beside its teacher: accuracy, milliseconds, megabytes."""
+"""What a smaller encoder costs and gives beside the one whose place it takes: accuracy,
+milliseconds, megabytes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,10 +32,10 @@ class Speed:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Of the frozen fusion on held-out rows, with the teacher and with the student as served.
-    drop: the first minus the second with its 95 % interval, paired by row."""
+    """Of the frozen fusion on held-out rows, with the encoder replaced and with the student as
+    served. drop: the first minus the second with its 95 % interval, paired by row."""
 
-    teacher: float
+    replaced: float
     student: float
     drop: Difference
     train: int
@@ -42,10 +43,10 @@ class Accuracy:
 
 
 def measure_accuracy(
-    part: Split, teacher: Embedder, student: Embedder, options: TrainOptions, say: Say
+    part: Split, replaced: Embedder, student: Embedder, options: TrainOptions, say: Say
 ) -> Accuracy:
     """Fit the frozen fusion on the training part twice, and ask both about the held-out part."""
-    right = [fused_hits(part.train, part.validation, e, options, say) for e in (teacher, student)]
+    right = [fused_hits(part.train, part.validation, e, options, say) for e in (replaced, student)]
     before, after = map(mean_of, right)
     drop = paired_bootstrap(before, after, len(part.validation), groups=part.validation.groups)
     means = [float(hits.mean()) for hits in right]

@@ -53,10 +53,12 @@ from shared.training.student_space import StudentSpace
 from shared.training.table_student import MOST_TEXTS, make_table, write_table
 
 MANIFEST = "student.json"
+REPLACED, STUDENT = "replaced", "student"
 COMPARED_TEXTS = 400
 CALIBRATION_TEXTS = 400
 # What a student must reach. Of a text's two vectors the classifier needs what tells texts apart,
-# so a student with vectors of its own may be farther away than a rounded copy of its teacher.
+# so a student with vectors of its own may be farther away than a rounded copy of its teacher, and
+# one that begins as another encoder as far as a table: it is to be better than that encoder was.
 GATES: Mapping[StudentKind, ParityGate] = {
     StudentKind.LAYERS: ParityGate(cosine_min=-1.0, cosine_mean=0.9, neighbour_agreement=0.6),
     StudentKind.TABLE: ParityGate(cosine_min=-1.0, cosine_mean=0.75, neighbour_agreement=0.3),
@@ -97,13 +99,16 @@ class Plan:
 
     @property
     def gate(self) -> ParityGate:
-        return replace(GATES[self.kind], metric_drop=self.allowed_drop)
+        kind = StudentKind.TABLE if self.into else self.kind
+        return replace(GATES[kind], metric_drop=self.allowed_drop)
 
 
 @dataclass(frozen=True)
 class Student:
     """A finished student. parity: with the teacher in fp32 on held-out texts; made: what the making
-    said of itself; megabytes: of the weights in the folder, in int8 where that lies beside them."""
+    said of itself; megabytes: of the weights in the folder, in int8 where that lies beside them.
+    accuracy, speed, megabytes: beside the encoder whose place it takes, which is the one it began
+    as."""
 
     folder: Path
     base: PretrainedEncoder
@@ -120,6 +125,11 @@ class Student:
     def failures(self) -> tuple[str, ...]:
         """What misses the gate."""
         return self.parity.failures(self.plan.gate)
+
+    @property
+    def replaced(self) -> PretrainedEncoder:
+        """The encoder whose place it takes."""
+        return self.plan.into or self.base
 
     @property
     def source(self) -> str:
@@ -301,16 +311,17 @@ def judged(
     made: Mapping[str, Any],
     say: Say = lambda _: None,
 ) -> Student:
-    """The student in `folder` beside its teacher, both as they are served; the vectors compared
-    with the teacher's in fp32."""
+    """The student in `folder` beside the encoder whose place it takes, both as they are served;
+    its vectors compared with the teacher's in fp32."""
     texts = corpus.held_out[:COMPARED_TEXTS]
     static = plan.kind is StudentKind.STATIC_INT8
     student = load_embedder(
         folder, precision="int8" if static else "auto", threads=options.threads,
         device=options.device,
     )  # fmt: skip
+    replaced = plan.into or teacher
     served = load_embedder(
-        teacher.path, prefix=teacher.prefix, max_length=options.max_length, cache=cache,
+        replaced.path, prefix=replaced.prefix, max_length=options.max_length, cache=cache,
         threads=options.threads, device=options.device,
     )  # fmt: skip
     export = cache / ONNX_FOLDER / served.fingerprint
@@ -322,12 +333,12 @@ def judged(
     if plan.examples is not None:
         accuracy = measure_accuracy(plan.examples, served, student, options, say)
         parity = replace(parity, metric_drop=accuracy.drop.value)
-    embedders = {"teacher": served, "student": student}
+    embedders = {REPLACED: served, STUDENT: student}
     return Student(
         folder=folder, base=teacher, plan=plan, corpus=corpus, made=made, parity=parity,
         accuracy=accuracy, speed=measure_speed(embedders, texts), seconds=0.0,
         megabytes={
-            "teacher": megabytes_of(teacher.path, export), "student": megabytes_of(folder)
+            REPLACED: megabytes_of(replaced.path, export), STUDENT: megabytes_of(folder)
         },
     )  # fmt: skip
 

@@ -60,6 +60,28 @@ def test_the_command_writes_an_encoder_that_an_application_trains_on(
     assert "method frozen: a static encoder has no layers to train" in trained.stdout
 
 
+def test_a_student_that_begins_as_another_encoder_by_the_command(
+    triptych_here: Run, wide_encoder: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "chats.csv").write_text("text\n" + "\n".join(lines(90, 1)).replace(",", " ") + "\n")
+    command = (
+        "shrink", "--texts", tmp_path / "chats.csv", "--base", wide_encoder, "--into", tiny_encoder,
+        "--output", tmp_path / "own", "--epochs", "1", "--force", "--json", "--threads", "1",
+    )  # fmt: skip
+    refused = triptych_here(*command, "--to", "table", home=tmp_path / "home")
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1] == (
+        f"triptych: into = {tiny_encoder} for table: only a student of the kind layers can begin "
+        "as another encoder; leave it out"
+    )
+    done = triptych_here(*command, "--to", "layers", "--layers", "2", home=tmp_path / "home")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["base"]["name"], told["into"]["name"]) == (str(wide_encoder), str(tiny_encoder))
+    assert told["gate"]["cosine_mean"] == 0.75
+    assert "Layers 1, 2 of" in done.stderr
+
+
 def test_the_lines_say_what_was_lost_and_what_was_allowed() -> None:
     student = Student(
         folder=Path("/own"),
@@ -69,16 +91,16 @@ def test_the_lines_say_what_was_lost_and_what_was_allowed() -> None:
         made={},
         parity=Parity(0.5, 0.8, 0.7, None, 0.03),
         accuracy=Accuracy(0.95, 0.92, Difference(0.03, 0.01, 0.05, 0.01), 300, 100),
-        speed={"teacher": Speed(9.0, 3.0), "student": Speed(5.0, 1.5)},
-        megabytes={"teacher": 90.9, "student": 33.25},
+        speed={"replaced": Speed(9.0, 3.0), "student": Speed(5.0, 1.5)},
+        megabytes={"replaced": 90.9, "student": 33.25},
         seconds=60.0,
     )
     assert lines_of(student) == [
         "Beside its teacher on held-out texts: cosine 0.800 (0.9 or more), same nearest neighbour "
         "0.700 (0.6 or more)",
-        "Accuracy of the frozen fusion on 100 held-out rows: 0.950 -> 0.920; lost 0.030 (0.010 to "
-        "0.050), at most 0.02 allowed",
-        "teacher      9.00 ms for one text     3.00 ms a text in batches     90.9 MB",
+        "Accuracy of the frozen fusion on 100 held-out rows, by minilm and by the student: 0.950 "
+        "-> 0.920; lost 0.030 (0.010 to 0.050), at most 0.02 allowed",
+        "replaced     9.00 ms for one text     3.00 ms a text in batches     90.9 MB",
         "student      5.00 ms for one text     1.50 ms a text in batches     33.2 MB",
         "It misses the gate and was forced: cosine_mean 0.8 below 0.9; metric_drop 0.03 above 0.02",
         "Encoder: /own (minilm, made smaller on unlabelled texts, licence Apache-2.0)",

@@ -80,7 +80,7 @@ def test_what_comes_out_is_a_base_encoder_with_its_origin(
     assert done.parity.cosine_mean == pytest.approx(float(cosines.mean()), abs=1e-4)
     assert done.accuracy is not None
     assert done.parity.metric_drop == done.accuracy.drop.value
-    assert done.accuracy.teacher - done.accuracy.student == pytest.approx(done.accuracy.drop.value)
+    assert done.accuracy.replaced - done.accuracy.student == pytest.approx(done.accuracy.drop.value)
     assert {len(examples.train), len(examples.validation)} == {
         done.accuracy.train, done.accuracy.held_out,
     }  # fmt: skip
@@ -88,7 +88,7 @@ def test_what_comes_out_is_a_base_encoder_with_its_origin(
     assert manifest == json.loads(json.dumps(done.manifest()))
     assert manifest["passed"] is True
     assert manifest["base"] == {"name": "tiny", "sha256": "1" * 64, "licence": "MIT"}
-    assert manifest["milliseconds"].keys() == {"teacher", "student"}
+    assert manifest["milliseconds"].keys() == {"replaced", "student"}
     assert "model.safetensors" in json.loads((found.path / SOURCE_FILE).read_text())["files"]
     assert not (tmp_path / "out.shrinking").exists()
 
@@ -113,6 +113,7 @@ def test_a_student_may_begin_as_another_encoder(
     source = json.loads((found.path / SOURCE_FILE).read_text())["source"]
     assert source == "tiny, taught by wide on unlabelled texts (student.json)"
     assert done.parity.cosine_mean == pytest.approx(done.made["after"]["cosine"], abs=0.02)
+    assert manifest["milliseconds"].keys() == {"replaced", "student"}
     assert load_embedder(found.path).dim == 32
 
 
@@ -159,6 +160,13 @@ def test_the_drop_allowed_is_that_of_the_plan() -> None:
     for kind in StudentKind:
         gate = Plan(kind, allowed_drop=0.07).gate
         assert gate == replace(students.GATES[kind], metric_drop=0.07)
+
+
+def test_who_begins_as_another_encoder_may_be_as_far_away_as_a_table(
+    teacher: PretrainedEncoder,
+) -> None:
+    gate = Plan(StudentKind.LAYERS, 3, 0.07, into=teacher).gate
+    assert gate == replace(students.GATES[StudentKind.TABLE], metric_drop=0.07)
 
 
 @pytest.mark.usefixtures("open_gates")
