@@ -42,6 +42,7 @@ def main() -> None:
             ],
             "Recommender": [
                 st.Page(shop / "recommender_page.py", title="A user"),
+                st.Page(shop / "ranking_page.py", title="What decides"),
                 st.Page(shop / "catalogue_map_page.py", title="Catalogue map"),
                 st.Page(shop / "batches_page.py", title="Batch runs"),
             ],

@@ -104,8 +104,9 @@ def retrain(
     acted = int(raw.frame["user_id"][late].nunique())
     if acted < limits.least_rows:
         why = (
-            f"{acted:,} users have acted since {pd.Timestamp(cut, unit='us'):%Y-%m-%d %H:%M} UTC "
-            f"and {limits.least_rows} are needed to judge by ([gate] least_rows): not trained"
+            f"{acted:,} {'user has' if acted == 1 else 'users have'} acted since "
+            f"{pd.Timestamp(cut, unit='us'):%Y-%m-%d %H:%M} UTC and {limits.least_rows} are needed "
+            "to judge by ([gate] least_rows): not trained"
         )
         return Retrained(production.reference, None, False, why)
     work = home.root / "work" / f"retrain-{uuid.uuid4().hex[:8]}"

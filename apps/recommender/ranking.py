@@ -17,6 +17,8 @@ from shared.errors import ModelError
 
 CONFIG = "ranking.json"
 TREES = "ranking.txt"
+# The trees' own name for the fusion, which is a feature to them.
+SUMMED = "fused"
 # Users of the part that chooses between trees and fusion, as a share of those with a hit.
 JUDGES = 0.25
 # How far new items may be lifted, in deviations of the scores within a list, and in what steps.
@@ -97,12 +99,20 @@ class Ranking:
         summed: Scores = (features.fused @ self.weights).astype(np.float32)
         return summed
 
-    def score(self, features: Features, threads: int | None = None) -> Scores:
-        """(m,) higher is better; comparable within a user only."""
-        fused = self.fused(features)
-        lifted: Scores = (self.lift.by * features.column(COLD)).astype(np.float32)
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the columns of `inputs`, as in Features; `x, cold` is x of new items alone."""
         if self.trees is None:
-            return fused + lifted
+            return tuple(name if name == COLD else f"z_{name}" for name in FUSED)
+        return (*self.names, SUMMED)
+
+    def inputs(self, features: Features) -> Matrix:
+        """(m, len(reads)) what the score is made of.
+
+        Raises: ModelError: a feature that the trees were trained on is missing.
+        """
+        if self.trees is None:
+            return features.fused
         missing = set(self.names) - set(features.names)
         if missing:
             raise ModelError(
@@ -113,10 +123,33 @@ class Ranking:
         known = features.values
         if features.names != self.names:
             known = known[:, [features.names.index(name) for name in self.names]]
-        told: Scores = np.asarray(
-            self.trees.predict(_with_fused(known, fused), num_threads=threads or 0), np.float32
-        )
+        return _with_fused(known, self.fused(features))
+
+    def score(self, features: Features, threads: int | None = None) -> Scores:
+        """(m,) higher is better; comparable within a user only."""
+        return self.scores_of(self.inputs(features), threads)
+
+    def scores_of(self, inputs: Matrix, threads: int | None = None) -> Scores:
+        """(m,) the score of each row of `inputs`."""
+        lifted: Scores = (self.lift.by * inputs[:, self.reads.index(COLD)]).astype(np.float32)
+        if self.trees is None:
+            summed: Scores = (inputs @ self.weights).astype(np.float32)
+            return summed + lifted
+        told: Scores = np.asarray(self.trees.predict(inputs, num_threads=threads or 0), np.float32)
         return told + lifted
+
+    def parts_of(self, inputs: Matrix, threads: int | None = None) -> NDArray[np.float64]:
+        """(m, len(reads)) what each column brings to each score: the columns' sum and a constant
+        are the score. Of trees their Shapley values (TreeSHAP, Lundberg, Erion and Lee 2018).
+        """
+        if self.trees is None:
+            parts = inputs * self.weights
+        else:
+            told = self.trees.predict(inputs, num_threads=threads or 0, pred_contrib=True)
+            parts = np.asarray(told, np.float64)[:, :-1]
+        cold = self.reads.index(COLD)
+        parts[:, cold] += self.lift.by * inputs[:, cold]
+        return parts
 
     def channel_weights(self, cold: NDArray[np.bool_]) -> NDArray[np.float64]:
         """(…, channels): what the fusion gives each channel's score of an item, cold or not."""
@@ -131,8 +164,9 @@ class Ranking:
             total = float(np.abs(self.weights).sum()) or 1.0
             return {n: abs(float(w)) / total for n, w in zip(FUSED, self.weights, strict=True)}
         gains = self.trees.feature_importance("gain")
-        names = (*self.names, "fused")
-        return {n: float(g / max(gains.sum(), 1e-9)) for n, g in zip(names, gains, strict=True)}
+        return {
+            n: float(g / max(gains.sum(), 1e-9)) for n, g in zip(self.reads, gains, strict=True)
+        }
 
 
 def fit_ranking(
@@ -310,7 +344,7 @@ def _dataset(
         values,
         lists.gain,
         group=sizes,
-        feature_name=[*lists.features.names, "fused"],
+        feature_name=[*lists.features.names, SUMMED],
         reference=reference,
         free_raw_data=True,
     )

@@ -19,6 +19,8 @@ from shared.settings import default_home
 
 SHOWN_USERS = 500
 LIST_COLUMNS = ("rank", "title", "reason", "channels", "score", "item_id")
+# In pixels: who proposed an item is to be seen without scrolling.
+WIDTHS = {"title": 240, "reason": 390, "channels": 220}
 
 
 @st.cache_resource(show_spinner="Loading the encoder …")
@@ -74,7 +76,13 @@ def show_user(reference: str, user: str, k: int, include_seen: bool) -> None:
             channels, on="item_id", how="left"
         )
         st.caption("channels: who proposed the item before it was ranked")
-        st.dataframe(frame[list(LIST_COLUMNS)], hide_index=True)
+        st.dataframe(
+            frame[list(LIST_COLUMNS)],
+            hide_index=True,
+            column_config={
+                name: st.column_config.TextColumn(width=width) for name, width in WIDTHS.items()
+            },
+        )
         with st.expander("What the shop's rules do"):
             show_rules(recommender, user, k, include_seen)
         if not history.empty:

@@ -123,6 +123,12 @@ def test_a_user_is_shown_with_history_and_recommendations(page: Any) -> None:
     page.get_by_text("What we recommend").wait_for()
 
 
+def test_what_decides_is_drawn(page: Any) -> None:
+    page.goto("/ranking_page")
+    page.get_by_text("How the score follows a feature").wait_for()
+    page.get_by_test_id("stVegaLiteChart").nth(1).locator("canvas, svg").first.wait_for()
+
+
 @pytest.mark.parametrize(
     ("path", "heading"), [("/overview_page", "News monitor"), ("/alerts_page", "Alerts")]
 )
