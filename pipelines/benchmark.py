@@ -99,7 +99,8 @@ def run_benchmark(
 
     datasets: folder of public sets as `triptych data fetch` lays them out. items, events: any
     shop's tables, for `recommender`. only: of what PARTS names for it; by default all, and of a
-    shop its own splits. method, base: how news is learned to be labelled.
+    shop its own splits. method, base: how the labels of news and the texts of a shop's items are
+    learned.
 
     Raises DataError when there is nothing to measure on.
     """
@@ -109,7 +110,8 @@ def run_benchmark(
     if what == "core":
         rows += list(_core(folder, seeds, home, say))
     if what == "recommender":
-        rows += list(_shops(folder, items, events, seeds, only, home, say))
+        learning = TrainOptions(method=method, base=base)
+        rows += list(_shops(folder, items, events, seeds, only, learning, home, say))
     for trial in _trials(what, folder) if {INTENTS, MODELS} & set(parts) else ():
         missing = [path for path in trial.needs if not path.exists()]
         if missing:
@@ -201,6 +203,7 @@ def _shops(
     events: Path | None,
     seeds: Sequence[int],
     splits: Sequence[str],
+    learning: TrainOptions,
     home: Home,
     say: Say,
 ) -> Iterator[Row]:
@@ -210,15 +213,27 @@ def _shops(
         if items is not None and events is not None:
             shops = [ShopSet(items.name, items, events, USUAL)]
         for shop in shops:
-            yield from _shop(shop, seeds, splits or shop.splits, home, say)
+            yield from _shop(shop, seeds, splits or shop.splits, learning, home, say)
 
 
 def _shop(
-    shop: ShopSet, seeds: Sequence[int], splits: Sequence[str], home: Home, say: Say
+    shop: ShopSet,
+    seeds: Sequence[int],
+    splits: Sequence[str],
+    learning: TrainOptions,
+    home: Home,
+    say: Say,
 ) -> Iterator[Row]:
     runs = [
         benchmark_recommender(
-            shop.items, shop.events, home=home, seed=seed, splits=tuple(splits), say=say
+            shop.items,
+            shop.events,
+            home=home,
+            seed=seed,
+            method=learning.method,
+            base=learning.base,
+            splits=tuple(splits),
+            say=say,
         )
         for seed in seeds
     ]

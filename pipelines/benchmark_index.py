@@ -115,23 +115,23 @@ def invented(count: int, dimensions: int, seed: int) -> tuple[Vectors, Vectors]:
     groups = max(1, count // GROUP_ROWS)
     centres = topics[rng.integers(0, len(topics), groups)]
     axes = rng.standard_normal((min(DIRECTIONS, dimensions), dimensions), np.float32)
-    centres = centres + 0.6 * _spread(groups, axes, rng)
+    centres = centres + 0.6 * spread(groups, axes, rng)
     rows = np.empty((count + QUERIES, dimensions), np.float32)
     for at in range(0, len(rows), ROWS_AT_ONCE):
         part = rows[at : at + ROWS_AT_ONCE]
         part[:] = centres[rng.integers(0, groups, len(part))]
-        part += 0.5 * _spread(len(part), axes, rng)
+        part += 0.5 * spread(len(part), axes, rng)
         part /= np.linalg.norm(part, axis=1, keepdims=True)
     return rows[:count], rows[count:].copy()
 
 
-def _spread(count: int, axes: Vectors, rng: np.random.Generator) -> Vectors:
+def spread(count: int, axes: Vectors, rng: np.random.Generator) -> Vectors:
     """(count, dimensions): a good part along the axes, the rest in all directions."""
     width, dimensions = axes.shape
     along = rng.standard_normal((count, width), np.float32) @ axes / np.float32(np.sqrt(width))
     around = rng.standard_normal((count, dimensions), np.float32)
-    spread: Vectors = along + np.float32(0.4) * around
-    return spread
+    drawn: Vectors = along + np.float32(0.4) * around
+    return drawn
 
 
 def nearest(queries: Vectors, rows: Vectors, count: int) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ items.parquet         the catalogue           events.parquet, users.parquet   th
 vectors.safetensors   whitened text vectors   whitening.safetensors           how they were made
 sequence.*            the residual model      tables.safetensors              neighbours
 ranking.json, .txt    the final ranking       encoder/                        where fine-tuned
+meaning_index/, moved_index/                  of a catalogue too large to be searched whole
 """
 
 import hashlib
@@ -31,6 +32,7 @@ from apps.recommender.sequence_model import load_model, save_model
 from apps.recommender.settings import RecommenderSettings
 from apps.recommender.vectors import Whitening, load_whitening
 from shared.errors import ModelError
+from shared.inference.vector_index import VectorIndex
 
 FORMAT = 1
 ABOUT = "recommender.json"
@@ -41,6 +43,7 @@ USERS = "users.parquet"
 VECTORS = "vectors.safetensors"
 TABLES = "tables.safetensors"
 ENCODER = "encoder"
+MEANING_INDEX, MOVED_INDEX = "meaning_index", "moved_index"
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,13 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         | _packed("meant", channels.meant),
         folder / TABLES,
     )
+    for name, index in (
+        (MEANING_INDEX, channels.meaning_index),
+        (MOVED_INDEX, channels.moved_index),
+    ):
+        # Vectors that are searched whole are an index as soon as they are read.
+        if index.kind != "flat":
+            index.save(folder / name)
     bundle.whitening.save(folder)
     save_model(channels.sequence, folder)
     save_ranking(bundle.ranking, folder)
@@ -158,8 +168,16 @@ def _load(folder: Path) -> Bundle:
         meant=_unpacked(tables, "meant", len(catalog)) if "meant.values" in tables else none,
         clock=item_clock(log),
         fingerprint=encoder.fingerprint,
+        meaning_index=_stored_index(folder / MEANING_INDEX, encoder),
+        moved_index=_stored_index(folder / MOVED_INDEX, encoder),
     )
     return Bundle(catalog, channels, load_ranking(folder), load_whitening(folder), encoder)
+
+
+def _stored_index(folder: Path, encoder: EncoderNote) -> VectorIndex | None:
+    if not folder.is_dir():
+        return None
+    return VectorIndex.load(folder, encoder_fingerprint=encoder.fingerprint)
 
 
 def _packed(name: str, table: sp.csr_matrix) -> dict[str, NDArray[np.generic]]:

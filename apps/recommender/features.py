@@ -13,8 +13,6 @@ from apps.recommender.interactions import DAY
 from apps.recommender.neighbours import row_shares
 from apps.recommender.retrieval import (
     CHANNELS,
-    WHOLE_CATALOGUE,
-    WHOLE_FROM_USERS,
     Asked,
     Candidates,
     Channels,
@@ -139,7 +137,7 @@ def describe(
         columns[f"rank_{name}"] = ranks(score, found.user)
     bits = (found.sources[:, None] >> np.arange(len(CHANNELS))) & 1
     columns["sources"] = bits.sum(1).astype(np.float32)
-    columns["last_meaning"] = _last_similarity(found, asked, channels.meaning)
+    columns["last_meaning"] = _last_similarity(found, asked, channels)
     columns["history"] = np.log1p(asked.past.lengths)[found.user]
     columns[COLD] = cold.astype(np.float32)
     if channels.log.has_clock:
@@ -181,14 +179,11 @@ def ranks(score: Scores, user: Rows) -> Scores:
     return logarithm
 
 
-def _last_similarity(found: Candidates, asked: Asked, meaning: Scores) -> Scores:
+def _last_similarity(found: Candidates, asked: Asked, channels: Channels) -> Scores:
     """Cosine of the texts of the candidate and of the user's newest item, 0 without one."""
-    newest = meaning[asked.past.items[:, -1]] * asked.past.present[:, -1:]
-    if len(meaning) <= WHOLE_CATALOGUE and len(asked) >= WHOLE_FROM_USERS:
-        whole: Scores = (newest @ meaning.T)[found.user, found.item]
-        return whole
-    one_by_one: Scores = np.einsum("md,md->m", newest[found.user], meaning[found.item])
-    return one_by_one
+    newest = channels.meaning[asked.past.items[:, -1]] * asked.past.present[:, -1:]
+    near = VectorScorer(newest, channels.meaning, channels.meaning_index)
+    return near.pairs(found.user, found.item)
 
 
 def _in_time(
@@ -243,12 +238,12 @@ def _by_relatives(
     people, together = scorers["sequence"], scorers["together"]
     assert isinstance(people, VectorScorer)
     assert isinstance(together, SparseScorer)
-    table, vectors = channels.relatives, channels.kindred
+    table, turned, vectors = channels.relatives, channels.speaks_for, channels.kindred
     wanted = np.log1p(channels.log.counts).astype(np.float32)
     if pretend is not None:
         table = row_shares((table @ sp.diags((~pretend).astype(np.float32))).tocsr())
-        vectors = np.asarray(table @ channels.moved)
-    chosen = SparseScorer((together.matrix @ table.T).tocsr())
+        turned, vectors = table.T.tocsr(), np.asarray(table @ channels.moved)
+    chosen = SparseScorer((together.matrix @ turned).tocsr())
     columns = {
         "kin_sequence": replace(people, items=vectors).pairs(found.user, found.item),
         "kin_together": chosen.pairs(found.user, found.item),
@@ -256,7 +251,9 @@ def _by_relatives(
     users = len(people.users)
     for name in tuple(columns):
         columns[f"z_{name}"], _ = standardised(columns[name], found.user, users)
-    columns["kin_popular"] = np.asarray(table @ wanted)[found.item]
+    # Of the candidates alone: a request must not go through the whole catalogue.
+    items, place = np.unique(found.item, return_inverse=True)
+    columns["kin_popular"] = np.asarray(table[items] @ wanted)[place]
     return columns
 
 

@@ -38,6 +38,7 @@ from apps.recommender.sequence_training import (
 )
 from apps.recommender.settings import RecommenderSettings
 from apps.recommender.splits import Split, choose_split, part_of_users
+from shared.inference.vector_index import VectorIndex
 
 CPU = torch.device("cpu")
 # Users with targets who choose; the others judge.
@@ -51,11 +52,13 @@ PRETENDED = 0.15
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """What does not depend on the log: texts as vectors, tables of like words and meanings."""
+    """What does not depend on the log: texts as vectors, tables of like words and meanings. index:
+    over `meaning`."""
 
     catalog: Catalog
     facts: ItemFacts
     meaning: Scores
+    index: VectorIndex
     words: sp.csr_matrix
     meant: sp.csr_matrix
     fingerprint: str
@@ -104,8 +107,9 @@ def given(
 ) -> Given:
     """meaning: (items, d) whitened text vectors by the encoder of that fingerprint."""
     words = worded_alike(catalog.texts, neighbours=settings.ranking.neighbours)
-    meant = alike_in_meaning(row_index(meaning, fingerprint), meaning)
-    return Given(catalog, item_facts(catalog), meaning, words, meant, fingerprint)
+    index = row_index(meaning, fingerprint)
+    meant = alike_in_meaning(index, meaning)
+    return Given(catalog, item_facts(catalog), meaning, index, words, meant, fingerprint)
 
 
 def part(log: Interactions, settings: RecommenderSettings, seed: int) -> Parts:
@@ -213,6 +217,7 @@ def channels_of(
         meant=known.meant,
         clock=item_clock(log),
         fingerprint=known.fingerprint,
+        meaning_index=known.index,
     )
 
 

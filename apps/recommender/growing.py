@@ -176,7 +176,8 @@ def _more_channels(trained: Trained, catalog: Catalog, items: Sequence[AddedItem
     near = alike_in_meaning(channels.meaning_index, start, before)
     near.resize(len(items), count)
     meant = sp.vstack([_padded(channels.meant, count)[:before], near], format="csr")
-    related = relatives(words[before:], meant[before:], log.counts > 0)
+    own = relatives(words[before:], meant[before:], log.counts > 0)
+    related = sp.vstack([_padded(channels.relatives, count)[:before], own], format="csr")
     return replace(
         channels,
         log=log,
@@ -188,8 +189,9 @@ def _more_channels(trained: Trained, catalog: Catalog, items: Sequence[AddedItem
         together=_padded(channels.together, count),
         words=words,
         meant=meant,
-        relatives=sp.vstack([_padded(channels.relatives, count)[:before], related], format="csr"),
-        kindred=np.concatenate([channels.kindred, np.asarray(related @ moved)]),
+        relatives=related,
+        speaks_for=related.T.tocsr(),
+        kindred=np.concatenate([channels.kindred, np.asarray(own @ moved)]),
         order=windowed_order(log, channels.settings.ranking.windows_days),
         clock=item_clock(log),
     )

@@ -5,7 +5,7 @@ score for item c is the sum over the history of share_k · table[k, c], so that 
 belongs to one item of the history.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,13 +18,18 @@ from apps.recommender.interactions import Interactions
 PAIRED_HISTORY = 300
 # Items most alike, by words and by meaning, that speak for one that nobody has taken yet.
 RELATIVES = 20
-BLOCK = 2048
+# Products of values that are in memory at once, with their rows and columns: some 500 MB.
+PRODUCTS = 20_000_000
+# A word that a tenth of the items share, or so many, costs most of the time and tells nothing.
+COMMON_SHARE, COMMON = 0.1, 20_000
 
 
-def co_occurrence(log: Interactions, *, neighbours: int, shrink: float) -> sp.csr_matrix:
+def co_occurrence(
+    log: Interactions, *, neighbours: int, shrink: float, products: int = PRODUCTS
+) -> sp.csr_matrix:
     """cosine(a, b) = n_ab / (√(n_a n_b) + shrink), n_ab: users with both; 0 for an item itself.
 
-    Degenerate: shrink 0 is the plain cosine of the two columns.
+    Degenerate: shrink 0 is the plain cosine of the two columns. products: see row_blocks.
     """
     users = sp.csr_matrix(
         (np.ones(len(log), np.float32), (log.user, log.item)), shape=(log.n_users, log.n_items)
@@ -35,29 +40,46 @@ def co_occurrence(log: Interactions, *, neighbours: int, shrink: float) -> sp.cs
         shape=users.shape,
     )
     roots = np.sqrt(np.asarray(users.sum(0)).ravel())
-    columns = paired.tocsc()
-    blocks = []
-    for at in range(0, log.n_items, BLOCK):
-        block = (columns[:, at : at + BLOCK].T @ paired).tocoo()
-        value = block.data / (roots[block.row + at] * roots[block.col] + shrink)
-        value[block.row + at == block.col] = 0.0
+    by_item = paired.T.tocsr()
+    kept = []
+    for rows in row_blocks(by_item, paired, products):
+        block = (by_item[rows] @ paired).tocoo()
+        value = block.data / (roots[block.row + rows.start] * roots[block.col] + shrink)
+        value[block.row + rows.start == block.col] = 0.0
         scored = sp.csr_matrix((value, (block.row, block.col)), shape=block.shape)
-        blocks.append(keep_largest(scored, neighbours))
-    return sp.vstack(blocks, format="csr")
+        kept.append(keep_largest(scored, neighbours))
+    return sp.vstack(kept, format="csr")
 
 
-def worded_alike(texts: Sequence[str], *, neighbours: int) -> sp.csr_matrix:
-    """Cosine of TF-IDF over words and pairs of words; 0 for an item itself."""
+def worded_alike(
+    texts: Sequence[str], *, neighbours: int, products: int = PRODUCTS
+) -> sp.csr_matrix:
+    """Cosine of TF-IDF over words and pairs of words; 0 for an item itself. products: see
+    row_blocks."""
     if not any(text.strip() for text in texts):
         return sp.csr_matrix((len(texts), len(texts)), dtype=np.float32)
     vectors = word_vectoriser(len(texts)).fit_transform(texts).tocsr()
     transposed = vectors.T.tocsr()
-    blocks = []
-    for at in range(0, len(texts), BLOCK):
-        block = (vectors[at : at + BLOCK] @ transposed).tocoo()
-        block.data[block.row + at == block.col] = 0.0
-        blocks.append(keep_largest(block.tocsr(), neighbours))
-    return sp.vstack(blocks, format="csr")
+    kept = []
+    for rows in row_blocks(vectors, transposed, products):
+        block = (vectors[rows] @ transposed).tocoo()
+        block.data[block.row + rows.start == block.col] = 0.0
+        kept.append(keep_largest(block.tocsr(), neighbours))
+    return sp.vstack(kept, format="csr")
+
+
+def row_blocks(left: sp.csr_matrix, right: sp.csr_matrix, most: int = PRODUCTS) -> Iterator[slice]:
+    """Rows of `left` in their order, as many at once as make at most so many products with `right`;
+    a row that makes more is alone. What a catalogue of any size needs in memory is bounded so.
+    """
+    products = np.diff(right.indptr)[left.indices]
+    made = np.concatenate([[0], np.cumsum(products, dtype=np.int64)])[left.indptr]  # (rows + 1,)
+    start = 0
+    while start < left.shape[0]:
+        stop = int(np.searchsorted(made, made[start] + most, "right")) - 1
+        stop = max(stop, start + 1)
+        yield slice(start, stop)
+        start = stop
 
 
 def relatives(
@@ -90,8 +112,7 @@ def word_vectoriser(items: int) -> TfidfVectorizer:
     # Chinese has no blanks between words: single characters and their pairs serve there.
     return TfidfVectorizer(
         ngram_range=(1, 2),
-        # A word that a tenth of the items share costs most of the time and tells nothing.
-        max_df=0.1 if items > 1000 else 1.0,
+        max_df=min(int(COMMON_SHARE * items), COMMON) if items > 1000 else 1.0,
         min_df=2 if items > 1000 else 1,
         sublinear_tf=True,
         token_pattern=r"[^\W_\u3040-\u30ff\u4e00-\u9fff]+|[\u3040-\u30ff\u4e00-\u9fff]",

@@ -52,8 +52,11 @@ class Bench(StrEnum):
 
 WITH_SETS = (
     Bench.METHODS, Bench.FEW, Bench.CHATBOT, Bench.NEWS, Bench.RECOMMENDER, Bench.PAGES,
+    Bench.LISTS,
 )  # fmt: skip
+WITH_BASE = (Bench.NEWS, Bench.RECOMMENDER)
 BROWSER = "browser"
+LARGE_SHOP, MOST_LISTED = "large", 22_000
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Asked:
     means are told; the first is the seed of what runs once. only: of METHODS and FEW the sets, of
     CHATBOT, NEWS and RECOMMENDER what benchmark.PARTS names. rows: of PAGES the items, of INDEX the
     vectors, of LISTS the users. model: of LOAD and MONITOR, None for the one of the usual name.
-    method, base: of NEWS, how its labels are learned."""
+    method, base: of WITH_BASE, how their texts are learned from."""
 
     what: Bench
     datasets: Path | None
@@ -112,7 +115,8 @@ def benchmark(
             help="Sets: few, news, pairs, banking; for `few` banking, clinc; for `recommender` "
             "what is held out: last, time, hidden, month; for `chatbot` intents, answers, slips, "
             "scope, replies, several, entities; for `news` models, labels, surges, power, quiet, "
-            "surveillance; for `pages` browser: each drawn in Chromium.",
+            "surveillance; for `pages` browser: each drawn in Chromium; for `lists` large: "
+            "a million items and ten million events.",
         ),
     ] = None,
     rows: Annotated[
@@ -130,7 +134,11 @@ def benchmark(
         ),
     ] = None,
     method: Annotated[
-        Method, typer.Option("--method", help="How labels are learned, for `news --only labels`.")
+        Method,
+        typer.Option(
+            "--method",
+            help="How texts are learned from, for `news --only labels` and `recommender`.",
+        ),
     ] = Method.FROZEN,
     base: BaseOption = "minilm",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs with different seeds.")] = 3,
@@ -145,8 +153,10 @@ def benchmark(
             f"goes with {', '.join(WITH_SETS)}; {what} has no sets to choose from",
             param_hint="--only",
         )
-    if (method, base) != (Method.FROZEN, "minilm") and what != Bench.NEWS:
-        raise typer.BadParameter("goes with news", param_hint="--method, --base")
+    if (method, base) != (Method.FROZEN, "minilm") and what not in WITH_BASE:
+        raise typer.BadParameter(
+            f"goes with {' and '.join(WITH_BASE)}", param_hint="--method, --base"
+        )
     use_threads(threads)
     found = MEASUREMENTS[what](
         Asked(
@@ -309,9 +319,13 @@ def _index(asked: Asked) -> object:
 
 
 def _lists(asked: Asked) -> object:
-    from pipelines.benchmark_lists import benchmark_lists
+    from pipelines.benchmark_lists import LARGE, USUAL, benchmark_lists
 
-    return benchmark_lists(asked.rows, asked.say, seed=asked.seeds[0])
+    if asked.only and asked.only != (LARGE_SHOP,):
+        raise typer.BadParameter(f"of lists there is {LARGE_SHOP} alone", param_hint="--only")
+    size = LARGE if asked.only else USUAL
+    listed = min(asked.rows, MOST_LISTED)
+    return benchmark_lists(listed, asked.say, seed=asked.seeds[0], size=size)
 
 
 def _load(asked: Asked) -> object:

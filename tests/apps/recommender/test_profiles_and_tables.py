@@ -12,6 +12,7 @@ from apps.recommender.neighbours import (
     co_occurrence,
     keep_largest,
     relatives,
+    row_blocks,
     row_largest,
     worded_alike,
 )
@@ -112,7 +113,8 @@ def test_stretches_hold_each_next_item_once(log_of: Build) -> None:
     assert short.present.tolist() == [[True] * 4, [False, False, True, True]]
 
 
-def test_co_occurrence_is_the_shrunk_cosine_of_brute_force() -> None:
+@pytest.mark.parametrize("products", [1, 500, 10**6])
+def test_co_occurrence_is_the_shrunk_cosine_of_brute_force(products: int) -> None:
     rng = np.random.default_rng(5)
     taken = rng.random((40, 12)) < 0.3
     user, item = np.nonzero(taken)
@@ -124,21 +126,37 @@ def test_co_occurrence_is_the_shrunk_cosine_of_brute_force() -> None:
     count = taken.sum(0)
     expected = both / (np.sqrt(np.outer(count, count)) + 2.0)
     np.fill_diagonal(expected, 0)
-    assert co_occurrence(log, neighbours=12, shrink=2.0).toarray() == pytest.approx(
-        expected, abs=1e-6
-    )
-    three = co_occurrence(log, neighbours=3, shrink=2.0).toarray()
+    table = co_occurrence(log, neighbours=12, shrink=2.0, products=products)
+    assert table.toarray() == pytest.approx(expected, abs=1e-6)
+    three = co_occurrence(log, neighbours=3, shrink=2.0, products=products).toarray()
     assert np.sort(three, 1)[:, -3:] == pytest.approx(np.sort(expected, 1)[:, -3:], abs=1e-6)
     assert ((three > 0).sum(1) <= 3).all()
 
 
-def test_items_worded_alike_are_neighbours_in_english_and_chinese() -> None:
+@pytest.mark.parametrize("products", [1, 10**6])
+def test_items_worded_alike_are_neighbours_in_english_and_chinese(products: int) -> None:
     texts = ["green tea", "green tea pot", "red shoe", "绿茶", "绿茶杯", ""]
-    table = worded_alike(texts, neighbours=3).toarray()
+    table = worded_alike(texts, neighbours=3, products=products).toarray()
     assert table[0].argmax() == 1
     assert table[3].argmax() == 4
     assert table[0, 0] == 0
     assert not table[5].any()
+
+
+def test_rows_are_multiplied_as_many_at_once_as_memory_allows() -> None:
+    rng = np.random.default_rng(1)
+    left = sp.csr_matrix(rng.random((50, 30)) < 0.2, dtype=np.float32)
+    right = sp.csr_matrix(rng.random((30, 40)) < 0.3, dtype=np.float32)
+    products = (left.toarray() > 0).astype(int) @ (right.toarray() > 0).sum(1)
+    blocks = list(row_blocks(left, right, 200))
+    assert [block.start for block in blocks] == [0, *(block.stop for block in blocks[:-1])]
+    assert blocks[-1].stop == 50
+    for block in blocks:
+        assert products[block].sum() <= 200
+        # One row more would not have gone in.
+        assert block.stop == 50 or products[block.start : block.stop + 1].sum() > 200
+    assert all(block.stop - block.start == 1 for block in row_blocks(left, right, 1))
+    assert list(row_blocks(left[:0], right, 200)) == []
 
 
 def test_the_largest_of_each_row_come_best_first() -> None:

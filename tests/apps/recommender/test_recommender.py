@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import pandas as pd
 import pytest
 
 from apps.recommender.batch import run_batch
+from apps.recommender.bundle import MEANING_INDEX, load_bundle, save_bundle
 from apps.recommender.quality import Targets, judge
 from apps.recommender.recipe import evaluate
 from apps.recommender.recommender import COLUMNS, Recommender
 from apps.recommender.settings import RuleSettings
 from shared.errors import DataError, ModelError
 from shared.evaluation.report import Report
+from shared.inference.vector_index import VectorIndex
 from shared.settings import Home
 
 
@@ -235,6 +238,36 @@ def test_a_damaged_folder_is_refused_by_name(trained: tuple[Path, Report], tmp_p
         Recommender.load(folder, home=Home(tmp_path), rules=RuleSettings())
     with pytest.raises(ModelError, match="holds no recommender"):
         Recommender.load(tmp_path, home=Home(tmp_path), rules=RuleSettings())
+
+
+def test_the_indexes_of_a_large_catalogue_are_kept(shop: Recommender, tmp_path: Path) -> None:
+    """Those that are more than the vectors take minutes to build for a million items."""
+    bundle = shop.bundle
+    save_bundle(bundle, tmp_path / "small")
+    assert not (tmp_path / "small" / MEANING_INDEX).exists()
+    channels = bundle.channels
+    ids = [str(row) for row in range(len(bundle.catalog))]
+    meant, moved = (
+        VectorIndex.build(
+            vectors, ids, kind="ivf_sq", encoder_fingerprint=bundle.encoder.fingerprint
+        )
+        for vectors in (channels.meaning, channels.moved)
+    )
+    large = replace(channels, meaning_index=meant, moved_index=moved)
+    save_bundle(replace(bundle, channels=large), tmp_path / "large")
+    again = load_bundle(tmp_path / "large")
+    assert again.channels.meaning_index.kind == again.channels.moved_index.kind == "ivf_sq"
+    found = again.channels.moved_index.search(channels.moved, 5)
+    assert found.scores == pytest.approx(moved.search(channels.moved, 5).scores)
+    own = Recommender(again, RuleSettings(), "again", threads=1)
+    users = shop.users[:20]
+    listed = own.recommend(users, 5)
+    same = listed["item_id"].to_numpy() == shop.recommend(users, 5)["item_id"].to_numpy()
+    assert same.mean() > 0.9
+    rows = next((tmp_path / "large" / MEANING_INDEX).glob("*.faiss"))
+    rows.write_bytes(rows.read_bytes()[:-9])
+    with pytest.raises(ModelError, match=rows.name):
+        load_bundle(tmp_path / "large")
 
 
 def test_a_model_folder_holds_no_pickle(trained: tuple[Path, Report]) -> None:
