@@ -114,7 +114,8 @@ def retrain(
     try:
         known = _part(raw, time <= cut, work / "events.parquet")
         later = _part(raw, late, work / "later.parquet")
-        recipe = RecommenderRecipe(shop.items, known, shop.mapping)
+        # Whether it may go live is for the gate to say, and by the days that came after.
+        recipe = RecommenderRecipe(shop.items, known, shop.mapping, even_if_worse=True)
         trained = train(recipe, name=name, options=options, home=home, clock=clock, say=say)
         say(f"{trained.version.reference} is trained; judging it beside {production.reference}")
         candidate = Recommender.load(trained.version.path, home=home, threads=options.threads)

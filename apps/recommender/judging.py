@@ -46,8 +46,9 @@ def judged_report(
     note: str,
     seed: int,
     rivals: tuple[str, ...] = QUICK,
-) -> Report:
-    """The held-out models for the users who chose nothing, beside rivals for the same users.
+) -> tuple[Report, Against | None]:
+    """The held-out models for the users who chose nothing, beside rivals for the same users; and
+    what they are against the best of these, None without any.
 
     targets, lists: of `judging_targets` and `held_out_lists`. raw: (items, width) vectors as the
     encoder gives them. note: a line on the encoder.
@@ -55,8 +56,8 @@ def judged_report(
     split = held.parts.split
     ours = judge(lists, targets)
     others = judged_rivals(held, targets, texts, raw, seed, rivals)
-    against = compared(ours, others, seed)
-    return Report(
+    found = against_best(ours, others, seed)
+    report = Report(
         title="Recommender",
         app="recommender",
         model=model,
@@ -68,8 +69,13 @@ def judged_report(
         ),
         slices=slices_of(lists, targets, split, seed),
         baselines=baselines(others, seed),
-        notes=(against, f"encoder: {note}", *_how(held, texts.facts)),
+        notes=(
+            "no rival was run" if found is None else found.line(),
+            f"encoder: {note}",
+            *_how(held, texts.facts),
+        ),
     )
+    return report, found
 
 
 def judging_targets(held: HeldOut) -> Targets:

@@ -26,6 +26,7 @@ from apps.recommender.retrieval import Scores
 from apps.recommender.rivals import QUICK
 from apps.recommender.settings import RecommenderSettings, read_settings
 from apps.recommender.vectors import Whitening, fit_whitening
+from shared.errors import DataError
 from shared.evaluation.model_card import Purpose
 from shared.evaluation.outcomes import save_outcomes
 from shared.evaluation.report import Report
@@ -51,6 +52,8 @@ Say = Callable[[str], None]
 # Methods that leave the encoder as it is; `auto` follows [recommender.encoder] pairs.
 FROZEN = ("frozen",)
 EVALUATION_SEED = 13
+# Of the home's reports: what was trained last and not published.
+REFUSED = "recommender-not-published"
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ class RecommenderRecipe:
     """items, events: files in any of the formats of formats.py. mapping: our column -> theirs.
 
     settings: by default [recommender] of the triptych.toml in use. rivals: names of
-    rivals.RIVALS for the report; those that take minutes are left to the benchmark.
+    rivals.RIVALS for the report; those that take minutes are left to the benchmark. even_if_worse:
+    publish what loses to the best of them, beyond noise.
     """
 
     items: Path
@@ -66,6 +70,7 @@ class RecommenderRecipe:
     mapping: Mapping[str, str] = field(default_factory=dict)
     settings: RecommenderSettings | None = None
     rivals: tuple[str, ...] = QUICK
+    even_if_worse: bool = False
     app: str = "recommender"
 
     @property
@@ -80,7 +85,8 @@ class RecommenderRecipe:
     def fit(self, folder: Path, *, options: TrainOptions, home: Home, say: Say) -> Report:
         """Write the model folder; the report is on users who chose nothing.
 
-        Raises: DataError: a file that cannot be read or learnt from. ModelError: the encoder.
+        Raises: DataError: a file that cannot be read or learnt from, or what is learnt from it
+        loses to a simple rival. ModelError: the encoder.
         """
         settings = self._settings(options)
         device = torch_device(options.device)
@@ -107,12 +113,20 @@ class RecommenderRecipe:
         )
         targets = judging_targets(held)
         lists = held_out_lists(held, texts.given, targets.users, options.threads)
-        report = judged_report(
+        report, found = judged_report(
             held, targets, lists, texts.given, texts.raw, model=texts.encoder.name,
             note=texts.note, seed=options.seed, rivals=self.rivals,
         )  # fmt: skip
         for line in report.notes[:1]:
             say(line)
+        if found is not None and found.verdict == "worse" and not self.even_if_worse:
+            page = report.write(home.reports / REFUSED)
+            raise DataError(
+                f"not published: a rival that learns next to nothing serves these users better; "
+                f"{found.line()} ({page}). `triptych data doctor recommender` says what may be "
+                "wrong with the tables; more events are what helps most; --even-if-worse publishes "
+                "it all the same"
+            )
         again = time.monotonic()
         say("training once more, on the whole log")
         channels = fit_all(

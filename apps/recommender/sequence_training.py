@@ -25,7 +25,8 @@ from apps.recommender.splits import Split
 
 # Users that early stopping ranks for: their NDCG's standard error is then about .004.
 WATCHED_USERS = 3000
-USERS_AT_ONCE = 1000
+# Scores in memory at once while the watched users are ranked: 200 MB with their places.
+SCORES_AT_ONCE = 12_000_000
 WARM_UP_STEPS = 50
 # Sorted by length within so many batches, so that a batch is hardly wider than its histories.
 BUCKET = 20
@@ -146,8 +147,9 @@ class Watched:
         users, items = self.seen.shape
         depth = min(DEPTH, items)
         lists = np.empty((users, depth), np.int64)
-        for at in range(0, users, USERS_AT_ONCE):
-            part = slice(at, min(at + USERS_AT_ONCE, users))
+        at_once = max(1, SCORES_AT_ONCE // max(1, items))
+        for at in range(0, users, at_once):
+            part = slice(at, min(at + at_once, users))
             scores = score(part)
             block = self.seen[part].tocoo()
             scores[block.row, block.col] = -np.inf

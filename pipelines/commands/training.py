@@ -321,6 +321,12 @@ def train_recommender(
         ),
     ],
     name: NameOption,
+    even_if_worse: Annotated[
+        bool,
+        typer.Option(
+            "--even-if-worse", help="Publish it although a rival without training ranks better."
+        ),
+    ] = False,
     learning: Learning = Learning(),
     columns: ShopColumns = ShopColumns(),
     run: Run = Run(),
@@ -333,5 +339,6 @@ def train_recommender(
         items=items,
         events=events,
         mapping=columns.mapping,
+        even_if_worse=even_if_worse,
     )
     run_training(recipe, name, learning, run)
