@@ -83,6 +83,6 @@ def test_sets_are_refused_where_a_measurement_has_none() -> None:
     done = CliRunner().invoke(app, ["benchmark", "core", "--only", "banking"])
     assert done.exit_code == 2
     assert (
-        "goes with methods, few, chatbot, news, recommender, pages; core has no sets to choose from"
-        in " ".join(done.output.replace("│", " ").split())
+        "goes with methods, few, chatbot, news, recommender, pages, lists; core has no sets to "
+        "choose from" in " ".join(done.output.replace("│", " ").split())
     )
