@@ -46,12 +46,23 @@ def name_clusters(clusters: Sequence[Sequence[str]]) -> tuple[str, ...]:
     taken: set[str] = set()
     names = []
     for questions, own in zip(clusters, counts, strict=True):
+        least = _support(len(questions))
         ranked = sorted(
             own,
-            key=lambda p: (-_weight(p, own[p] / len(questions), spread[p], len(clusters)), p),
+            key=lambda p: (
+                own[p] < least,
+                -_weight(p, own[p] / len(questions), spread[p], len(clusters)),
+                p,
+            ),
         )
         names.append(_distinct([_slug(p) for p in ranked[:20]], taken))
     return tuple(names)
+
+
+def _support(questions: int) -> float:
+    """In how many of them a phrase must stand to name them all: one odd question of eight must not,
+    however rare its words are elsewhere."""
+    return max(2.0, questions / 4) if questions > 2 else 1.0
 
 
 def _weight(phrase: tuple[str, ...], share: float, spread: int, clusters: int) -> float:

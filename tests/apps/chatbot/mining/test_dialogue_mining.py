@@ -280,6 +280,10 @@ def test_names_are_words_of_the_questions_and_none_is_given_twice() -> None:
     assert names[3] == "退款"
     assert len(set(names)) == 5
     assert all(names)
+    # One odd question does not name them all, though nobody else speaks of biscuits.
+    odd = ["parcel overdue", "lost?", "parcel shipped", "stuck?", "my biscuit jar", "arriving?"]
+    others = [[f"parcel {word}", word] for word in ("refund", "label", "damage", "address", "fee")]
+    assert name_clusters([odd, *others])[0] == "parcel"
     assert title_of(["where is <order>", "my parcel is lost somewhere", "parcel lost!"], "x") == (
         "Parcel lost!"
     )
