@@ -43,11 +43,11 @@ def co_occurrence(
     by_item = paired.T.tocsr()
     kept = []
     for rows in row_blocks(by_item, paired, products):
-        block = (by_item[rows] @ paired).tocoo()
-        value = block.data / (roots[block.row + rows.start] * roots[block.col] + shrink)
-        value[block.row + rows.start == block.col] = 0.0
-        scored = sp.csr_matrix((value, (block.row, block.col)), shape=block.shape)
-        kept.append(keep_largest(scored, neighbours))
+        block = (by_item[rows] @ paired).tocsr()
+        item = _row_numbers(block, rows.start)
+        block.data /= roots[item] * roots[block.indices] + shrink
+        block.data[block.indices == item] = 0.0
+        kept.append(keep_largest(block, neighbours))
     return sp.vstack(kept, format="csr")
 
 
@@ -62,9 +62,9 @@ def worded_alike(
     transposed = vectors.T.tocsr()
     kept = []
     for rows in row_blocks(vectors, transposed, products):
-        block = (vectors[rows] @ transposed).tocoo()
-        block.data[block.row + rows.start == block.col] = 0.0
-        kept.append(keep_largest(block.tocsr(), neighbours))
+        block = (vectors[rows] @ transposed).tocsr()
+        block.data[block.indices == _row_numbers(block, rows.start)] = 0.0
+        kept.append(keep_largest(block, neighbours))
     return sp.vstack(kept, format="csr")
 
 
@@ -80,6 +80,12 @@ def row_blocks(left: sp.csr_matrix, right: sp.csr_matrix, most: int = PRODUCTS) 
         stop = max(stop, start + 1)
         yield slice(start, stop)
         start = stop
+
+
+def _row_numbers(block: sp.csr_matrix, first: int) -> NDArray[np.int32]:
+    """(stored values,) the row of each, of a block whose rows begin at `first`."""
+    rows = np.arange(first, first + block.shape[0], dtype=np.int32)
+    return np.repeat(rows, np.diff(block.indptr))
 
 
 def relatives(
