@@ -239,7 +239,6 @@ def _by_relatives(
     assert isinstance(people, VectorScorer)
     assert isinstance(together, SparseScorer)
     table, turned, vectors = channels.relatives, channels.speaks_for, channels.kindred
-    wanted = np.log1p(channels.log.counts).astype(np.float32)
     if pretend is not None:
         table = row_shares((table @ sp.diags((~pretend).astype(np.float32))).tocsr())
         turned, vectors = table.T.tocsr(), np.asarray(table @ channels.moved)
@@ -253,7 +252,7 @@ def _by_relatives(
         columns[f"z_{name}"], _ = standardised(columns[name], found.user, users)
     # Of the candidates alone: a request must not go through the whole catalogue.
     items, place = np.unique(found.item, return_inverse=True)
-    columns["kin_popular"] = np.asarray(table[items] @ wanted)[place]
+    columns["kin_popular"] = np.asarray(table[items] @ channels.log.log_counts)[place]
     return columns
 
 

@@ -55,6 +55,11 @@ class Interactions:
         return np.bincount(self.item, minlength=self.n_items).astype(np.int64)
 
     @cached_property
+    def log_counts(self) -> NDArray[np.float32]:
+        """(n_items,) ln(1 + counts), by which `popular` scores."""
+        return np.log1p(self.counts).astype(np.float32)
+
+    @cached_property
     def now(self) -> int:
         """The time of the last event, 0 for an empty log."""
         return int(self.time.max()) if len(self) else 0

@@ -233,11 +233,11 @@ class Recommender:
     def frame(self, shown: ShownLists) -> pd.DataFrame:
         """The rows of one batch, users in their order."""
         user, column = np.nonzero(shown.item >= 0)
-        ids = np.array(self.bundle.catalog.ids, dtype=object)
+        ids = self.bundle.catalog.ids
         return pd.DataFrame(
             {
                 "user_id": pd.Series(np.array(shown.users, dtype=object)[user], dtype="str"),
-                "item_id": pd.Series(ids[shown.item[user, column]], dtype="str"),
+                "item_id": pd.Series([ids[row] for row in shown.item[user, column]], dtype="str"),
                 "rank": (column + 1).astype(np.int32),
                 "score": shown.score[user, column],
                 "reason": pd.Series(shown.reason[user, column], dtype="str"),

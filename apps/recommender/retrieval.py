@@ -186,7 +186,6 @@ class Channels:
         """Channel -> scorer, in the order of CHANNELS. refused: (items,) what nobody will be shown:
         `popular` proposes the others, so that a list can always be filled."""
         people = user_vectors(self.sequence, self.moved, asked.past)
-        wanted = np.log1p(self.log.counts).astype(np.float32)
         order = self.order if refused is None else self.order[~refused[self.order]]
         return {
             "sequence": VectorScorer(people, self.moved, self.moved_index),
@@ -195,7 +194,7 @@ class Channels:
             "meaning": VectorScorer(
                 np.asarray(asked.profile @ self.meaning), self.meaning, self.meaning_index
             ),
-            "popular": SameForAll(order, wanted, len(asked)),
+            "popular": SameForAll(order, self.log.log_counts, len(asked)),
         }
 
 

@@ -141,7 +141,7 @@ def _shown(
 ) -> ShownLists:
     there = ruled.place >= 0
     item = np.where(there, np.take_along_axis(ranked, np.maximum(ruled.place, 0), 1), -1)
-    score = np.log1p(served.bundle.log.counts[np.maximum(item, 0)]).astype(np.float32)
+    score = served.bundle.log.log_counts[np.maximum(item, 0)]
     sources = np.where(there, POPULAR, 0).astype(np.uint8)
     reasons = np.full(item.shape, popular_reason(served.bundle), dtype=object)
     if lists is not None:
