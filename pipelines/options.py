@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -150,6 +151,25 @@ def spelled_out(command: Callable[..., None]) -> Callable[..., None]:
 def mapping_of(**columns: str | None) -> Mapping[str, str]:
     """Contract column -> the file's column, for the options that were given."""
     return {ours: theirs for ours, theirs in columns.items() if theirs is not None}
+
+
+def moment_of(text: str | None, option: str, *, end_of_day: bool) -> datetime | None:
+    """A moment from the command line, UTC where it names no zone; a day alone is its beginning, or
+    its end.
+
+    Raises: typer.BadParameter.
+    """
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is no time; write 2026-03-11 or 2026-03-11T14:00 (UTC)", param_hint=option
+        ) from None
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    a_day = len(text.strip()) == len("2026-03-11")
+    return at + timedelta(days=1) if a_day and end_of_day else at
 
 
 def open_home(home: Path | None) -> "Home":

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +21,7 @@ from pipelines.options import (
     TitleColumn,
     UrlColumn,
     mapping_of,
+    moment_of,
     open_home,
     print_json,
     speaker,
@@ -182,26 +183,12 @@ def why(
     from apps.news_monitor.why_no_alert import why_lines
     from pipelines.monitoring import asked_why
 
-    answer = asked_why(open_home(home), topic, moment_of(at), replayed)
+    answer = asked_why(open_home(home), topic, moment_of(at, "--at", end_of_day=True), replayed)
     if as_json:
         print_json(json.loads(json.dumps(asdict(answer), default=datetime.isoformat)))
         return
     for line in why_lines(answer):
         typer.echo(line)
-
-
-def moment_of(text: str | None) -> datetime | None:
-    """A moment from the command line; a day alone is its end. Raises typer.BadParameter."""
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise typer.BadParameter(
-            f"--at {text!r} is no time; write 2026-03-11 or 2026-03-11T14:00 (UTC)"
-        ) from None
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return at + timedelta(days=1) if len(text.strip()) == len("2026-03-11") else at
 
 
 @app.command()

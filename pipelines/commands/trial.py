@@ -15,6 +15,7 @@ from pipelines.options import (
     UserColumn,
     device_of,
     mapping_of,
+    moment_of,
     open_home,
     print_json,
     spelled_out,
@@ -102,11 +103,16 @@ def result(
     begins: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="TIME", help="When the lists went live, UTC; when they were made."
+            "--from",
+            metavar="TIME",
+            help="When the lists went live, UTC, a day from its beginning; when they were made.",
         ),
     ] = None,
     ends: Annotated[
-        str | None, typer.Option("--to", metavar="TIME", help="Events before this count; all.")
+        str | None,
+        typer.Option(
+            "--to", metavar="TIME", help="Events before this count, a day to its end; all."
+        ),
     ] = None,
     arm: ArmOption = [],  # noqa: B006
     event: Annotated[
@@ -118,7 +124,6 @@ def result(
     as_json: JsonOption = False,
 ) -> None:
     """Effect, interval, and the smallest effect that this trial could have seen."""
-    from pipelines.commands.news import moment_of
     from pipelines.trial import trial_result
 
     found = trial_result(
@@ -126,8 +131,8 @@ def result(
         events,
         columns.mapping,
         arm,
-        begins=moment_of(begins),
-        ends=moment_of(ends),
+        begins=moment_of(begins, "--from", end_of_day=False),
+        ends=moment_of(ends, "--to", end_of_day=True),
         kinds=event or [],
     )  # fmt: skip
     if as_json:

@@ -78,6 +78,14 @@ def test_a_split_from_lists_to_result(command: Command, tmp_path: Path) -> None:
     # By default all that came after the lists; what came before them is no answer to them.
     done = command(*asked[:-2], "--json")
     assert json.loads(done.stdout)["events"] == len(events) + len(early)
+    # A day alone is all of it, whether the first or the last.
+    done = command(*asked[:-1], "2124-07-02", "--to", "2124-07-02", "--json")
+    assert json.loads(done.stdout)["events"] == len(events)
+    done = command(*asked[:-2], "--to", "2124-07-01", "--json")
+    assert json.loads(done.stdout)["events"] == len(early)
+    done = command(*asked, "--to", "soon")
+    assert done.exit_code == 2
+    assert "'soon' is no time; write 2026-03-11 or" in done.output
     done = command(*asked[:-1], "2024-01-01")
     assert isinstance(done.exception, DataError)
     assert "what users did before cannot be an answer to them" in str(done.exception)
