@@ -31,11 +31,6 @@ class Reading:
         return self.says if self.says.startswith(self.group) else f"{self.group}: {self.says}"
 
 
-def _place(logarithm: Numbers) -> Numbers:
-    """features.ranks tells log(1 + place) from 0."""
-    return np.exp(logarithm)
-
-
 GROUPS = {
     "sequence": "what the user did, in order",
     "together": "chosen together",
@@ -86,5 +81,6 @@ def reading(name: str) -> Reading:
     if channel not in GROUPS:
         return Reading(name, name)
     if form == "rank":
-        return Reading(GROUPS[channel], "place among the user's candidates", _place, True)
+        # features.ranks tells log(1 + place) and counts places from 0.
+        return Reading(GROUPS[channel], "place among the user's candidates", np.exp, True)
     return Reading(GROUPS[channel], f"{SCORE}, {AMONG}" if form == "z" else SCORE)

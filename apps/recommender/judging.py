@@ -22,6 +22,7 @@ from apps.recommender.quality import (
     judge,
     slices_of,
     targets_of,
+    told,
 )
 from apps.recommender.recommender import Recommender
 from apps.recommender.retrieval import Rows, Scores
@@ -69,11 +70,7 @@ def judged_report(
         ),
         slices=slices_of(lists, targets, split, seed),
         baselines=baselines(others, seed),
-        notes=(
-            "no rival was run" if found is None else found.line(),
-            f"encoder: {note}",
-            *_how(held, texts.facts),
-        ),
+        notes=(told(found), f"encoder: {note}", *_how(held, texts.facts)),
     )
     return report, found
 

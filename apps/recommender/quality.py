@@ -175,7 +175,11 @@ def against(ours: Judged, name: str, other: Judged, seed: int) -> Against:
 def compared(ours: Judged, rivals: Mapping[str, Judged], seed: int, kind: str = "rival") -> str:
     """One line on the paired difference to the best rival, over the same users. kind: what a
     person is told that these are."""
-    found = against_best(ours, rivals, seed)
+    return told(against_best(ours, rivals, seed), kind)
+
+
+def told(found: Against | None, kind: str = "rival") -> str:
+    """The line of a comparison, also where there was none to compare with. kind: see `compared`."""
     return f"no {kind} was run" if found is None else found.line(kind)
 
 

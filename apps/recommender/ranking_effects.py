@@ -8,7 +8,7 @@ dependence plot, would ask the ranking about items that cannot be.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,7 @@ class RankedSample:
         return int(self.user[-1]) + 1 if len(self.user) else 0
 
     def within(self, values: Numbers) -> Numbers:
-        """(m, …) less the mean of the user's candidates."""
+        """(m, n) values less the means of the user's candidates."""
         means = _sums(values, self.user, self.users) / self.sizes[:, None]
         return values - means[self.user]
 
@@ -104,7 +104,7 @@ def ranked_sample(
     sample = RankedSample(ranking, user, inputs, 1.0, threads)
     score = ranking.scores_of(inputs, threads).astype(np.float64)
     unit = float(np.sqrt(np.mean(sample.within(score[:, None]) ** 2))) if len(user) else 0.0
-    return RankedSample(ranking, user, inputs, unit or 1.0, threads)
+    return replace(sample, unit=unit or 1.0)
 
 
 def weights_of(sample: RankedSample) -> list[Weight]:

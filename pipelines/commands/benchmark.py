@@ -56,7 +56,7 @@ WITH_SETS = (
 )  # fmt: skip
 WITH_BASE = (Bench.NEWS, Bench.RECOMMENDER)
 BROWSER = "browser"
-LARGE_SHOP, MOST_LISTED = "large", 22_000
+LARGE_SHOP = "large"
 
 
 @dataclass(frozen=True)
@@ -324,7 +324,7 @@ def _lists(asked: Asked) -> object:
     if asked.only and asked.only != (LARGE_SHOP,):
         raise typer.BadParameter(f"of lists there is {LARGE_SHOP} alone", param_hint="--only")
     size = LARGE if asked.only else USUAL
-    listed = min(asked.rows, MOST_LISTED)
+    listed = min(asked.rows, USUAL.users)
     return benchmark_lists(listed, asked.say, seed=asked.seeds[0], size=size)
 
 

@@ -228,12 +228,3 @@ def test_the_page_weighs_and_follows_the_features(
     page.multiselect[0].set_value([weights[0].features[0]]).run()
     assert not page.exception
     assert len(page.get("vega_lite_chart")) == 2
-
-
-def test_without_a_model_the_page_says_how_to_train_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TRIPTYCH_HOME", str(tmp_path))
-    page = AppTest.from_file(str(PAGE), default_timeout=60).run()
-    assert not page.exception
-    assert page.info[0].value.startswith("No recommender has been trained yet.")

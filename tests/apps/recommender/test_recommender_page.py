@@ -13,11 +13,12 @@ from shared.settings import Home
 PAGE = Path(__file__).parents[3] / "apps" / "recommender" / "recommender_page.py"
 
 
+@pytest.mark.parametrize("name", ["recommender_page", "ranking_page", "catalogue_map_page"])
 def test_a_home_without_a_model_says_how_to_train_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRIPTYCH_HOME", str(tmp_path))
-    page = AppTest.from_file(str(PAGE), default_timeout=60).run()
+    page = AppTest.from_file(str(PAGE.with_name(f"{name}.py")), default_timeout=60).run()
     assert not page.exception
     assert page.info[0].value.startswith("No recommender has been trained yet.")
 
