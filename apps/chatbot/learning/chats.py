@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from apps.chatbot.answers import AnswerBook, render
-from apps.chatbot.learning.signals import HandedOver, Kind, Signal, matter_of
+from apps.chatbot.learning.signals import ALIKE, HandedOver, Kind, Signal, matter_of
 from apps.chatbot.messages import Message
 from apps.chatbot.mining.answer_choice import Encode, Pair, choose_answers
 from apps.chatbot.mining.answer_clusters import Cluster
@@ -20,6 +20,7 @@ from shared.text import detect_language, normalise
 EDITED = 0.6
 MOST_WORDS = 200  # compared of one answer
 RANKED = 5
+LONGEST_QUESTION = 1_000
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ def answered_in(read: Sequence[Read], book: AnswerBook, encode: Encode) -> list[
     holds and requests for data are none. book: what the bot would have said."""
     exchanges: list[tuple[Exchange, Read, tuple[Signal, ...]]] = []
     found: list[Answered] = []
-    for each in read:
-        matter = matter_of(each.said, each.chat)
+    matters = _asked_alike([matter_of(each.said, each.chat) for each in read], encode)
+    for each, matter in zip(read, matters, strict=True):
         dialogue = _dialogue(each, matter)
         own = exchanges_of(dialogue)
         exchanges += [(exchange, each, matter) for exchange in own]
@@ -67,6 +68,23 @@ def answered_in(read: Sequence[Read], book: AnswerBook, encode: Encode) -> list[
     for exchange, each, matter in exchanges:
         pair = by_turn.get((exchange.file, exchange.turns))
         found += _of(exchange, pair, each, matter, book, own_values)
+    return found
+
+
+def _asked_alike(matters: Sequence[tuple[Signal, ...]], encode: Encode) -> list[tuple[Signal, ...]]:
+    """Each question with those before it that ask the same in other words: what else the bot did
+    not understand is no matter of the chat, and its answer is none to it."""
+    texts = [signal.asked.text[:LONGEST_QUESTION] for own in matters for signal in own]
+    if not any(len(own) > 1 for own in matters):
+        return list(matters)
+    vectors = encode(texts)
+    found, at = [], 0
+    for own in matters:
+        near = vectors[at : at + len(own)] @ vectors[at] if own else ()
+        found.append(
+            tuple(s for s, cosine in zip(own, near, strict=True) if s is own[0] or cosine >= ALIKE)
+        )
+        at += len(own)
     return found
 
 

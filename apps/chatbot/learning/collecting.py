@@ -16,9 +16,9 @@ from sqlalchemy import Connection, Engine, func, select, union
 from sqlalchemy.dialects import postgresql, sqlite
 
 from apps.chatbot.answers import AnswerBook
-from apps.chatbot.learning.chats import Answered, Read, answered_in
+from apps.chatbot.learning.chats import LONGEST_QUESTION, Answered, Read, answered_in
 from apps.chatbot.learning.proposing import propose
-from apps.chatbot.learning.signals import FIRM, HandedOver, Signal, signals_of
+from apps.chatbot.learning.signals import ALIKE, FIRM, HandedOver, Signal, signals_of
 from apps.chatbot.messages import Message, transcript
 from apps.chatbot.mining.answer_choice import Encode
 from apps.chatbot.mining.dialogue_masking import runs_of
@@ -29,9 +29,6 @@ from apps.chatbot.tables import feedback, handovers, learning, lessons, messages
 # it saw a moment ago after another one had read.
 PORTION = 200
 OVERLAP = timedelta(minutes=10)
-# Cosine from which the next message asks the same in other words.
-ALIKE = 0.5
-LONGEST_QUESTION = 1_000
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 

@@ -30,6 +30,8 @@ Kind = Literal[
 ]  # fmt: skip
 # Kinds that should be must-pass cases: a person has said what is right where the bot was not sure.
 FIRM: frozenset[Kind] = frozenset({"clicked", "edited", "confirmed"})
+# Cosine from which two messages ask the same in other words.
+ALIKE = 0.5
 # A customer who asks again in other words does so at once.
 ASKED_AGAIN = timedelta(minutes=2)
 

@@ -130,3 +130,21 @@ def test_what_an_agent_makes_of_a_suggestion(
     (found,) = answered_in([read], SAID, words_encode)
     assert (found.signal.kind, found.signal.label) == (kind, label)
     assert (found.answer_ids, found.agent, found.chat) == ((3,), "mia", 7)
+
+
+def test_an_answer_belongs_to_earlier_questions_that_ask_the_same_and_to_no_other(
+    words_encode: Encode,
+) -> None:
+    question = "what about the saddle of my old bike"
+    said = conversation(
+        ("does the refund reach norway", "reject", None),
+        ("the saddle of my bike", "reject", None),
+        (question, "handover", None),
+        ("Saddles are changed in the workshop on Mondays.",),
+    )
+    read = Read(chat_of(said, question), said, {})
+    found = answered_in([read], SAID, words_encode)
+    answer = "Saddles are changed in the workshop on Mondays."
+    assert {each.signal.asked.id: each.answer for each in found} == {5: answer, 3: answer}
+    # It is still told as one that the bot did not understand.
+    assert told(said)[0] == ("refused", 1, None)
