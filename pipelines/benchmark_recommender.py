@@ -17,11 +17,12 @@ from apps.recommender.fitting import (
     HeldOut,
     Parts,
     fit_held_out,
+    held_out_lists,
     part,
     without_new_item_measures,
 )
 from apps.recommender.interactions import Interactions
-from apps.recommender.judging import held_out_lists, judging_targets
+from apps.recommender.judging import judging_targets
 from apps.recommender.quality import (
     Judged,
     Targets,
@@ -32,6 +33,7 @@ from apps.recommender.quality import (
     slices_of,
 )
 from apps.recommender.recipe import FROZEN, RecommenderRecipe, Texts, embed
+from apps.recommender.repeat_judging import judged_repeats
 from apps.recommender.retrieval import Rows
 from apps.recommender.rivals import RIVALS, rival_field, rival_lists
 from apps.recommender.settings import RecommenderSettings, read_settings
@@ -61,6 +63,7 @@ HIDDEN_ITEMS = 0.15
 # Fewer users with a past and a future than this say nothing on either side.
 LEAST_USERS = 20
 NEW = "new items"
+AGAIN = "all that was taken, new or again"
 OTHERS = "users who took others"
 # Of new items recall is also told at this depth: few lists hold one among the first ten.
 LONG = 20
@@ -260,11 +263,17 @@ def _beside_rivals(
         rows += [] if new is None else _slice(data, name, new)
     spent = sum(held.seconds.values())
     rows = [replace(row, seconds=spent) if row.system == SYSTEM else row for row in rows]
+    again = judged_repeats(held, texts.given, seed)
+    repeated = {} if again is None else again.judged
+    for name, found in repeated.items():
+        rows += [row for m in found.measures(seed) for row in _row(data, name, AGAIN, m)]
     notes = [
         compared(ours, {name: judged[name] for name in others}, seed),
         compared(ours, {name: judged[name] for name in sources}, seed, kind="single source"),
         f"ranking by {held.ranking.kind}, sequence model after {held.fit.epochs} epochs; "
         f"{held.ranking.lift.line}",
+        *((held.again.note,) if split.name == "time" else ()),
+        *(() if again is None else (again.note,)),
     ]
     return ShopBenchmark(tuple(rows), tuple(f"{data}: {note}" for note in notes))
 

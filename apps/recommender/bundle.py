@@ -6,6 +6,8 @@ items.parquet         the catalogue           events.parquet, users.parquet   th
 vectors.safetensors   whitened text vectors   whitening.safetensors           how they were made
 sequence.*            the residual model      tables.safetensors              neighbours
 ranking.json, .txt    the final ranking       encoder/                        where fine-tuned
+repeats.json          how likely what was taken is taken again, where it is
+takings.parquet       when it was taken
 meaning_index/, moved_index/                  of a catalogue too large to be searched whole
 """
 
@@ -27,9 +29,11 @@ from apps.recommender.catalog import Catalog
 from apps.recommender.interactions import Interactions
 from apps.recommender.popularity import item_clock
 from apps.recommender.ranking import Ranking, load_ranking, save_ranking
+from apps.recommender.repeats import Chance, RepeatModel, Repeats
 from apps.recommender.retrieval import Channels, build_channels
 from apps.recommender.sequence_model import load_model, save_model
 from apps.recommender.settings import RecommenderSettings
+from apps.recommender.takings import Takings
 from apps.recommender.vectors import Whitening, load_whitening
 from shared.errors import ModelError
 from shared.inference.vector_index import VectorIndex
@@ -42,6 +46,8 @@ EVENTS = "events.parquet"
 USERS = "users.parquet"
 VECTORS = "vectors.safetensors"
 TABLES = "tables.safetensors"
+REPEATS = "repeats.json"
+TAKINGS = "takings.parquet"
 ENCODER = "encoder"
 MEANING_INDEX, MOVED_INDEX = "meaning_index", "moved_index"
 
@@ -58,13 +64,14 @@ class EncoderNote:
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """Everything serving needs."""
+    """Everything serving needs. repeats: None where what was taken is not offered again."""
 
     catalog: Catalog
     channels: Channels
     ranking: Ranking
     whitening: Whitening
     encoder: EncoderNote
+    repeats: Repeats | None = None
 
     @property
     def log(self) -> Interactions:
@@ -102,6 +109,8 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     bundle.whitening.save(folder)
     save_model(channels.sequence, folder)
     save_ranking(bundle.ranking, folder)
+    if bundle.repeats is not None:
+        _save_repeats(bundle.repeats, folder)
     (folder / SETTINGS).write_text(bundle.settings.model_dump_json(indent=2) + "\n")
     about = {
         "format": FORMAT,
@@ -112,6 +121,31 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
         "events": len(log),
     }
     (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
+
+
+def _save_repeats(repeats: Repeats, folder: Path) -> None:
+    takings = repeats.takings
+    columns = {"user": takings.user, "item": takings.item, "time": takings.time}
+    pd.DataFrame(columns).to_parquet(folder / TAKINGS, index=False)
+    (folder / REPEATS).write_text(json.dumps(asdict(repeats.model), indent=2) + "\n")
+
+
+def _load_repeats(folder: Path, n_users: int, n_items: int) -> Repeats | None:
+    if not (folder / REPEATS).is_file():
+        return None
+    said = json.loads((folder / REPEATS).read_text())
+    chances = {
+        name: Chance(tuple(said[name]["weights"]), said[name]["intercept"])
+        for name in ("taken", "placed")
+    }
+    model = RepeatModel(**(said | chances | {"kinds": tuple(said["kinds"])}))
+    taken = pd.read_parquet(folder / TAKINGS)
+    takings = Takings(
+        taken["user"].to_numpy(np.int32),
+        taken["item"].to_numpy(np.int32),
+        taken["time"].to_numpy(np.int64),
+    )
+    return Repeats(model, takings, n_users, n_items)
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -130,7 +164,11 @@ def folder_fingerprint(folder: Path) -> str:
     """sha256 over the files that decide a list, 32 hex digits."""
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*")):
-        if path.suffix in (".safetensors", ".parquet", ".txt") or path.name in (ABOUT, SETTINGS):
+        if path.suffix in (".safetensors", ".parquet", ".txt") or path.name in (
+            ABOUT,
+            SETTINGS,
+            REPEATS,
+        ):
             with path.open("rb") as stream:
                 digest.update(f"{path.name}\0".encode())
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
@@ -171,7 +209,14 @@ def _load(folder: Path) -> Bundle:
         meaning_index=_stored_index(folder / MEANING_INDEX, encoder),
         moved_index=_stored_index(folder / MOVED_INDEX, encoder),
     )
-    return Bundle(catalog, channels, load_ranking(folder), load_whitening(folder), encoder)
+    return Bundle(
+        catalog,
+        channels,
+        load_ranking(folder),
+        load_whitening(folder),
+        encoder,
+        _load_repeats(folder, log.n_users, log.n_items),
+    )
 
 
 def _stored_index(folder: Path, encoder: EncoderNote) -> VectorIndex | None:

@@ -18,12 +18,15 @@ from numpy.typing import NDArray
 from apps.recommender.catalog import Catalog
 from apps.recommender.features import Features, ItemFacts, item_facts
 from apps.recommender.interactions import Interactions
-from apps.recommender.listing import describe_users
+from apps.recommender.listing import describe_users, ranked_items
 from apps.recommender.neighbours import co_occurrence, worded_alike
 from apps.recommender.popularity import item_clock
+from apps.recommender.quality import DEPTH
 from apps.recommender.ranking import Ranking, TaughtLists, fit_ranking, gains
+from apps.recommender.repeat_fitting import RepeatFit, fit_repeats
 from apps.recommender.retrieval import (
     Channels,
+    Rows,
     Scores,
     alike_in_meaning,
     build_channels,
@@ -99,6 +102,7 @@ class HeldOut:
     channels: Channels
     ranking: Ranking
     fit: SequenceFit
+    again: RepeatFit
     seconds: dict[str, float]
 
 
@@ -154,8 +158,37 @@ def fit_held_out(
     ranking = fit_ranking(lists, settings=settings.ranking, seed=seed, threads=threads)
     judged = ", ".join(f"{name} {value:.4f}" for name, value in ranking.judged.items())
     say(f"ranking: {ranking.kind} (NDCG@10 within the candidates: {judged or 'too few users'})")
-    seconds = {"sequence model": trained - started, "ranking": time.monotonic() - trained}
-    return HeldOut(parts, channels, ranking, fit, seconds)
+    ranked = time.monotonic()
+    again = fit_repeats(channels, known.facts, ranking, chooser, seed=seed, threads=threads)
+    say(again.note)
+    seconds = {
+        "sequence model": trained - started,
+        "ranking": ranked - trained,
+        "what is taken again": time.monotonic() - ranked,
+    }
+    return HeldOut(parts, channels, ranking, fit, again, seconds)
+
+
+def held_out_lists(
+    held: HeldOut,
+    texts: Given,
+    users: Rows,
+    threads: int | None,
+    k: int = DEPTH,
+    *,
+    again: bool = False,
+) -> Rows:
+    """(u, k) the lists of some users from what the held-out models were let know. again: with what
+    is offered again."""
+    return ranked_items(
+        held.channels,
+        texts.facts,
+        held.ranking,
+        users,
+        k,
+        threads=threads,
+        repeats=held.again.repeats if again else None,
+    )
 
 
 def without_new_item_measures(

@@ -16,7 +16,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from apps.recommender.additions import AddedItem
 from apps.recommender.bundle import Bundle
 from apps.recommender.catalog import Catalog
-from apps.recommender.interactions import Interactions
+from apps.recommender.interactions import Events, Interactions, is_taking
 from apps.recommender.neighbours import keep_largest, relatives, word_vectoriser
 from apps.recommender.popularity import item_clock, windowed_order
 from apps.recommender.retrieval import Channels, alike_in_meaning
@@ -49,18 +49,27 @@ def with_items(trained: Trained, items: Sequence[AddedItem]) -> Bundle:
     if not items:
         return bundle
     catalog = longer_catalog(bundle.catalog, items)
-    return replace(bundle, catalog=catalog, channels=_more_channels(trained, catalog, items))
+    repeats = None if bundle.repeats is None else bundle.repeats.of_items(len(catalog))
+    channels = _more_channels(trained, catalog, items)
+    return replace(bundle, catalog=catalog, channels=channels, repeats=repeats)
 
 
 def with_events(bundle: Bundle, events: pd.DataFrame) -> Bundle:
     """The bundle with further events (additions.EVENT_COLUMNS). Those on items that are not in the
     catalogue wait until these are. Co-occurrence stays as trained."""
-    channels = bundle.channels
-    log = longer_log(channels.log, events, bundle.catalog.ids, channels.settings.events)
-    if log is channels.log:
+    channels, repeats = bundle.channels, bundle.repeats
+    kinds = () if repeats is None else repeats.model.kinds
+    settings = channels.settings.events
+    everybody, added = added_events(channels.log, events, bundle.catalog.ids, settings, kinds)
+    if not len(added):
         return bundle
+    log = longer_log(channels.log, everybody, added, settings.most)
     order = windowed_order(log, channels.settings.ranking.windows_days)
-    return replace(bundle, channels=replace(channels, log=log, order=order, clock=item_clock(log)))
+    return replace(
+        bundle,
+        channels=replace(channels, log=log, order=order, clock=item_clock(log)),
+        repeats=None if repeats is None else repeats.with_events(added, log),
+    )
 
 
 def longer_catalog(catalog: Catalog, items: Sequence[AddedItem]) -> Catalog:
@@ -78,43 +87,63 @@ def longer_catalog(catalog: Catalog, items: Sequence[AddedItem]) -> Catalog:
     return Catalog(pd.concat([catalog.frame, frame], ignore_index=True))
 
 
-def longer_log(
-    log: Interactions, events: pd.DataFrame, item_ids: Sequence[str], settings: EventSettings
-) -> Interactions:
-    """Weights add up as in training, and what undoes takes away. An event on a pair that the log
+def added_events(
+    log: Interactions,
+    events: pd.DataFrame,
+    item_ids: Sequence[str],
+    settings: EventSettings,
+    kinds: tuple[str, ...] = (),
+) -> tuple[tuple[str, ...], Events]:
+    """(users of the log and new ones, what the log does not hold yet). An event on a pair that it
     knows counts if it is later than the pair's last one; in a log without a clock it does not.
+
+    kinds: see Events.
     """
     item = pd.Index(item_ids).get_indexer(pd.Index(events["item_id"]))
     users = pd.Index(log.users)
     codes = users.get_indexer(pd.Index(events["user_id"]))
     known = (item >= 0) & ~already_known(log, codes, item, events["time"].to_numpy(np.int64))
-    if not known.any():
-        return log
-    events, item, codes = events[known], item[known].astype(np.int64), codes[known]
+    events, item, codes = events[known], item[known], codes[known]
     strangers, new = pd.factorize(events["user_id"][codes < 0])
     codes[codes < 0] = len(users) + strangers
-    everybody = (*log.users, *map(str, new))
+    weight = event_weights(events, settings)
+    added = Events(
+        codes.astype(np.int32),
+        item.astype(np.int32),
+        _times(log, events, codes),
+        weight.astype(np.float32),
+        is_taking(events["event"].str.strip().str.lower(), weight, kinds),
+        kinds,
+    )
+    return (*log.users, *map(str, new)), added
+
+
+def longer_log(
+    log: Interactions, everybody: tuple[str, ...], added: Events, most: float
+) -> Interactions:
+    """Weights add up as in training, at most `most` of a pair, and what undoes takes away.
+    everybody: the users, those of the log first."""
     own = pd.DataFrame({"user": log.user, "item": log.item, "time": log.time, "last": log.time,
                         "weight": log.weight.astype(np.float64)})  # fmt: skip
-    added = pd.DataFrame({"user": codes, "item": item, "time": _times(log, events, codes),
-                          "weight": event_weights(events, settings)})  # fmt: skip
-    added["last"] = added["time"].where(added["weight"] > 0)
-    pair = log.user.astype(np.int64) * len(item_ids) + log.item
-    touched = np.isin(pair, codes.astype(np.int64) * len(item_ids) + item)
+    more = pd.DataFrame({"user": added.user, "item": added.item, "time": added.time,
+                         "weight": added.weight.astype(np.float64)})  # fmt: skip
+    more["last"] = more["time"].where(more["weight"] > 0)
+    pair = log.user.astype(np.int64) * log.n_items + log.item
+    touched = np.isin(pair, added.user.astype(np.int64) * log.n_items + added.item)
     joined = (
-        pd.concat([own[touched], added], ignore_index=True)
+        pd.concat([own[touched], more], ignore_index=True)
         .groupby(["user", "item"], sort=False)
         .agg(weight=("weight", "sum"), time=("last", "max"))
         .reset_index()
     )
     joined = joined[joined["weight"] > 0]
-    joined["weight"] = joined["weight"].clip(upper=settings.most)
+    joined["weight"] = joined["weight"].clip(upper=most)
     whole = pd.concat([own[~touched][["user", "item", "time", "weight"]], joined])
     order = np.lexsort((whole["time"].to_numpy(np.int64), whole["user"].to_numpy()))
     whole = whole.iloc[order]
     return Interactions(
         everybody,
-        len(item_ids),
+        log.n_items,
         whole["user"].to_numpy(np.int32),
         whole["item"].to_numpy(np.int32),
         whole["time"].to_numpy(np.int64),
@@ -156,7 +185,7 @@ def event_weights(events: pd.DataFrame, settings: EventSettings) -> NDArray[np.f
 
 def _times(log: Interactions, events: pd.DataFrame, codes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Microseconds, or, without a clock, the places after the user's last one."""
-    if log.has_clock:
+    if log.has_clock or not len(events):
         return events["time"].to_numpy(np.int64)
     after = pd.Series(codes).groupby(codes).cumcount().to_numpy(np.int64)
     last = np.full(int(codes.max()) + 1, -1, np.int64)

@@ -1,5 +1,6 @@
 """What users did, as arrays: one row for each pair of user and item, in the order of time."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,11 +22,42 @@ FIRST_TRUE_TIME = 100 * DAY
 
 
 @dataclass(frozen=True, eq=False)
+class Events:
+    """What pairs are joined from. user, item: (m,) int32. time: (m,) int64. weight: (m,) float32,
+    below 0 where an event undoes. taking: (m,) whether the user took the item with it, so that a
+    further one is taking it again: a purchase is, a view is not. kinds: the types of events that
+    do; where there are none of these in the log every event that adds does.
+    """
+
+    user: NDArray[np.int32]
+    item: NDArray[np.int32]
+    time: NDArray[np.int64]
+    weight: NDArray[np.float32]
+    taking: NDArray[np.bool_]
+    kinds: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+    def keep(self, rows: NDArray[np.bool_]) -> "Events":
+        return Events(
+            self.user[rows],
+            self.item[rows],
+            self.time[rows],
+            self.weight[rows],
+            self.taking[rows],
+            self.kinds,
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Interactions:
     """Pairs sorted by user, then time. users: ids; user u owns rows starts[u]:starts[u+1].
 
     user, item: (n,) int32 indices. time: (n,) int64, microseconds since 1970, or the position in
     the user's sequence where the log has no clock. weight: (n,) float32 > 0.
+    events: what they were joined from; None where that is not known any more. most: see
+    EventSettings.
     """
 
     users: tuple[str, ...]
@@ -35,6 +67,8 @@ class Interactions:
     time: NDArray[np.int64]
     weight: NDArray[np.float32]
     has_clock: bool
+    events: Events | None = None
+    most: float = math.inf
 
     def __len__(self) -> int:
         return len(self.item)
@@ -75,8 +109,37 @@ class Interactions:
         """The user's items, oldest first."""
         return self.item[self.starts[user] : self.starts[user + 1]]
 
+    def as_of(self, moment: int) -> "Interactions":
+        """As it was at that time: a pair with events on both sides of it is what it was before.
+        Pairs that are the same keep their order."""
+        earlier = self.time <= moment
+        if self.events is None:
+            return self.keep(earlier)
+        events = self.events.keep(self.events.time <= moment)
+        columns = {"user": events.user, "item": events.item, "time": events.time}
+        weight = events.weight.astype(np.float64)
+        pairs, _ = _joined(pd.DataFrame(columns | {"weight": weight}), self.most)
+        user, item = pairs["user"].to_numpy(np.int64), pairs["item"].to_numpy(np.int64)
+        # Ties were drawn when the log was read; what is tied now and was not comes last of these.
+        own = self.user[earlier].astype(np.int64) * self.n_items + self.item[earlier]
+        place = pd.Index(own).get_indexer(pd.Index(user * self.n_items + item))
+        place[place < 0] = len(own)
+        time = pairs["time"].to_numpy(np.int64)
+        order = np.lexsort((place, time, user))
+        return Interactions(
+            self.users,
+            self.n_items,
+            user[order].astype(np.int32),
+            item[order].astype(np.int32),
+            time[order],
+            pairs["weight"].to_numpy(np.float32)[order],
+            self.has_clock,
+            events,
+            self.most,
+        )
+
     def keep(self, rows: NDArray[np.bool_]) -> "Interactions":
-        """The same users and items with only the marked rows."""
+        """The same users and items with only the marked rows, and without single events."""
         return Interactions(
             self.users,
             self.n_items,
@@ -181,7 +244,9 @@ def from_events(
     item = pd.Index(item_ids).get_indexer(pd.Index(frame["item_id"].astype("str").str.strip()))
     known = known_user & (item >= 0)
     strangers = frame["item_id"][known_user & (item < 0)]
-    weight, unknown_type = _event_weights(frame, settings)
+    types = _types(frame)
+    weight, unknown_type = _event_weights(frame, types, settings)
+    kinds = tuple(kind for kind in settings.taken if (types == kind).any())
     codes, uniques = pd.factorize(users[known])
     events = pd.DataFrame(
         {
@@ -202,8 +267,16 @@ def from_events(
         pairs["time"].to_numpy(np.int64),
         pairs["weight"].to_numpy(np.float32),
         raw.has_clock and (pairs.empty or int(pairs["time"].max()) >= FIRST_TRUE_TIME),
+        Events(
+            events["user"].to_numpy(np.int32),
+            events["item"].to_numpy(np.int32),
+            events["time"].to_numpy(np.int64),
+            weight[known].astype(np.float32),
+            is_taking(types, weight, kinds)[known],
+            kinds,
+        ),
+        settings.most,
     )
-    types = frame["event"][unknown_type].astype("str") if "event" in frame else pd.Series(dtype=str)
     report = EventReport(
         rows=len(frame) + len(raw.rejects),
         pairs=len(pairs),
@@ -212,7 +285,7 @@ def from_events(
         missing_user=int((~known_user).sum()),
         unknown_item_rows=len(strangers),
         unknown_items=tuple(sorted(set(strangers.astype("str")))),
-        unknown_types=tuple(sorted(set(types))),
+        unknown_types=tuple(sorted(set(types[unknown_type]))),
         unknown_type_rows=int(unknown_type.sum()),
         repeated=len(events) - len(pairs) - undone,
         undone=undone,
@@ -229,8 +302,15 @@ def event_times(raw: RawTable) -> NDArray[np.int64]:
     return np.asarray(times.astype("datetime64[us]").astype("int64"), np.int64)
 
 
+def _types(frame: pd.DataFrame) -> pd.Series:
+    """In lower case, "" where there are none."""
+    if "event" not in frame:
+        return pd.Series("", index=frame.index, dtype="str")
+    return frame["event"].astype("str").str.strip().str.lower()
+
+
 def _event_weights(
-    frame: pd.DataFrame, settings: EventSettings
+    frame: pd.DataFrame, types: pd.Series, settings: EventSettings
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """(weight of each event, whether its type is unknown).
 
@@ -239,7 +319,6 @@ def _event_weights(
     """
     unknown = np.zeros(len(frame), bool)
     if "event" in frame:
-        types = frame["event"].astype("str").str.strip().str.lower()
         weight = types.map(settings.weights).astype("float64")
         unknown = (weight.isna() & (types != "")).to_numpy(bool)
         weight = weight.fillna(settings.default)
@@ -257,6 +336,14 @@ def _event_weights(
             told = rated & ~np.isnan(share)
             result[told] *= share[told]
     return result, unknown
+
+
+def is_taking(
+    types: pd.Series, weight: NDArray[np.float64], kinds: tuple[str, ...]
+) -> NDArray[np.bool_]:
+    """Of events with these types, in lower case, and weights. kinds: see Events."""
+    found: NDArray[np.bool_] = types.isin(kinds).to_numpy(bool) if kinds else weight > 0
+    return found
 
 
 def _joined(events: pd.DataFrame, most: float) -> tuple[pd.DataFrame, int]:

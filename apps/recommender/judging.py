@@ -10,12 +10,13 @@ from apps.recommender.features import ItemFacts
 from apps.recommender.fitting import Given, HeldOut
 from apps.recommender.interactions import Interactions, ReadLog
 from apps.recommender.list_balance import balance_of
-from apps.recommender.listing import FIRST, list_users, new_items, places_kept
+from apps.recommender.listing import FIRST, new_items, places_kept
 from apps.recommender.quality import (
     DEPTH,
     Against,
     Judged,
     Targets,
+    against,
     against_best,
     baselines,
     compared,
@@ -25,13 +26,14 @@ from apps.recommender.quality import (
     told,
 )
 from apps.recommender.recommender import Recommender
+from apps.recommender.repeat_judging import WITH, WITHOUT, judged_repeats
+from apps.recommender.repeats import Repeats
 from apps.recommender.retrieval import Rows, Scores
 from apps.recommender.rivals import QUICK, rival_field, rival_lists
 from apps.recommender.splits import Split
 from shared.errors import DataError
 from shared.evaluation.report import Report
 
-USERS_AT_ONCE = 512
 # Rivals that need nothing but the model's own log.
 BEHAVIOUR_ONLY = ("popular, all time", "popular, last 30 days", "popular, last 7 days", "item-kNN")
 
@@ -51,13 +53,18 @@ def judged_report(
     """The held-out models for the users who chose nothing, beside rivals for the same users; and
     what they are against the best of these, None without any.
 
-    targets, lists: of `judging_targets` and `held_out_lists`. raw: (items, width) vectors as the
-    encoder gives them. note: a line on the encoder.
+    targets, lists: of `judging_targets` and `fitting.held_out_lists`. raw: (items, width) vectors
+    as the encoder gives them. note: a line on the encoder.
     """
     split = held.parts.split
     ours = judge(lists, targets)
     others = judged_rivals(held, targets, texts, raw, seed, rivals)
     found = against_best(ours, others, seed)
+    again = judged_repeats(held, texts, seed)
+    slices = slices_of(lists, targets, split, seed)
+    notes: tuple[str, ...] = (held.again.note,)
+    if again is not None:
+        slices, notes = (*slices, again.found), (*notes, again.note)
     report = Report(
         title="Recommender",
         app="recommender",
@@ -68,9 +75,12 @@ def judged_report(
             *ours.measures(seed),
             *balance_of(lists, targets.users, split.known, texts.facts, texts.meaning, seed),
         ),
-        slices=slices_of(lists, targets, split, seed),
+        slices=(
+            *slices_of(lists, targets, split, seed),
+            *(() if again is None else (again.found,)),
+        ),
         baselines=baselines(others, seed),
-        notes=(told(found), f"encoder: {note}", *_how(held, texts.facts)),
+        notes=(told(found), *notes, f"encoder: {note}", *_how(held, texts.facts)),
     )
     return report, found
 
@@ -79,24 +89,6 @@ def judging_targets(held: HeldOut) -> Targets:
     """Of the users who judge; of all where so few have targets that none is left."""
     targets = targets_of(held.parts.split, ~held.parts.choosing)
     return targets if len(targets) else targets_of(held.parts.split)
-
-
-def held_out_lists(
-    held: HeldOut, texts: Given, users: Rows, threads: int | None, k: int = DEPTH
-) -> Rows:
-    """(u, k) the whole recommender's lists for some users, from what it was let know."""
-    blocks = [
-        list_users(
-            held.channels,
-            texts.facts,
-            held.ranking,
-            users[at : at + USERS_AT_ONCE],
-            k,
-            threads=threads,
-        ).item
-        for at in range(0, len(users), USERS_AT_ONCE)
-    ]
-    return np.concatenate(blocks)
 
 
 def judged_rivals(
@@ -181,6 +173,8 @@ def later_report(recommender: Recommender, later: ReadLog, *, seed: int) -> Repo
         others = _rivals_of(recommender, old, seed)
         notes.insert(0, f"users the model knows: {compared(_part(ours, warm), others, seed)}")
     notes.append(f"{int((~warm).sum()):,} of {len(users):,} users are new to the model")
+    if recommender.bundle.repeats is not None:
+        notes.append(_taken_again(recommender, recommender.bundle.repeats, new, found, seed))
     return Report(
         title="Recommender on later events",
         app="recommender",
@@ -193,15 +187,51 @@ def later_report(recommender: Recommender, later: ReadLog, *, seed: int) -> Repo
     )
 
 
+def _taken_again(
+    recommender: Recommender,
+    repeats: Repeats,
+    later: Interactions,
+    found: LaterTargets,
+    seed: int,
+) -> str:
+    """What lists are worth with what is offered again, over all that users took, new or again."""
+    assert later.events is not None
+    events = later.events.keep(later.events.taking)
+    owner, width = found.rows[events.user], later.n_items
+    pairs = np.unique((owner * width + events.item)[owner >= 0])
+    habits = repeats.habits
+    pairs = pairs[np.isin(pairs, habits.user.astype(np.int64) * width + habits.item)]
+    old = found.old.wanted.tocoo()
+    user = np.concatenate([pairs // width, found.old.users[old.row]])
+    item = np.concatenate([pairs % width, old.col])
+    users, place = np.unique(user, return_inverse=True)
+    wanted = sp.csr_matrix(
+        (np.ones(len(place), np.float32), (place, item)), shape=(len(users), width)
+    )
+    if not len(pairs):
+        return "nothing that the model knows was taken again"
+    names = [recommender.users[row] for row in users]
+    targets = Targets(users, wanted)
+    ours, without = (
+        judge(lists_of(recommender, names, again=again), targets) for again in (True, False)
+    )
+    return (
+        f"{len(pairs):,} items were taken again; over all that {len(users):,} users took, new or "
+        f"again: NDCG@{DEPTH} {ours.ndcg.mean():.4f} {WITH}; {WITHOUT} {without.ndcg.mean():.4f}, "
+        f"{against(ours, WITHOUT, without, seed).difference}"
+    )
+
+
 def _known_to(log: Interactions, rows: Rows) -> sp.csr_matrix:
     """(users, items) what the model's log holds of each user; nothing for -1."""
     chosen = log.matrix[np.maximum(rows, 0)]
     return (sp.diags((rows >= 0).astype(np.float32)) @ chosen).tocsr()
 
 
-def lists_of(recommender: Recommender, names: list[str]) -> Rows:
-    """(u, DEPTH) as users would get them."""
-    frame = recommender.recommend(names, DEPTH)
+def lists_of(recommender: Recommender, names: list[str], *, again: bool = False) -> Rows:
+    """(u, DEPTH) as users would get them, but for what they take again where that is not asked
+    for: no target of new items is of that."""
+    frame = recommender.recommend(names, DEPTH, again=again)
     lists = np.full((len(names), DEPTH), -1, np.int64)
     place = {name: row for row, name in enumerate(names)}
     user = frame["user_id"].map(place).to_numpy(np.int64)

@@ -105,8 +105,8 @@ def _repeated_targets(table: EventTable, frame: pd.DataFrame) -> Iterator[Findin
             f"{repeated:,} of {judged:,} users end on an item that they had before",
             table.path.name,
             "target in history: a list without what was seen misses them, one with it finds them "
-            "without learning anything. Here a pair counts once, at its last event; "
-            "`triptych recommend --include-seen` is for goods that are bought again",
+            "without learning anything. Here what is taken again is judged apart, and offered "
+            "where that serves users better",
         )
 
 

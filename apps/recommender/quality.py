@@ -96,12 +96,11 @@ def slices_of(lists: Rows, targets: Targets, split: Split, seed: int) -> tuple[S
     lists = lists[:, :DEPTH]
     owner, item = targets.wanted.nonzero()
     taken = split.known.counts[item]
-    listed = (lists[owner] == item[:, None]).any(1).astype(np.float64)
+    listed = (lists[owner] == item[:, None]).any(1)
     for name, least, most in ITEM_SLICES:
         rows = _between(taken, least, most)
         if rows.any():
-            measure = _measure(f"recall@{DEPTH}", listed[rows], seed)
-            found.append(Slice(name, int(rows.sum()), (measure,)))
+            found.append(Slice(name, int(rows.sum()), recalled(listed[rows], seed)))
     judged = judge(lists, targets)
     known = np.diff(split.known.starts)[targets.users]
     for name, least, most in USER_SLICES:
@@ -110,6 +109,11 @@ def slices_of(lists: Rows, targets: Targets, split: Split, seed: int) -> tuple[S
             measure = _measure(f"NDCG@{DEPTH}", judged.ndcg[rows], seed)
             found.append(Slice(name, int(rows.sum()), (measure,)))
     return tuple(found)
+
+
+def recalled(listed: NDArray[np.bool_], seed: int) -> tuple[Measure, ...]:
+    """Recall where each target (t,) is in its list of DEPTH or not."""
+    return (_measure(f"recall@{DEPTH}", listed.astype(np.float64), seed),)
 
 
 def new_item_recall(lists: Rows, targets: Targets, split: Split, seed: int) -> Slice | None:

@@ -13,14 +13,17 @@ from apps.recommender.behaviour import tuned_encoder
 from apps.recommender.bundle import ENCODER, Bundle, EncoderNote, save_bundle
 from apps.recommender.catalog import Catalog, read_catalog
 from apps.recommender.comparison import held_out_outcomes
-from apps.recommender.fitting import Given, Parts, fit_all, fit_held_out, given, part
-from apps.recommender.interactions import Interactions, read_interactions
-from apps.recommender.judging import (
+from apps.recommender.fitting import (
+    Given,
+    Parts,
+    fit_all,
+    fit_held_out,
+    given,
     held_out_lists,
-    judged_report,
-    judging_targets,
-    later_report,
+    part,
 )
+from apps.recommender.interactions import Interactions, read_interactions
+from apps.recommender.judging import judged_report, judging_targets, later_report
 from apps.recommender.recommender import Recommender
 from apps.recommender.retrieval import Scores
 from apps.recommender.rivals import QUICK
@@ -127,15 +130,19 @@ class RecommenderRecipe:
                 "wrong with the tables; more events are what helps most; --even-if-worse publishes "
                 "it all the same"
             )
-        again = time.monotonic()
+        refitted = time.monotonic()
         say("training once more, on the whole log")
         channels = fit_all(
             texts.given, log, settings, held, seed=options.seed, device=device, say=say
         )
-        save_bundle(Bundle(catalog, channels, held.ranking, texts.whitening, texts.encoder), folder)
+        again = held.again.repeats
+        repeats = None if again is None else again.of_log(log)
+        save_bundle(
+            Bundle(catalog, channels, held.ranking, texts.whitening, texts.encoder, repeats), folder
+        )
         save_outcomes([held_out_outcomes(held.parts.split, targets, lists, catalog)], folder)
         seconds = {"reading": read - started, "encoding": encoded - read} | held.seconds
-        seconds["whole log"] = time.monotonic() - again
+        seconds["whole log"] = time.monotonic() - refitted
         return replace(report, seconds=seconds)
 
     def read(

@@ -17,9 +17,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from apps.recommender.bundle import Bundle, folder_fingerprint, load_bundle
 from apps.recommender.day_rules import DayRules, day_rules, read_stock, stock_table
 from apps.recommender.features import ItemFacts, item_facts
+from apps.recommender.listing import SOURCES
 from apps.recommender.neighbours import word_vectoriser
 from apps.recommender.reasons import word_counts
-from apps.recommender.retrieval import CHANNELS
 from apps.recommender.settings import RuleSettings, read_settings
 from apps.recommender.shown_lists import ShownLists, shown_lists
 from shared.device import Device, serving_device
@@ -145,30 +145,37 @@ class Recommender:
         include_seen: bool = False,
         *,
         day: date | None = None,
+        again: bool = True,
     ) -> pd.DataFrame:
         """user_id, item_id, rank (1…k), score, reason: users in the order asked for, best first.
 
         users: None for all. An id the log does not know gets what is popular. day: by whose rules,
-        today's by default. Scores are those of the final ranking, comparable within a user; the
+        today's by default. again: with what users are likely to take again, see
+        repeats.py. Scores are those of the final ranking, comparable within a user; the
         shop's rules may put an item above one of a higher score. A list is shorter than k where the
         shop has no more to show.
         """
         names = list(self.users if users is None else users)
         rules = self.day_rules(day)
         frames = [
-            self.frame(self.shown(part, k, include_seen, rules))
+            self.frame(self.shown(part, k, include_seen, rules, again))
             for at in range(0, max(1, len(names)), USERS_AT_ONCE)
             for part in [names[at : at + USERS_AT_ONCE]]
         ]
         return pd.concat(frames, ignore_index=True)
 
     def shown(
-        self, users: Sequence[str], k: int, include_seen: bool, rules: DayRules
+        self,
+        users: Sequence[str],
+        k: int,
+        include_seen: bool,
+        rules: DayRules,
+        again: bool = True,
     ) -> ShownLists:
         """The lists of one batch of users. Raises: DataError for k below 1."""
         if k < 1:
             raise DataError(f"k = {k}: expected 1 or more")
-        return shown_lists(self, users, k, include_seen=include_seen, rules=rules)
+        return shown_lists(self, users, k, include_seen=include_seen, rules=rules, again=again)
 
     def similar(self, item_id: str, k: int = 10) -> pd.DataFrame:
         """item_id, title, together, words, meaning: what is near to one item, best first, without
@@ -246,7 +253,7 @@ class Recommender:
 
 
 def _channel_names(sources: int) -> list[str]:
-    return [name for bit, name in enumerate(CHANNELS) if sources >> bit & 1]
+    return [name for bit, name in enumerate(SOURCES) if sources >> bit & 1]
 
 
 def _stamp(rules: RuleSettings) -> tuple[int, int] | None:

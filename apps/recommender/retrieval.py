@@ -250,6 +250,11 @@ def alike_in_meaning(index: VectorIndex, vectors: Scores, first: int = 0) -> sp.
     return found.astype(np.float32)
 
 
+def after(log: Interactions) -> int:
+    """The moment just after a log."""
+    return log.now + 1_000_000
+
+
 def row_index(vectors: Scores, fingerprint: str) -> VectorIndex:
     """An index whose ids are the row numbers."""
     ids = [str(row) for row in range(len(vectors))]

@@ -40,14 +40,22 @@ class EventSettings(Section):
     """[recommender.events]: how the log is read.
 
     weights: event type -> what one event adds to the interest of the user in the item; below 0
-    takes away. default: for events without a type. most: the weight of a pair at most, so that
-    forty views do not outweigh five purchases. history: a profile's most recent items.
+    takes away. taken: types by which a user takes an item, so that a further one is taking it
+    again; in a log without any of these every event does. default: for events without a type.
+    most: the weight of a pair at most, so that forty views do not outweigh five purchases.
+    history: a profile's most recent items.
     """
 
     weights: dict[str, float] = Field(default_factory=lambda: dict(EVENT_WEIGHTS))
+    taken: tuple[str, ...] = ("buy",)
     default: float = Field(default=1.0, gt=0.0)
     most: float = Field(default=10.0, gt=0.0)
     history: int = Field(default=50, ge=1, le=500)
+
+    @field_validator("taken")
+    @classmethod
+    def _taken_are_lower_case(cls, taken: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name.strip().lower() for name in taken)
 
     @field_validator("weights")
     @classmethod
@@ -107,6 +115,9 @@ class RankingSettings(Section):
     missing comes last of the ten; 0 keeps none. new_for_days: an item that nobody has taken and
     whose created_at lies longer before the end of the log is dead stock and not new; None takes
     every such item for new.
+    again_places: of a list, for what the user has taken and is likely to take again, at most; 0 for
+    none. A training offers such items only where that serves users it did not learn from better.
+    again_after: what share of the usual interval must have gone by since the user took it.
     new_items_cost: what share of the NDCG on items that were taken before may be given up beside
     that for scores of new items that are lifted; 0 ranks each as likely as it seems.
     """
@@ -122,6 +133,8 @@ class RankingSettings(Section):
     new_items_places: int = Field(default=2, ge=0, le=10)
     new_for_days: int | None = Field(default=None, ge=1)
     new_items_cost: float = Field(default=0.0, ge=0.0, le=0.5)
+    again_places: int = Field(default=10, ge=0, le=50)
+    again_after: float = Field(default=0.25, ge=0.0)
 
 
 class Campaign(Section):

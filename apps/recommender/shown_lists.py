@@ -14,6 +14,7 @@ from apps.recommender.day_rules import DayRules
 from apps.recommender.features import ItemFacts
 from apps.recommender.listing import Lists, list_users
 from apps.recommender.reasons import blame, reason, shared_words
+from apps.recommender.repeats import repeat_reason
 from apps.recommender.retrieval import CHANNELS, Rows, Scores
 from apps.recommender.ruling import LEFT_OUT, Ruled, apply_rules, draw_numbers, rule_notes
 
@@ -54,15 +55,24 @@ class ShownLists:
 
 
 def shown_lists(
-    served: Served, users: Sequence[str], k: int, *, include_seen: bool, rules: DayRules
+    served: Served,
+    users: Sequence[str],
+    k: int,
+    *,
+    include_seen: bool,
+    rules: DayRules,
+    again: bool = True,
 ) -> ShownLists:
-    """users: in any order, also the same one twice, also ids the log does not know."""
+    """users: in any order, also the same one twice, also ids the log does not know. again: with
+    what they are likely to take again, where the model has learned that; include_seen lets in all
+    that they have had, and then nothing is put there for that alone."""
     names = tuple(dict.fromkeys(users))
     log = served.bundle.log
     rows = np.array([served.user_rows.get(name, -1) for name in names], np.int64)
     warm = rows >= 0
     warm[warm] = np.diff(log.starts)[rows[warm]] > 0
-    lists = _ranked(served, rows[warm], k, include_seen, rules) if warm.any() else None
+    again = again and not include_seen
+    lists = _ranked(served, rows[warm], k, include_seen, rules, again) if warm.any() else None
     popular = _popular(served.bundle, k, rules)
     wide = max(len(popular), 1 if lists is None else lists.item.shape[1], 1)
     item = np.full((len(names), wide), -1, np.int64)
@@ -105,7 +115,9 @@ def popular_reason(bundle: Bundle) -> str:
     return "popular"
 
 
-def _ranked(served: Served, rows: Rows, k: int, include_seen: bool, rules: DayRules) -> Lists:
+def _ranked(
+    served: Served, rows: Rows, k: int, include_seen: bool, rules: DayRules, again: bool
+) -> Lists:
     bundle = served.bundle
     refused = rules.refused > 0
     return list_users(
@@ -117,6 +129,7 @@ def _ranked(served: Served, rows: Rows, k: int, include_seen: bool, rules: DayRu
         include_seen=include_seen,
         refused=refused if refused.any() else None,
         threads=served.threads,
+        repeats=bundle.repeats if again else None,
     )
 
 
@@ -166,6 +179,9 @@ def _reasons(served: Served, lists: Lists) -> NDArray[np.object_]:
     )
     texts = np.full(lists.item.shape, "", dtype=object)
     for user, place in np.argwhere(lists.item >= 0):
+        if lists.habit[user, place] >= 0:
+            texts[user, place] = _reason_again(served, lists, user, place)
+            continue
         column = found.place[user, place]
         origin = int(lists.asked.past.items[user, column]) if column >= 0 else None
         shared: tuple[str, ...] = ()
@@ -179,6 +195,13 @@ def _reasons(served: Served, lists: Lists) -> NDArray[np.object_]:
         if lifted or lists.moved[user, place]:
             texts[user, place] += f"; {LIFTED}"
     return texts
+
+
+def _reason_again(served: Served, lists: Lists, user: int, place: int) -> str:
+    repeats = served.bundle.repeats
+    assert repeats is not None
+    row = int(lists.habit[user, place])
+    return repeat_reason(repeats.habits, row)
 
 
 def _repeated(shown: ShownLists, names: tuple[str, ...], users: Sequence[str]) -> ShownLists:

@@ -18,9 +18,29 @@ LEAST_SHARE = 0.15
 
 
 @dataclass(frozen=True, eq=False)
+class Pairs:
+    """user, item: (t,) int64, sorted by user."""
+
+    user: NDArray[np.int64]
+    item: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def of_users(self, chosen: NDArray[np.bool_]) -> "Pairs":
+        """Those of the marked users (n_users,)."""
+        rows = chosen[self.user]
+        return Pairs(self.user[rows], self.item[rows])
+
+
+NO_PAIRS = Pairs(np.empty(0, np.int64), np.empty(0, np.int64))
+
+
+@dataclass(frozen=True, eq=False)
 class Split:
-    """known: what a model may see. The targets, sorted by user: user, item (t,) int64, when
-    (t,) int64 in the log's time, worth (t,) float32 their weight. name: "last" or "time".
+    """known: what a model may see. The targets, sorted by user, none of them known: user, item (t,)
+    int64, when (t,) int64 in the log's time, worth (t,) float32 their weight. name: "last" or
+    "time". again: what had been taken by then and was taken again after it.
     """
 
     name: str
@@ -29,6 +49,7 @@ class Split:
     item: NDArray[np.int64]
     when: NDArray[np.int64]
     worth: NDArray[np.float32]
+    again: Pairs = NO_PAIRS
 
     def __len__(self) -> int:
         return len(self.user)
@@ -42,6 +63,7 @@ class Split:
             item=self.item[rows],
             when=self.when[rows],
             worth=self.worth[rows],
+            again=self.again.of_users(chosen),
         )
 
 
@@ -58,22 +80,31 @@ def leave_last_out(log: Interactions, more: NDArray[np.bool_] | None = None) -> 
         several = np.minimum(1 + length // ONE_IN, MOST_OF_A_USER)
         held = np.where(more & (length >= 2), several, held)
     left = log.starts[log.user + 1] - np.arange(len(log))  # 1 for the last one
-    return _split("last", log, left <= held[log.user])
+    last = left <= held[log.user]
+    return _targets("last", log, last, log.keep(~last))
 
 
 def time_split(log: Interactions, share: float) -> Split:
-    """Everything in the last `share` of the log's events is held out, at one moment for all.
+    """Everything in the last `share` of the log's pairs is held out, at one moment for all.
 
-    A pair counts at its last event, so that an item bought before and again after the cut is a
-    target and no longer part of the history.
+    An item that a user had before the moment is known and no target: what is taken again is held
+    out apart.
     """
-    cut = np.quantile(log.time, 1.0 - share) if len(log) else 0
-    return _split("time", log, log.time > cut)
+    return cut_at(log, int(np.quantile(log.time, 1.0 - share)) if len(log) else 0)
 
 
 def days_split(log: Interactions, days: float) -> Split:
     """As time_split, of the log's last `days`. The log has a clock."""
-    return _split("time", log, log.time > log.now - days * DAY)
+    return cut_at(log, int(log.now - days * DAY))
+
+
+def cut_at(log: Interactions, moment: int) -> Split:
+    """What came after the moment against the log as it was at it."""
+    known = log.as_of(moment)
+    pairs = log.user.astype(np.int64) * log.n_items + log.item
+    held = known.user.astype(np.int64) * log.n_items + known.item
+    new = (log.time > moment) & ~np.isin(pairs, held)
+    return replace(_targets("time", log, new, known), again=_again(log, held, moment))
 
 
 def choose_split(
@@ -119,12 +150,23 @@ def part_of_users(n_users: int, share: float, seed: int) -> NDArray[np.bool_]:
     return chosen
 
 
-def _split(name: str, log: Interactions, held: NDArray[np.bool_]) -> Split:
+def _targets(name: str, log: Interactions, held: NDArray[np.bool_], known: Interactions) -> Split:
     return Split(
         name,
-        log.keep(~held),
+        known,
         log.user[held].astype(np.int64),
         log.item[held].astype(np.int64),
         log.time[held],
         log.weight[held],
     )
+
+
+def _again(log: Interactions, known: NDArray[np.int64], moment: int) -> Pairs:
+    """Of the known pairs those with a taking on both sides of the moment."""
+    if log.events is None:
+        return NO_PAIRS
+    taken = log.events.keep(log.events.taking)
+    pairs = taken.user.astype(np.int64) * log.n_items + taken.item
+    early = taken.time <= moment
+    both = np.intersect1d(np.intersect1d(pairs[early], pairs[~early]), known)
+    return Pairs(both // log.n_items, both % log.n_items)

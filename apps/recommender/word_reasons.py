@@ -19,6 +19,7 @@ import numpy as np
 
 from apps.recommender.listing import Described, describe_users
 from apps.recommender.recommender import Recommender
+from apps.recommender.repeats import repeat_reason, rows_of
 from apps.recommender.retrieval import CHANNELS, Asked
 from apps.recommender.sequence_model import reworded_vectors, user_vectors
 from shared.errors import DataError
@@ -102,6 +103,7 @@ def word_reasons(
     described = _described(recommender, user_id, include_seen)
     place = np.flatnonzero(described.found.item == item)
     if not len(place):
+        _refuse_habit(recommender, user_id, item)
         raise DataError(
             f"item {item_id!r} is not among the {len(described.found.item):,} candidates of user "
             f"{user_id!r}: no channel proposes it, or the user may not be shown it"
@@ -172,6 +174,20 @@ def _worded_scores(
     near[(near < last[:, None] - 1e-6) | (history == item)[:, None]] = 0.0
     scores: Floats = shares.astype(np.float64) @ near
     return scores
+
+
+def _refuse_habit(recommender: Recommender, user_id: str, item: int) -> None:
+    """Raises: DataError: the item is listed because the user takes it again."""
+    repeats = recommender.bundle.repeats
+    if repeats is None:
+        return
+    _, rows = rows_of(repeats.habits, np.array([recommender.user_rows[user_id]]))
+    for row in rows[repeats.habits.item[rows] == item]:
+        why = repeat_reason(repeats.habits, int(row))
+        raise DataError(
+            f"item {recommender.bundle.catalog.ids[item]!r} is offered to user {user_id!r} for "
+            f"what they did, whatever its text says: {why}"
+        )
 
 
 def _described(recommender: Recommender, user_id: str, include_seen: bool) -> Described:

@@ -74,6 +74,30 @@ def shop_events() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def habit_events() -> pd.DataFrame:
+    """The shop's customers over 240 days: every 40 days, each from another day on, the next item
+    of the shelf and, again and again, the last one of it. Some have stopped by then."""
+    rng = np.random.default_rng(5)
+    rows = []
+    for customer in range(CUSTOMERS):
+        shelf = list(SHELVES)[customer % len(SHELVES)]
+        start, first = int(rng.integers(PER_SHELF - 1)), float(rng.uniform(0, 40))
+        for visit in range(6):
+            day = FIRST_DAY + timedelta(days=first + 40 * visit + float(rng.normal(0, 2)))
+            step = (start + visit) % (PER_SHELF - 1)
+            rows += [
+                {
+                    "user_id": f"customer{customer:03d}",
+                    "item_id": f"{shelf}{number}",
+                    "timestamp": (day + timedelta(minutes=place)).isoformat(),
+                    "event": "buy",
+                }
+                for place, number in enumerate((PER_SHELF - 1, step))
+                if day < FIRST_DAY + timedelta(days=200)
+            ]
+    return pd.DataFrame(rows)
+
+
 def shop_settings() -> RecommenderSettings:
     return RecommenderSettings(
         held_out="last",
@@ -112,6 +136,25 @@ def trained(
 @pytest.fixture(scope="session")
 def shop(trained: tuple[Path, Report]) -> Recommender:
     return Recommender.load(trained[0], home=Home(trained[0]), threads=1, rules=RuleSettings())
+
+
+@pytest.fixture(scope="session")
+def habitual(
+    shop_files: tuple[Path, Path],
+    tiny_encoder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, Report]:
+    """The model folder and the report of the shop whose customers come back for one item."""
+    folder = tmp_path_factory.mktemp("habits")
+    events = folder / "events.csv"
+    habit_events().to_csv(events, index=False)
+    settings = shop_settings()
+    sequence = settings.sequence.model_copy(update={"epochs": 10})
+    settings = settings.model_copy(update={"held_out": "time", "sequence": sequence})
+    recipe = RecommenderRecipe(shop_files[0], events, settings=settings)
+    options = TrainOptions(method="frozen", base=str(tiny_encoder), threads=1)
+    report = recipe.fit(folder / "model", options=options, home=Home(folder), say=lambda _: None)
+    return folder / "model", report
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from apps.recommender.additions import AddedItem, Additions, Stamp, open_additions
 from apps.recommender.auditing import open_encoder
 from apps.recommender.formats import RawTable
-from apps.recommender.growing import Trained, longer_log, more_words
+from apps.recommender.growing import Trained, added_events, longer_log, more_words
 from apps.recommender.importing import Imported, import_events, import_items
 from apps.recommender.interactions import Interactions, event_times, from_events
 from apps.recommender.live import LiveRecommender
@@ -259,7 +259,8 @@ def test_a_longer_log_is_the_one_that_training_would_read(seed: int) -> None:
     # or capped here.
     early = early[early["event"].isin(["view"])]
     events = late.assign(time=event_times(RawTable(late, (), True, {})))
-    got = longer_log(log_of(early), events, items, settings)
+    log = log_of(early)
+    got = longer_log(log, *added_events(log, events, items, settings), settings.most)
     expected = log_of(pd.concat([early, late]))
     assert _pairs(got) == _pairs(expected)
     assert (np.diff(got.user) >= 0).all()
@@ -280,7 +281,8 @@ def test_without_a_clock_new_pairs_follow_and_known_ones_are_repeats(
         {"user_id": ["a", "b", "a", "c"], "item_id": ["i1", "i0", "i3", "i2"],
          "event": [""] * 4, "time": [0, 1, 2, 0], "value": [np.nan] * 4}
     )  # fmt: skip
-    longer = longer_log(log, events, [f"i{number}" for number in range(4)], EventSettings())
+    added = added_events(log, events, [f"i{number}" for number in range(4)], EventSettings())
+    longer = longer_log(log, *added, EventSettings().most)
     assert longer.users == ("a", "b", "c")
     assert [longer.items_of(u).tolist() for u in range(3)] == [[0, 1, 3], [2, 0], [2]]
 
