@@ -24,6 +24,7 @@ from apps.chatbot.formats.rasa_files import (
 from apps.chatbot.formats.taken import TakenBot, write_taken
 from apps.chatbot.formats.templates import as_template, sound
 from apps.chatbot.formats.yaml_files import list_of, mapping_under
+from apps.chatbot.mining.intent_names import title_of
 from shared.errors import DataError
 from shared.text import detect_language
 
@@ -155,9 +156,18 @@ def _book(found: _Found, intents: Sequence[str]) -> tuple[AnswerBook, list[str]]
         if not texts:
             unanswered.append(intent)
             continue
-        titles = found.titles.get(intent) or {next(iter(texts)): readable(label.split("/")[-1])}
+        titles = found.titles.get(intent) or {next(iter(texts)): _title(intent, label, found)}
         answers.append(Answer(label, titles, {k: tuple(v) for k, v in texts.items()}))
     return AnswerBook(tuple(answers)), unanswered
+
+
+def _title(intent: str, label: str, found: _Found) -> str:
+    """What a button says. A retrieval intent is a question, and its name often a developer's
+    (`faq/ask_howbuilt`): a customer's words say more."""
+    name = readable(label.split("/")[-1])
+    if "/" not in intent:
+        return name
+    return title_of([text for text, own in found.examples if own == intent], name)
 
 
 def _response_of(intent: str, found: _Found) -> list[Any]:

@@ -116,6 +116,14 @@ def test_a_bot_becomes_examples_and_answers(bot_folder: Path, tmp_path: Path) ->
         "chat": {"en": ("Hello!",)},
         "faq/extra": {"en": ("Parking is free.",)},
     }
+    # A retrieval intent is shown by a customer's words, and by its name where it has none.
+    titles = {answer.label: dict(answer.titles) for answer in bot.book.answers}
+    assert titles == {
+        "faq/hours": {"en": "Open on Sunday?"},
+        "order_status": {"en": "Order status"},
+        "chat": {"en": "Chat"},
+        "faq/extra": {"en": "Extra"},
+    }
     assert bot.unanswered == ("lost",)
     assert set(bot.notes) == {
         "1 responses have a condition, which is not kept",
