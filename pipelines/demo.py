@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
@@ -38,6 +39,8 @@ SAMPLES = Path(__file__).resolve().parents[1] / "data" / "samples"
 FINE_TUNING_MINUTES = 1.0
 # Two item texts a pair, and long ones: small batches make steps enough of the minutes.
 PAIR_MINUTES, PAIR_BATCH = 2.0, 16
+
+SHOWN_PLACES = 4
 
 QUESTIONS = (
     ("clear", "hi, where is my parcel? it should have been here on tuesday"),
@@ -201,7 +204,18 @@ def _recommend(home: Home, threads: int | None, say: Callable[[str], None]) -> R
         say=lambda line: say(f"  {line}"),
     )
     say(f"  {done.line}")
+    _show_list(Path(done.output), say)
     return done
+
+
+def _show_list(lists: Path, say: Callable[[str], None]) -> None:
+    """The first places of one user, of one who is offered something again if there is any."""
+    frame = pd.read_parquet(lists)
+    titles = pd.read_csv(SAMPLES / "recommender" / "items.csv").set_index("item_id")["title"]
+    again = frame[frame["reason"].str.startswith("again:")]
+    user = (frame if again.empty else again)["user_id"].iloc[0]
+    for row in frame[frame["user_id"] == user].head(SHOWN_PLACES).itertuples():
+        say(f"  {user}, {row.rank}: {titles[row.item_id]} ({row.reason})")
 
 
 def _line(name: str, trained: Trained) -> Line:
