@@ -8,11 +8,14 @@ import streamlit as st
 
 from apps.chatbot.shadow import Shadow, shadow
 from pipelines.compare import Compared, compare_held_out
+from pipelines.jobs_panel import show_jobs, start_job
 from shared.errors import TriptychError
 from shared.evaluation.gate import SECTION, GateLimits
 from shared.model_choice_page import page_registry
 from shared.registry import ModelVersion
 from shared.settings import default_home, load_section, settings_file
+
+KIND = "release"
 
 
 def figures_of(versions: list[ModelVersion]) -> pd.DataFrame:
@@ -88,13 +91,33 @@ def show_comparison(versions: list[ModelVersion]) -> None:
         )
     except TriptychError as error:
         st.info(str(error))
+        offer_release(candidate, production)
         return
     verdict = "passes" if found.verdict.passed else "does not pass"
     st.markdown(f"{found.title}: **{verdict}** the gate, as far as held-out rows can tell.")
     st.caption(f"{'; '.join(found.notes)}. Speed and must-pass cases: `triptych models promote`.")
     st.dataframe(checks_table(found), hide_index=True, height=280)
+    offer_release(candidate, production)
     if candidate.app == "chatbot":
         show_shadow(candidate, production)
+
+
+def offer_release(candidate: ModelVersion, production: ModelVersion) -> None:
+    """Buttons for what `triptych models promote` and `rollback` do, and what they said."""
+    left, right = st.columns(2)
+    name, version = candidate.name, str(candidate.version)
+    left.button(
+        f"Make {candidate.reference} live, if the gate lets it", width="stretch",
+        on_click=start_job,
+        args=(f"{candidate.reference} instead of {production.reference}", KIND,
+              ["models", "promote", name, version]),
+    )  # fmt: skip
+    right.button(
+        f"Roll {name} back to the version before {production.reference}", width="stretch",
+        on_click=start_job,
+        args=(f"{name}: back from {production.reference}", KIND, ["models", "rollback", name]),
+    )  # fmt: skip
+    show_jobs(KIND, "Done: above is what is live now.")
 
 
 def show_shadow(candidate: ModelVersion, production: ModelVersion) -> None:

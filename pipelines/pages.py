@@ -16,6 +16,7 @@ def main() -> None:
             "": [
                 st.Page(ROOT / "pipelines" / "models_page.py", title="Models", default=True),
                 st.Page(ROOT / "pipelines" / "runs_page.py", title="Runs"),
+                st.Page(ROOT / "pipelines" / "train_page.py", title="Train"),
             ],
             "Chatbot": [
                 st.Page(chatbot / "chat_page.py", title="Chat"),
@@ -24,6 +25,7 @@ def main() -> None:
                 st.Page(chatbot / "analytics_page.py", title="Analytics"),
                 st.Page(chatbot / "intents_page.py", title="Intents and answers"),
                 st.Page(chatbot / "risk_page.py", title="Risk"),
+                st.Page(ROOT / "pipelines" / "import_page.py", title="Import"),
                 st.Page(chatbot / "drafts_page.py", title="Drafts"),
                 st.Page(chatbot / "doctor_page.py", title="Data doctor"),
             ],

@@ -68,6 +68,21 @@ class Home:
         return self.root / "drafts.json"
 
     @property
+    def imports(self) -> Path:
+        """What was imported on a page, a folder of drafts for each name."""
+        return self.root / "imports"
+
+    @property
+    def uploads(self) -> Path:
+        """Files that were given to a page."""
+        return self.root / "uploads"
+
+    @property
+    def page_jobs(self) -> Path:
+        """Commands that a page has started."""
+        return self.root / "page_jobs"
+
+    @property
     def runs(self) -> Path:
         return self.root / "runs"
 

@@ -158,3 +158,31 @@ def test_the_runs_page_shows_each_training_and_what_was_confused(page: Any) -> N
     spent.get_by_text(re.compile("^(Fine-tuning|Whole run, without fine-tuning)$")).wait_for()
     page.get_by_role("heading", name="Side by side").wait_for()
     page.get_by_role("heading", name="What is taken for what").wait_for()
+
+
+def test_a_knowledge_base_that_is_uploaded_becomes_drafts_to_train_with(
+    page: Any, home: Path
+) -> None:
+    rows = "\n".join(f"{ask}\tWe open at nine.\tfaq" for ask in ("when do you open?", "hours?"))
+    page.goto("/import_page")
+    page.get_by_role("combobox", name="What").click()
+    page.get_by_role("option", name="A QnA Maker knowledge base").click()
+    page.get_by_label("Name of the drafts").fill("uploaded")
+    page.get_by_label("Name of the drafts").press("Enter")
+    page.locator("input[type=file]").set_input_files(
+        {
+            "name": "faq.tsv",
+            "mimeType": "text/tab-separated-values",
+            "buffer": f"Question\tAnswer\tSource\n{rows}\n".encode(),
+        }
+    )
+    page.get_by_text("faq.tsv").first.wait_for()
+    page.get_by_role("button", name="Import", exact=True).click()
+    page.get_by_text("Look it through on the page Drafts").wait_for()
+    assert (home / "uploads" / "uploaded" / "faq.tsv").is_file()
+    page.goto("/train_page")
+    page.get_by_role("combobox", name="Drafts").click()
+    page.get_by_role("option", name=str(home / "imports" / "uploaded")).click()
+    page.get_by_label("Examples").wait_for()
+    drafted = str(home / "imports" / "uploaded" / "examples.csv")
+    page.locator(f'input[value="{drafted}"]').wait_for()

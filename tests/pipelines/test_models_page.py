@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 from apps.chatbot.decision import Policy
 from apps.chatbot.held_rows import HeldRow, HeldRows
 from apps.chatbot.shadow import Difference, shadow
+from pipelines.page_jobs import Job, State, jobs_of
 from shared.errors import DataError
 from shared.evaluation.forgetting import keep_texts
 from shared.evaluation.outcomes import save_outcomes, text_outcomes
@@ -103,3 +105,42 @@ def test_the_page_compares_without_loading_a_model(
     assert any(line.startswith("desk@2 in place of desk@1: **") for line in shown)
     code = "import pipelines.models_page, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
+def test_a_version_is_made_live_and_rolled_back_by_buttons(
+    versions: tuple[ModelVersion, ModelVersion], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only as far as the commands let it: the candidate's loss is for the gate to judge."""
+    production, candidate = versions
+    monkeypatch.setenv("TRIPTYCH_HOME", str(tmp_path))
+    registry = Registry(tmp_path / "models", now)
+    assert registry.resolve("desk").version == production.version
+    page = AppTest.from_file(str(PAGE), default_timeout=60).run()
+    back = f"Roll desk back to the version before {production.reference}"
+    (button,) = [each for each in page.button if each.label == back]
+    button.click().run()
+    # There is none before the first.
+    assert pressed(tmp_path).state is State.FAILED
+    registry.promote("desk", candidate.version, reason="for the test")
+    page.run()
+    back = f"Roll desk back to the version before {candidate.reference}"
+    (button,) = [each for each in page.button if each.label == back]
+    button.click().run()
+    assert pressed(tmp_path).state is State.FINISHED
+    assert registry.resolve("desk").version == production.version
+    page.run()
+    assert page.success[0].value == "Done: above is what is live now."
+    (button,) = [each for each in page.button if each.label.startswith("Make desk@2 live")]
+    button.click().run()
+    done = pressed(tmp_path)
+    assert done.words == ("models", "promote", "desk", "2")
+
+
+def pressed(home: Path) -> Job:
+    """The job of the newest button, at its end."""
+    for _ in range(1200):
+        job = jobs_of(home / "page_jobs")[0]
+        if job.state is not State.RUNNING:
+            return job
+        time.sleep(0.1)
+    raise AssertionError(job.log)
