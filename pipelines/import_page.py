@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from pipelines.jobs_panel import show_jobs, start_job
+from pipelines.jobs_page import show_jobs, start_job
 from shared.settings import Home, default_home
 
 KIND = "import"

@@ -8,7 +8,7 @@ import streamlit as st
 
 from apps.chatbot.shadow import Shadow, shadow
 from pipelines.compare import Compared, compare_held_out
-from pipelines.jobs_panel import show_jobs, start_job
+from pipelines.jobs_page import show_jobs, start_job
 from shared.errors import TriptychError
 from shared.evaluation.gate import SECTION, GateLimits
 from shared.model_choice_page import page_registry

@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from apps.chatbot.mining.draft_folder import remembered
-from pipelines.jobs_panel import show_jobs, start_job
+from pipelines.jobs_page import show_jobs, start_job
 from shared.settings import Home, default_home
 from shared.training.options import Method
 
