@@ -48,7 +48,17 @@ class OneHome(LoadScopeScheduling):  # type: ignore[misc]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneHome:
+    config.option.loadscopereorder = (
+        False  # by the number of tests, which says little of their time
+    )
     return OneHome(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of several workers one has the journeys, which take it half of the run: they come first, or
+    the others would be done long before it."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.nodeid.startswith(JOURNEYS))
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -39,8 +40,13 @@ HOMES = {
 EMPTY_NAMES = {"utils", "helpers", "common", "misc", "manager", "base", "core"}
 
 
-def imported_modules(path: Path) -> Iterator[str]:
+@cache  # a dozen tests read every file
+def imported_modules(path: Path) -> tuple[str, ...]:
     """Every module a file imports, at the top or inside a function, dotted and absolute."""
+    return tuple(_imported(path))
+
+
+def _imported(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
