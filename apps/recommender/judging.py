@@ -75,10 +75,7 @@ def judged_report(
             *ours.measures(seed),
             *balance_of(lists, targets.users, split.known, texts.facts, texts.meaning, seed),
         ),
-        slices=(
-            *slices_of(lists, targets, split, seed),
-            *(() if again is None else (again.found,)),
-        ),
+        slices=slices,
         baselines=baselines(others, seed),
         notes=(told(found), *notes, f"encoder: {note}", *_how(held, texts.facts)),
     )
