@@ -146,7 +146,9 @@ class Repeats:
 
     def placed(self, users: Rows, now: Rows, wide: int) -> Scores:
         """(users, wide) how likely what the user's list has at each place is to be taken."""
-        return place_chances(self.model.placed, self.habits, users, now, wide)
+        told = place_traits(self.habits, users, now, wide).reshape(-1, len(PLACE_TRAITS))
+        # Falling from place to place, whatever the regression makes of the place.
+        return np.minimum.accumulate(self.model.placed(told).reshape(len(users), wide), axis=1)
 
 
 def rows_of(habits: Habits, users: Rows) -> tuple[Rows, Rows]:
@@ -186,12 +188,6 @@ def place_traits(habits: Habits, users: Rows, now: Rows, wide: int) -> Scores:
     place = np.broadcast_to(np.log1p(np.arange(wide)), (len(users), wide))
     ones = np.ones((1, wide))
     return np.stack([place, items[:, None] * ones, idle[:, None] * ones], axis=2)
-
-
-def place_chances(chance: Chance, habits: Habits, users: Rows, now: Rows, wide: int) -> Scores:
-    """(users, wide) falling from place to place."""
-    told = place_traits(habits, users, now, wide).reshape(-1, len(PLACE_TRAITS))
-    return np.minimum.accumulate(chance(told).reshape(len(users), wide), axis=1)
 
 
 def most_taken(habits: Habits, users: Rows, most: int) -> Rows:

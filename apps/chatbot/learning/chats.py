@@ -74,17 +74,17 @@ def answered_in(read: Sequence[Read], book: AnswerBook, encode: Encode) -> list[
 def _asked_alike(matters: Sequence[tuple[Signal, ...]], encode: Encode) -> list[tuple[Signal, ...]]:
     """Each question with those before it that ask the same in other words: what else the bot did
     not understand is no matter of the chat, and its answer is none to it."""
-    texts = [signal.asked.text[:LONGEST_QUESTION] for own in matters for signal in own]
-    if not any(len(own) > 1 for own in matters):
+    several = [signal for own in matters if len(own) > 1 for signal in own]
+    if not several:
         return list(matters)
-    vectors = encode(texts)
+    vectors = encode([signal.asked.text[:LONGEST_QUESTION] for signal in several])
     found, at = [], 0
     for own in matters:
-        near = vectors[at : at + len(own)] @ vectors[at] if own else ()
-        found.append(
-            tuple(s for s, cosine in zip(own, near, strict=True) if s is own[0] or cosine >= ALIKE)
-        )
-        at += len(own)
+        if len(own) > 1:
+            near = vectors[at : at + len(own)] @ vectors[at] >= ALIKE
+            at += len(own)
+            own = (own[0], *(s for s, asks_it in zip(own[1:], near[1:], strict=True) if asks_it))
+        found.append(own)
     return found
 
 

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -53,9 +53,17 @@ def log_of(
     frame["timestamp"] = pd.to_datetime(
         [FIRST + timedelta(days=day) for day in frame.pop("day")], utc=True
     )
-    frame["value"] = np.nan
-    raw = RawTable(frame, (), True, {})
-    return from_events(raw, ITEMS, settings=settings or EventSettings(), seed=0).interactions
+    return read(frame, settings=settings)
+
+
+def read(
+    frame: pd.DataFrame,
+    *,
+    items: Sequence[str] = ITEMS,
+    settings: EventSettings | None = None,
+) -> Interactions:
+    raw = RawTable(frame.reset_index(drop=True).assign(value=np.nan), (), True, {})
+    return from_events(raw, items, settings=settings or EventSettings(), seed=0).interactions
 
 
 def day(microseconds: int) -> float:
@@ -70,10 +78,10 @@ def taken(log: Interactions) -> list[tuple[str, str, float]]:
     ]
 
 
-def random_log(seed: int) -> tuple[pd.DataFrame, Callable[[pd.DataFrame], Interactions]]:
+def random_events(seed: int) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     count = 80
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
             "user_id": rng.choice(["a", "b", "c"], count),
             "item_id": rng.choice([*ITEMS, "unknown"], count),
@@ -81,15 +89,8 @@ def random_log(seed: int) -> tuple[pd.DataFrame, Callable[[pd.DataFrame], Intera
                 1_700_000_000 + np.sort(rng.integers(0, 40 * 86_400, count)), unit="s", utc=True
             ),
             "event": rng.choice(["view", "buy", "cart", "refund"], count),
-            "value": np.nan,
         }
     )
-
-    def read(part: pd.DataFrame) -> Interactions:
-        raw = RawTable(part.reset_index(drop=True), (), True, {})
-        return from_events(raw, ITEMS, settings=EventSettings(), seed=0).interactions
-
-    return frame, read
 
 
 def named(log: Interactions) -> list[tuple[str, int, int, float]]:
@@ -101,7 +102,7 @@ def named(log: Interactions) -> list[tuple[str, int, int, float]]:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_log_as_it_was_is_the_one_read_then(seed: int) -> None:
-    frame, read = random_log(seed)
+    frame = random_events(seed)
     whole = read(frame)
     moment = frame["timestamp"].iloc[50]
     got = whole.as_of(int(moment.timestamp() * 1e6))
@@ -121,7 +122,7 @@ def test_pairs_that_are_the_same_keep_the_order_in_which_their_ties_were_drawn()
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_cut_holds_out_new_pairs_and_those_taken_again_apart(seed: int) -> None:
-    frame, read = random_log(seed)
+    frame = random_events(seed)
     log = read(frame)
     moment = int(frame["timestamp"].iloc[45].timestamp() * 1e6)
     split = cut_at(log, moment)
@@ -479,7 +480,17 @@ def test_the_page_tells_the_source_and_why_no_word_explains_it(
     assert f"Item '{staple}' is offered to user '{user}' for what they did" in page.info[0].value
 
 
-def test_nothing_is_offered_again_in_a_shop_where_nobody_comes_back(
+@pytest.mark.parametrize(
+    ("staples", "places", "note"),
+    [
+        (False, 10, "of those who choose only 0 took an item again (30 are needed)"),
+        (True, 0, "again_places = 0"),
+    ],
+)
+def test_nothing_is_offered_where_nobody_comes_back_or_the_shop_does_without(
+    staples: bool,
+    places: int,
+    note: str,
     shop_files: tuple[Path, Path],
     tiny_encoder: Path,
     tmp_path: Path,
@@ -487,34 +498,14 @@ def test_nothing_is_offered_again_in_a_shop_where_nobody_comes_back(
 ) -> None:
     events = habit_events()
     log = tmp_path / "events.csv"
-    events[~events["item_id"].str.endswith("7")].to_csv(log, index=False)
-    settings = quick_settings.model_copy(update={"held_out": "time"})
-    recipe = RecommenderRecipe(shop_files[0], log, settings=settings, even_if_worse=True)
-    options = TrainOptions(method="frozen", base=str(tiny_encoder), threads=1)
-    said: list[str] = []
-    recipe.fit(tmp_path / "model", options=options, home=Home(tmp_path), say=said.append)
-    assert (
-        "nothing is offered again: of those who choose only 0 took an item again (30 are needed)"
-        in said
-    )
-    assert load_bundle(tmp_path / "model").repeats is None
-
-
-def test_a_shop_may_do_without(
-    shop_files: tuple[Path, Path],
-    tiny_encoder: Path,
-    tmp_path: Path,
-    quick_settings: RecommenderSettings,
-) -> None:
-    log = tmp_path / "events.csv"
-    habit_events().to_csv(log, index=False)
-    ranking = quick_settings.ranking.model_copy(update={"again_places": 0})
+    events[staples | ~events["item_id"].str.endswith("7")].to_csv(log, index=False)
+    ranking = quick_settings.ranking.model_copy(update={"again_places": places})
     settings = quick_settings.model_copy(update={"held_out": "time", "ranking": ranking})
     recipe = RecommenderRecipe(shop_files[0], log, settings=settings, even_if_worse=True)
     options = TrainOptions(method="frozen", base=str(tiny_encoder), threads=1)
     said: list[str] = []
     recipe.fit(tmp_path / "model", options=options, home=Home(tmp_path), say=said.append)
-    assert "nothing is offered again: again_places = 0" in said
+    assert f"nothing is offered again: {note}" in said
     assert load_bundle(tmp_path / "model").repeats is None
 
 
@@ -543,9 +534,7 @@ def test_what_makes_lists_no_better_is_not_offered(
 def log_with_events() -> Interactions:
     frame = habit_events()
     frame["timestamp"] = pd.to_datetime(frame["timestamp"], utc=True)
-    raw = RawTable(frame.assign(value=np.nan), (), True, {})
-    ids = shop_items()["item_id"].tolist()
-    return from_events(raw, ids, settings=EventSettings(), seed=0).interactions
+    return read(frame, items=shop_items()["item_id"].tolist())
 
 
 def test_the_benchmark_tells_what_it_is_worth_on_a_log_cut_in_time(
