@@ -149,6 +149,7 @@ def longer_log(
         whole["time"].to_numpy(np.int64),
         whole["weight"].to_numpy(np.float32),
         log.has_clock,
+        most=most,
     )
 
 

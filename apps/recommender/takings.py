@@ -28,8 +28,9 @@ class Takings:
 
 
 def takings_of(log: Interactions) -> Takings:
-    """Of pairs that the log holds. What undoes takes back the newest taking of its pair before it.
-    There are none where the log does not know its single events or has no clock.
+    """Of pairs that the log holds. What undoes takes back the newest taking of its pair before it,
+    and all of them where it takes away more than a pair can have, as hiding an item does. There
+    are none where the log does not know its single events or has no clock.
     """
     if log.events is None or not log.has_clock:
         none = np.empty(0, np.int32)
@@ -57,7 +58,7 @@ def _takings(events: Events, log: Interactions) -> Takings:
     events = events.keep((events.taking | (events.weight < 0)) & np.isin(pair, held))
     order = np.lexsort((events.time, events.item, events.user))
     user, item, time = events.user[order], events.item[order], events.time[order]
-    kept = _not_undone(user, item, events.weight[order] < 0)
+    kept = _not_undone(user, item, events.weight[order], log.most)
     user, item, time = user[kept], item[kept], time[kept]
     goes_on = _same(user, item) & (time[1:] // DAY == time[:-1] // DAY)
     last = np.append(~goes_on, True)[: len(time)]
@@ -65,9 +66,10 @@ def _takings(events: Events, log: Interactions) -> Takings:
 
 
 def _not_undone(
-    user: NDArray[np.int32], item: NDArray[np.int32], undoes: NDArray[np.bool_]
+    user: NDArray[np.int32], item: NDArray[np.int32], weight: NDArray[np.float32], most: float
 ) -> NDArray[np.bool_]:
-    """(m,) the takings that are left of rows sorted by pair and time."""
+    """(m,) the takings that are left of rows sorted by pair and time. most: weight of a pair."""
+    undoes, undoes_all = weight < 0, weight < -most
     kept = ~undoes
     start = np.flatnonzero(np.append(True, ~_same(user, item)))[: len(user)]
     ends = np.append(start[1:], len(user))
@@ -77,6 +79,9 @@ def _not_undone(
         for row in range(start[pair], ends[pair]):
             if not undoes[row]:
                 open_rows.append(row)
+            elif undoes_all[row]:
+                kept[open_rows] = False
+                open_rows.clear()
             elif open_rows:
                 kept[open_rows.pop()] = False
     return kept

@@ -176,6 +176,16 @@ def test_a_refund_takes_back_the_newest_taking_before_it() -> None:
     assert taken(log) == [("a", "i0", 0.0), ("a", "i0", 20.0), ("a", "i1", 1.0), ("a", "i1", 2.0)]
 
 
+def test_what_was_hidden_was_not_taken_however_often_it_was() -> None:
+    bought = [("a", "i0", float(day), "buy") for day in (0, 10, 20)]
+    log = log_of(*bought, ("a", "i0", 25, "hide"))
+    assert len(log) == 1  # three purchases weigh more than it takes away
+    assert taken(log) == []
+    assert taken(log_of(*bought, ("a", "i0", 25, "hide"), ("a", "i0", 30, "buy"))) == [
+        ("a", "i0", 30.0)
+    ]
+
+
 def test_in_a_log_without_the_types_that_take_every_event_does() -> None:
     log = log_of(("a", "i0", 0, "play"), ("a", "i0", 2, "play"))
     assert taken(log) == [("a", "i0", 0.0), ("a", "i0", 2.0)]
@@ -400,6 +410,8 @@ def test_what_is_bought_counts_at_the_next_request(served: Recommender) -> None:
     assert reason.startswith("again: had 6 times")
     at_once = after((user, staple, "buy", 30.0))
     assert staple not in set(at_once["item_id"])
+    hidden = after((user, staple, "hide", 30.0)).set_index("item_id")["reason"]
+    assert not hidden.get(staple, "").startswith("again:")
     undone = after((user, staple, "buy", 30.0), (user, staple, "refund", 31.0))
     reason = undone["reason"][undone["item_id"] == staple].iloc[0]
     assert reason.startswith("again: had 5 times")
