@@ -8,6 +8,7 @@ sequence.*            the residual model      tables.safetensors              ne
 ranking.json, .txt    the final ranking       encoder/                        where fine-tuned
 repeats.json          how likely what was taken is taken again, where it is
 takings.parquet       when it was taken
+hidden.parquet        what users have hidden, where they have
 meaning_index/, moved_index/                  of a catalogue too large to be searched whole
 """
 
@@ -26,7 +27,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from apps.recommender.catalog import Catalog
-from apps.recommender.interactions import Interactions
+from apps.recommender.interactions import NOTHING_HIDDEN, Hidden, Interactions
 from apps.recommender.popularity import item_clock
 from apps.recommender.ranking import Ranking, load_ranking, save_ranking
 from apps.recommender.repeats import Chance, RepeatModel, Repeats
@@ -48,6 +49,7 @@ VECTORS = "vectors.safetensors"
 TABLES = "tables.safetensors"
 REPEATS = "repeats.json"
 TAKINGS = "takings.parquet"
+HIDDEN = "hidden.parquet"
 ENCODER = "encoder"
 MEANING_INDEX, MOVED_INDEX = "meaning_index", "moved_index"
 
@@ -92,6 +94,8 @@ def save_bundle(bundle: Bundle, folder: Path) -> None:
     )
     columns = {"user": log.user, "item": log.item, "time": log.time, "weight": log.weight}
     pd.DataFrame(columns).to_parquet(folder / EVENTS, index=False)
+    if len(log.hidden):
+        pd.DataFrame(vars(log.hidden)).to_parquet(folder / HIDDEN, index=False)
     save_file({"meaning": np.ascontiguousarray(channels.meaning)}, folder / VECTORS)
     save_file(
         _packed("together", channels.together)
@@ -148,6 +152,18 @@ def _load_repeats(folder: Path, n_users: int, n_items: int) -> Repeats | None:
     return Repeats(model, takings, n_users, n_items)
 
 
+def _load_hidden(folder: Path) -> Hidden:
+    if not (folder / HIDDEN).is_file():
+        return NOTHING_HIDDEN
+    told = pd.read_parquet(folder / HIDDEN)
+    return Hidden(
+        told["user"].to_numpy(np.int32),
+        told["item"].to_numpy(np.int32),
+        told["time"].to_numpy(np.int64),
+        told["weight"].to_numpy(np.float32),
+    )
+
+
 def load_bundle(folder: Path) -> Bundle:
     """Raises: ModelError when a file is missing, damaged or of another format."""
     if not (folder / ABOUT).is_file():
@@ -190,6 +206,7 @@ def _load(folder: Path) -> Bundle:
         events["time"].to_numpy(np.int64),
         events["weight"].to_numpy(np.float32),
         bool(about["has_clock"]),
+        hidden=_load_hidden(folder),
     )
     meaning = load_file(folder / VECTORS)["meaning"]
     tables = load_file(folder / TABLES)

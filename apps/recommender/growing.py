@@ -16,7 +16,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from apps.recommender.additions import AddedItem
 from apps.recommender.bundle import Bundle
 from apps.recommender.catalog import Catalog
-from apps.recommender.interactions import Events, Interactions, is_taking
+from apps.recommender.interactions import Events, Interactions, is_taking, join_events
 from apps.recommender.neighbours import keep_largest, relatives, word_vectoriser
 from apps.recommender.popularity import item_clock, windowed_order
 from apps.recommender.retrieval import Channels, alike_in_meaning
@@ -58,8 +58,8 @@ def with_events(bundle: Bundle, events: pd.DataFrame) -> Bundle:
     """The bundle with further events (additions.EVENT_COLUMNS). Those on items that are not in the
     catalogue wait until these are. Co-occurrence stays as trained."""
     channels, repeats = bundle.channels, bundle.repeats
-    kinds = () if repeats is None else repeats.model.kinds
     settings = channels.settings.events
+    kinds = settings.taken if repeats is None else repeats.model.kinds
     everybody, added = added_events(channels.log, events, bundle.catalog.ids, settings, kinds)
     if not len(added):
         return bundle
@@ -123,22 +123,14 @@ def longer_log(
 ) -> Interactions:
     """Weights add up as in training, at most `most` of a pair, and what undoes takes away.
     everybody: the users, those of the log first."""
-    own = pd.DataFrame({"user": log.user, "item": log.item, "time": log.time, "last": log.time,
-                        "weight": log.weight.astype(np.float64)})  # fmt: skip
-    more = pd.DataFrame({"user": added.user, "item": added.item, "time": added.time,
-                         "weight": added.weight.astype(np.float64)})  # fmt: skip
-    more["last"] = more["time"].where(more["weight"] > 0)
+    own = pd.DataFrame({"user": log.user, "item": log.item, "time": log.time,
+                        "weight": log.weight.astype(np.float64), "taking": False})  # fmt: skip
     pair = log.user.astype(np.int64) * log.n_items + log.item
     touched = np.isin(pair, added.user.astype(np.int64) * log.n_items + added.item)
-    joined = (
-        pd.concat([own[touched], more], ignore_index=True)
-        .groupby(["user", "item"], sort=False)
-        .agg(weight=("weight", "sum"), time=("last", "max"))
-        .reset_index()
+    joined = join_events(
+        pd.concat([own[touched], added.frame], ignore_index=True), most, log.hidden
     )
-    joined = joined[joined["weight"] > 0]
-    joined["weight"] = joined["weight"].clip(upper=most)
-    whole = pd.concat([own[~touched][["user", "item", "time", "weight"]], joined])
+    whole = pd.concat([own.loc[~touched, list(joined.pairs)], joined.pairs])
     order = np.lexsort((whole["time"].to_numpy(np.int64), whole["user"].to_numpy()))
     whole = whole.iloc[order]
     return Interactions(
@@ -150,6 +142,7 @@ def longer_log(
         whole["weight"].to_numpy(np.float32),
         log.has_clock,
         most=most,
+        hidden=joined.hidden,
     )
 
 
@@ -158,16 +151,18 @@ def already_known(
 ) -> NDArray[np.bool_]:
     """(m,) whether the log's pair is as late as the event, so that it may hold it already."""
     width = max(int(item.max(initial=0)) + 1, log.n_items)
-    pair = log.user.astype(np.int64) * width + log.item
+    hidden = log.hidden
+    pair = np.concatenate([log.user, hidden.user]).astype(np.int64) * width
+    pair += np.concatenate([log.item, hidden.item])
+    last = np.concatenate([log.time, hidden.time])
+    if not len(pair):
+        return np.zeros(len(user), bool)
     order = np.argsort(pair)
     wanted = user.astype(np.int64) * width + item
     place = np.searchsorted(pair[order], wanted)
-    inside = np.minimum(place, max(0, len(pair) - 1))
-    if not len(pair):
-        return np.zeros(len(user), bool)
-    row = order[inside]
+    row = order[np.minimum(place, len(pair) - 1)]
     met = (user >= 0) & (item >= 0) & (pair[row] == wanted)
-    known: NDArray[np.bool_] = met & ((log.time[row] >= time) | (not log.has_clock))
+    known: NDArray[np.bool_] = met & ((last[row] >= time) | (not log.has_clock))
     return known
 
 

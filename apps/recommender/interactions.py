@@ -39,6 +39,13 @@ class Events:
     def __len__(self) -> int:
         return len(self.item)
 
+    @property
+    def frame(self) -> pd.DataFrame:
+        """As join_events takes them."""
+        weight = self.weight.astype(np.float64)
+        return pd.DataFrame({"user": self.user, "item": self.item, "time": self.time,
+                             "weight": weight, "taking": self.taking})  # fmt: skip
+
     def keep(self, rows: NDArray[np.bool_]) -> "Events":
         return Events(
             self.user[rows],
@@ -51,13 +58,34 @@ class Events:
 
 
 @dataclass(frozen=True, eq=False)
+class Hidden:
+    """Pairs of a user and an item that the user wants to see no more. user, item: (m,) int32.
+    time: (m,) int64, of the last event on it. weight: (m,) float32 at most 0, what later events
+    must outweigh for the item to be wanted again.
+    """
+
+    user: NDArray[np.int32]
+    item: NDArray[np.int32]
+    time: NDArray[np.int64]
+    weight: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+
+NOTHING_HIDDEN = Hidden(
+    np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.float32)
+)
+
+
+@dataclass(frozen=True, eq=False)
 class Interactions:
     """Pairs sorted by user, then time. users: ids; user u owns rows starts[u]:starts[u+1].
 
     user, item: (n,) int32 indices. time: (n,) int64, microseconds since 1970, or the position in
     the user's sequence where the log has no clock. weight: (n,) float32 > 0.
     events: what they were joined from; None where that is not known any more. most: see
-    EventSettings.
+    EventSettings. hidden: no pair of it is among the others.
     """
 
     users: tuple[str, ...]
@@ -69,6 +97,7 @@ class Interactions:
     has_clock: bool
     events: Events | None = None
     most: float = math.inf
+    hidden: Hidden = NOTHING_HIDDEN
 
     def __len__(self) -> int:
         return len(self.item)
@@ -105,6 +134,14 @@ class Interactions:
             (self.weight, (self.user, self.item)), shape=(self.n_users, self.n_items)
         )
 
+    @cached_property
+    def withheld(self) -> sp.csr_matrix:
+        """(n_users, n_items) 1 for what a user has hidden."""
+        ones = np.ones(len(self.hidden), np.float32)
+        return sp.csr_matrix(
+            (ones, (self.hidden.user, self.hidden.item)), shape=(self.n_users, self.n_items)
+        )
+
     def items_of(self, user: int) -> NDArray[np.int32]:
         """The user's items, oldest first."""
         return self.item[self.starts[user] : self.starts[user + 1]]
@@ -116,9 +153,8 @@ class Interactions:
         if self.events is None:
             return self.keep(earlier)
         events = self.events.keep(self.events.time <= moment)
-        columns = {"user": events.user, "item": events.item, "time": events.time}
-        weight = events.weight.astype(np.float64)
-        pairs, _ = _joined(pd.DataFrame(columns | {"weight": weight}), self.most)
+        joined = join_events(events.frame, self.most)
+        pairs = joined.pairs
         user, item = pairs["user"].to_numpy(np.int64), pairs["item"].to_numpy(np.int64)
         # Ties were drawn when the log was read; what is tied now and was not comes last of these.
         own = self.user[earlier].astype(np.int64) * self.n_items + self.item[earlier]
@@ -136,6 +172,7 @@ class Interactions:
             self.has_clock,
             events,
             self.most,
+            joined.hidden,
         )
 
     def keep(self, rows: NDArray[np.bool_]) -> "Interactions":
@@ -148,13 +185,15 @@ class Interactions:
             self.time[rows],
             self.weight[rows],
             self.has_clock,
+            hidden=self.hidden,
         )
 
 
 @dataclass(frozen=True)
 class EventReport:
     """What reading a log found. rows: of the file. repeated: rows that joined an earlier one of
-    their pair. undone: pairs whose weights sum to 0 or less. tied: share of rows that share
+    their pair. undone: pairs whose weights sum to 0 or less; hidden: those of them that their users
+    have hidden. tied: share of rows that share
     their time with another item of the same user (their order is drawn by the seed).
     """
 
@@ -169,6 +208,7 @@ class EventReport:
     unknown_type_rows: int = 0
     repeated: int = 0
     undone: int = 0
+    hidden: int = 0
     tied: float = 0.0
 
     @property
@@ -188,7 +228,8 @@ class EventReport:
                 f"events of unknown type counted as 1: {', '.join(self.unknown_types[:5])}",
             ),
             *_told(self.repeated, "repeated events joined"),
-            *_told(self.undone, "pairs undone by refunds or the like"),
+            *_told(self.undone - self.hidden, "pairs undone by refunds or the like"),
+            *_told(self.hidden, "pairs hidden by their users, who are not shown the item again"),
         ]
         if self.tied > 0.01:
             found.append(f"{self.tied:.0%} of the events are tied in time: order drawn by the seed")
@@ -254,9 +295,11 @@ def from_events(
             "item": item[known].astype(np.int32),
             "time": event_times(raw)[known],
             "weight": weight[known],
+            "taking": is_taking(types, weight, kinds)[known],
         }
     )
-    pairs, undone = _joined(events, settings.most)
+    joined = join_events(events, settings.most)
+    pairs = joined.pairs
     order, tied = _order(pairs, np.random.default_rng(seed))
     pairs = pairs.iloc[order]
     interactions = Interactions(
@@ -272,10 +315,11 @@ def from_events(
             events["item"].to_numpy(np.int32),
             events["time"].to_numpy(np.int64),
             weight[known].astype(np.float32),
-            is_taking(types, weight, kinds)[known],
+            events["taking"].to_numpy(bool),
             kinds,
         ),
         settings.most,
+        joined.hidden,
     )
     report = EventReport(
         rows=len(frame) + len(raw.rejects),
@@ -287,8 +331,9 @@ def from_events(
         unknown_items=tuple(sorted(set(strangers.astype("str")))),
         unknown_types=tuple(sorted(set(types[unknown_type]))),
         unknown_type_rows=int(unknown_type.sum()),
-        repeated=len(events) - len(pairs) - undone,
-        undone=undone,
+        repeated=len(events) - len(pairs) - joined.undone,
+        undone=joined.undone,
+        hidden=len(joined.hidden),
         tied=tied,
     )
     return ReadLog(interactions, report)
@@ -346,16 +391,66 @@ def is_taking(
     return found
 
 
-def _joined(events: pd.DataFrame, most: float) -> tuple[pd.DataFrame, int]:
-    """One row for each pair of user and item; how many were undone."""
-    last = events["time"].where(events["weight"] > 0)
-    grouped = events.assign(last=last).groupby(["user", "item"], sort=False)
-    pairs = grouped.agg(weight=("weight", "sum"), time=("last", "max")).reset_index()
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """pairs: user, item, weight, time, one row for each pair that is wanted. undone: how many are
+    not; hidden: those of them that were hidden."""
+
+    pairs: pd.DataFrame
+    hidden: Hidden
+    undone: int
+
+
+def join_events(events: pd.DataFrame, most: float, hidden: Hidden = NOTHING_HIDDEN) -> Joined:
+    """One row for each pair of the events (user, item, time, weight, taking: see Events). most:
+    weight of a pair.
+
+    An event that takes away more than a pair can have hides the item: it voids what was before it.
+    What the user takes after that is wanted again, from then on; all else must outweigh it.
+    hidden: pairs that were so before.
+    """
+    before = pd.DataFrame({"user": hidden.user, "item": hidden.item, "time": hidden.time,
+                           "weight": hidden.weight.astype(np.float64),
+                           "taking": False})  # fmt: skip
+    count = len(events)
+    events = pd.concat([events, before], ignore_index=True) if len(before) else events
+    hides = (events["weight"] < -most).to_numpy(bool) | (np.arange(len(events)) >= count)
+    events = events.assign(
+        last=events["time"].where(events["weight"] > 0), hid=events["time"].where(hides)
+    )
+    if hides.any():
+        events = _after_hiding(events)
+    pairs = (
+        events.groupby(["user", "item"], sort=False)
+        .agg(
+            weight=("weight", "sum"), time=("last", "max"), end=("time", "max"), hid=("hid", "max")
+        )
+        .reset_index()
+    )
     wanted = pairs["weight"] > 0
+    gone = pairs[~wanted & pairs["hid"].notna()]
     undone = int((~wanted).sum())
-    pairs = pairs[wanted].reset_index(drop=True)
+    pairs = pairs.loc[wanted, ["user", "item", "weight", "time"]].reset_index(drop=True)
     pairs["weight"] = pairs["weight"].clip(upper=most)
-    return pairs.astype({"time": "int64"}), undone
+    return Joined(
+        pairs.astype({"time": "int64"}),
+        Hidden(
+            gone["user"].to_numpy(np.int32),
+            gone["item"].to_numpy(np.int32),
+            gone["end"].to_numpy(np.int64),
+            gone["weight"].to_numpy(np.float32),
+        ),
+        undone,
+    )
+
+
+def _after_hiding(events: pd.DataFrame) -> pd.DataFrame:
+    """Without what came before an item was hidden, the last time where it was more than once, or,
+    where the user took it later, before that."""
+    pair, time = [events["user"], events["item"]], events["time"]
+    hidden = events["hid"].groupby(pair).transform("max")
+    back = time.where(events["taking"] & (time > hidden)).groupby(pair).transform("min")
+    return events[~(time < back.fillna(hidden)) & ~((time == hidden) & events["hid"].isna())]
 
 
 def _order(pairs: pd.DataFrame, rng: np.random.Generator) -> tuple[NDArray[Any], float]:

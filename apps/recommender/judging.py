@@ -6,11 +6,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from apps.recommender.arrivals import FIRST, new_items, places_kept
 from apps.recommender.features import ItemFacts
 from apps.recommender.fitting import Given, HeldOut
 from apps.recommender.interactions import Interactions, ReadLog
 from apps.recommender.list_balance import balance_of
-from apps.recommender.listing import FIRST, new_items, places_kept
 from apps.recommender.quality import (
     DEPTH,
     Against,

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.recommender.arrivals import Arrivals, arrivals_of, with_arrivals, with_new_items
 from apps.recommender.features import Features, ItemFacts, describe
-from apps.recommender.interactions import DAY, Interactions
-from apps.recommender.profiles import histories
 from apps.recommender.ranking import Ranking
 from apps.recommender.repeats import Found, Repeats
 from apps.recommender.retrieval import (
     CHANNELS,
+    SOURCES,
     Asked,
     Candidates,
     Channels,
@@ -21,12 +21,8 @@ from apps.recommender.retrieval import (
     candidates,
 )
 
-# Bits of `sources`: the channels, and what users take again.
-SOURCES = (*CHANNELS, "again")
 AGAIN = np.uint8(1 << SOURCES.index("again"))
 USERS_AT_ONCE = 512
-# New items have their places among so many.
-FIRST = 10
 TEXT_SOURCES = sum(1 << CHANNELS.index(name) for name in ("words", "meaning"))
 
 
@@ -71,10 +67,8 @@ class Described:
 
 def ask(channels: Channels, users: Rows, now: Rows | None = None) -> Asked:
     """users: indices into the log. now: (users,) microseconds; by default just after the log."""
-    past = histories(channels.log, users, channels.settings.events.history)
-    seen = channels.log.matrix[users]
     moments = np.full(len(users), after(channels.log)) if now is None else now
-    return channels.asked(past, seen, moments)
+    return channels.asked(users, moments)
 
 
 def describe_users(
@@ -87,6 +81,7 @@ def describe_users(
     blocked: Rows | None = None,
     refused: NDArray[np.bool_] | None = None,
     pretend: NDArray[np.bool_] | None = None,
+    arrivals: Arrivals | None = None,
 ) -> Described:
     """The candidates of some users and all that is known of them.
 
@@ -94,6 +89,7 @@ def describe_users(
     rules will leave out, so that there must be others beside them.
     pretend: (items,) see features.describe; of these only what a text channel proposed is left,
     as it would be if they were new.
+    arrivals: new items for those to whom too few are proposed.
     """
     asked = ask(channels, users, now)
     scorers = channels.scorers(asked, refused)
@@ -109,6 +105,8 @@ def describe_users(
     if pretend is not None:
         by_text = (found.sources & TEXT_SOURCES) > 0
         found = found.keep(by_text | ~pretend[found.item])
+    if arrivals is not None:
+        found = with_arrivals(found, asked, arrivals)
     return Described(found, asked, describe(found, asked, scorers, channels, facts, pretend))
 
 
@@ -127,21 +125,24 @@ def list_users(
 ) -> Lists:
     """The k best items of each user, or, where k is None, all of the candidates; with what they
     take again, where `repeats` are given."""
+    arrivals = arrivals_of(channels, facts, refused)
     known = describe_users(
-        channels, facts, users, now=now, include_seen=include_seen, refused=refused
+        channels,
+        facts,
+        users,
+        now=now,
+        include_seen=include_seen,
+        refused=refused,
+        arrivals=arrivals,
     )
-    settings, moments = channels.settings.ranking, known.asked.now
+    moments = known.asked.now
     ranked = _best_first(known.found, ranking.score(known.features, threads))
     if repeats is not None:
         wide = int(np.bincount(ranked.user, minlength=1).max())
         placed = repeats.placed(users, moments, wide)
         ranked = with_repeats(ranked, repeats.found(users, moments, refused), placed)
-    new = new_items(channels.log, facts.created, settings.new_for_days)
     score, put = with_new_items(
-        ranked.score,
-        ranked.user,
-        new[ranked.item],
-        places_kept(new, settings.new_items_places),
+        ranked.score, ranked.user, arrivals.new[ranked.item], arrivals.places
     )
     order = np.lexsort((-score, ranked.user))
     place = np.arange(len(order)) - np.searchsorted(ranked.user, ranked.user)
@@ -235,57 +236,3 @@ def with_repeats(ranked: Ranked, again: Found, placed: NDArray[np.float64]) -> R
         np.concatenate([ranked.sources, np.full(len(owner), AGAIN)])[order],
         np.concatenate([ranked.habit, again.row[owner, column]])[order],
     )
-
-
-def new_items(log: Interactions, created: Rows, days: int | None) -> NDArray[np.bool_]:
-    """(items,) those that nobody has taken yet, and, where `days` are given, that are no older than
-    that when the log ends. created: (items,) microseconds, -1 where unknown: such an item is new.
-    """
-    untaken: NDArray[np.bool_] = log.counts == 0
-    if days is None:
-        return untaken
-    return untaken & ((created < 0) | (created >= log.now - days * DAY))
-
-
-def places_kept(new: NDArray[np.bool_], most: int) -> int:
-    """How many of the FIRST places are for new items: as many as is their share of the catalogue,
-    and `most` at most. new: (items,)
-
-    A shop that adds an item in a hundred keeps no place of ten for it: it would be given to what
-    nobody wants.
-
-    >>> [places_kept(np.arange(100) < new, 2) for new in (3, 6, 15, 60)]
-    [0, 1, 2, 2]
-    """
-    share = float(new.mean()) if len(new) else 0.0
-    return min(most, int(FIRST * share + 0.5))
-
-
-def with_new_items(
-    score: Scores, user: Rows, new: NDArray[np.bool_], places: int
-) -> tuple[Scores, NDArray[np.bool_]]:
-    """(scores (m,), which were moved (m,)): each user's scores dealt out again, so that `places`
-    of the FIRST are new items where there are as many. The best new ones stand where they stood,
-    or last of the FIRST; the others keep their order.
-
-    user: sorted. A recall of new items asks for one place of a list, whichever it is, and the last
-    is the one that costs the others least.
-    """
-    order = np.lexsort((-score, user))
-    start = np.searchsorted(user, user)
-    place = np.arange(len(user)) - start
-    fresh = new[order]
-    count = np.cumsum(fresh)
-    nth = count - count[start] + fresh[start]  # 1 for the user's best new item
-    kept = fresh & (nth <= places)
-    before: Rows = np.cumsum(kept) - kept
-    rest = place - (before - before[start])  # the place among those that are not kept
-    last = FIRST - np.bincount(user, kept)[user]
-    # A half: just before the one of the rest that stood there.
-    wanted = np.where(kept, np.minimum(rest, last) - 0.5 + nth * 1e-6, rest)
-    again = np.lexsort((wanted, user))
-    dealt = np.empty_like(score)
-    dealt[order[again]] = score[order]
-    moved = np.zeros(len(user), bool)
-    moved[order[kept & (place >= FIRST)]] = True
-    return dealt, moved

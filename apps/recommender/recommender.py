@@ -17,9 +17,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from apps.recommender.bundle import Bundle, folder_fingerprint, load_bundle
 from apps.recommender.day_rules import DayRules, day_rules, read_stock, stock_table
 from apps.recommender.features import ItemFacts, item_facts
-from apps.recommender.listing import SOURCES
 from apps.recommender.neighbours import word_vectoriser
 from apps.recommender.reasons import word_counts
+from apps.recommender.retrieval import SOURCES
 from apps.recommender.settings import RuleSettings, read_settings
 from apps.recommender.shown_lists import ShownLists, shown_lists
 from shared.device import Device, serving_device

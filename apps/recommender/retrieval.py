@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from apps.recommender.interactions import Interactions
 from apps.recommender.neighbours import relatives, row_largest
 from apps.recommender.popularity import ItemClock, windowed_order
-from apps.recommender.profiles import Histories, profile_matrix, recency_weights
+from apps.recommender.profiles import Histories, histories, profile_matrix, recency_weights
 from apps.recommender.sequence_model import SequenceModel, item_vectors, user_vectors
 from apps.recommender.settings import RecommenderSettings
 from shared.inference.vector_index import VectorIndex
@@ -25,6 +25,9 @@ Rows = NDArray[np.int64]
 Scores = NDArray[np.float32]
 
 CHANNELS = ("sequence", "together", "words", "meaning", "popular")
+# Bits of `sources`: the channels, what users take again (repeats.py), and new items for those to
+# whom no channel proposes any (new_fill.py).
+SOURCES = (*CHANNELS, "again", "new")
 # Pairs of a user and an item whose vectors are multiplied at once: 64 MB of float32 at 256-d.
 PAIRS_AT_ONCE = 32_768
 # A catalogue up to this size is cheaper to score whole than pair by pair.
@@ -42,13 +45,15 @@ class Asked:
     """A batch of users. now: (users,) microseconds, the moment each is asked about.
 
     shares: (users, length) what each item of the history counts. profile: (users, items) sparse,
-    the same by item. seen: (users, items) sparse, above 0 where the user has had the item.
+    the same by item. seen: (users, items) sparse, above 0 where the user has had the item;
+    hidden: where the user wants to see it no more.
     """
 
     past: Histories
     shares: Scores
     profile: sp.csr_matrix
     seen: sp.csr_matrix
+    hidden: sp.csr_matrix
     now: Rows
 
     def __len__(self) -> int:
@@ -177,10 +182,12 @@ class Channels:
     order: Rows
     clock: ItemClock
 
-    def asked(self, past: Histories, seen: sp.csr_matrix, now: Rows) -> Asked:
+    def asked(self, users: Rows, now: Rows) -> Asked:
+        """users: indices into the log. now: (users,) microseconds."""
+        past = histories(self.log, users, self.settings.events.history)
         shares = recency_weights(past, self.settings.profile, has_clock=self.log.has_clock)
         profile = profile_matrix(past, shares, self.log.n_items)
-        return Asked(past, shares, profile, seen, now)
+        return Asked(past, shares, profile, self.log.matrix[users], self.log.withheld[users], now)
 
     def scorers(self, asked: Asked, refused: NDArray[np.bool_] | None = None) -> dict[str, Scorer]:
         """Channel -> scorer, in the order of CHANNELS. refused: (items,) what nobody will be shown:
@@ -265,7 +272,7 @@ def row_index(vectors: Scores, fingerprint: str) -> VectorIndex:
 class Candidates:
     """Pairs of a user of the batch and an item, sorted by user. user, item: (m,).
 
-    sources: (m,) bit i is set where CHANNELS[i] proposed the item.
+    sources: (m,) bit i is set where SOURCES[i] proposed the item.
     """
 
     user: Rows
@@ -290,21 +297,23 @@ def candidates(
     blocked: Rows,
     refused: NDArray[np.bool_] | None = None,
 ) -> Candidates:
-    """The union of each channel's best `count` items that the user may be shown.
+    """The union of each channel's best `count` items that the user may be shown: none that is
+    hidden, none of the history unless include_seen.
 
-    A channel is asked for as many more as it could waste on items of the history.
+    A channel is asked for as many more as it could waste on these.
     refused: (items,) these are candidates as all others, and beside them there are the best
     `count` that are not refused, as far as those are among the first (1 + REFUSED_REACH) · count.
     """
-    most_seen = 0 if include_seen else int(np.diff(asked.seen.indptr).max(initial=0))
+    left_out = asked.hidden if include_seen else asked.seen + asked.hidden
+    most_left_out = int(np.diff(left_out.indptr).max(initial=0))
     wasted = 0 if refused is None else min(int(refused.sum()), REFUSED_REACH * count)
-    wanted = min(n_items, count + min(most_seen, 4 * count) + len(blocked) + wasted)
+    wanted = min(n_items, count + min(most_left_out, 4 * count) + len(blocked) + wasted)
     barred = np.zeros(n_items, bool)
     barred[blocked] = True
     keys: list[Rows] = []
     bits: list[Rows] = []
-    owner, had = asked.seen.nonzero()
-    seen = np.sort(_keys(owner, had, n_items))
+    owner, out = left_out.nonzero()
+    barred_pairs = np.sort(_keys(owner, out, n_items))
     for name, scorer in scorers.items():
         top, _ = scorer.top(wanted)
         user = np.repeat(np.arange(len(asked)), top.shape[1])
@@ -312,8 +321,7 @@ def candidates(
         rows = item >= 0
         rows[rows] = ~barred[item[rows]]
         key = _keys(user, item, n_items)
-        if not include_seen:
-            rows &= ~_contains(seen, key)
+        rows &= ~_contains(barred_pairs, key)
         user, key, item = user[rows], key[rows], item[rows]
         # Still best first: the place within the user's list is the row less the list's start.
         start = np.searchsorted(user, user)

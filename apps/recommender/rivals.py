@@ -84,8 +84,9 @@ def rank_all(score: Score, given: Field, k: int) -> Rows:
     for at in range(0, len(given.users), USERS_AT_ONCE):
         part = slice(at, min(at + USERS_AT_ONCE, len(given.users)))
         scores = np.array(score(part), np.float32)
-        seen = given.log.matrix[given.users[part]].tocoo()
-        scores[seen.row, seen.col] = -np.inf
+        users = given.users[part]
+        out = (given.log.matrix[users] + given.log.withheld[users]).tocoo()
+        scores[out.row, out.col] = -np.inf
         scores = scores[:, drawn]
         best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
         order = np.argsort(-np.take_along_axis(scores, best, 1), axis=1, kind="stable")

@@ -9,20 +9,23 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.recommender.arrivals import NEW, arrivals_of, popular_with_arrivals
 from apps.recommender.bundle import Bundle
 from apps.recommender.day_rules import DayRules
 from apps.recommender.features import ItemFacts
 from apps.recommender.listing import Lists, list_users
 from apps.recommender.reasons import blame, reason, shared_words
 from apps.recommender.repeats import repeat_reason
-from apps.recommender.retrieval import CHANNELS, Rows, Scores
+from apps.recommender.retrieval import CHANNELS, SOURCES, Rows, Scores
 from apps.recommender.ruling import LEFT_OUT, Ruled, apply_rules, draw_numbers, rule_notes
 
-POPULAR = np.uint8(1 << CHANNELS.index("popular"))
+POPULAR = np.uint8(1 << SOURCES.index("popular"))
 # How many popular items the rules may choose from for a user without a history, and in lists.
 POPULAR_REACH, POPULAR_LISTS = 100, 10
-# Of an item that nobody has taken yet, where the ranking lifts these.
+# Of an item that nobody has taken yet: where the ranking lifts these, and where nothing of the user
+# speaks for it.
 LIFTED = "new, moved up"
+JUST_IN = "new in the shop"
 
 
 class Served(Protocol):
@@ -73,13 +76,13 @@ def shown_lists(
     warm[warm] = np.diff(log.starts)[rows[warm]] > 0
     again = again and not include_seen
     lists = _ranked(served, rows[warm], k, include_seen, rules, again) if warm.any() else None
-    popular = _popular(served.bundle, k, rules)
-    wide = max(len(popular), 1 if lists is None else lists.item.shape[1], 1)
+    popular = _popular(served, rows[~warm], k, rules)
+    wide = max(popular.shape[1], 1 if lists is None else lists.item.shape[1], 1)
     item = np.full((len(names), wide), -1, np.int64)
     score = np.full((len(names), wide), -np.inf, np.float32)
-    item[~warm, : len(popular)] = popular
+    item[~warm, : popular.shape[1]] = popular
     # There is no score to go by: taken as falling off with the place, as popularity does.
-    score[~warm, : len(popular)] = -np.log1p(np.arange(len(popular)))
+    score[~warm, : popular.shape[1]] = -np.log1p(np.arange(popular.shape[1]))
     if lists is not None:
         item[warm, : lists.item.shape[1]] = lists.item
         score[warm, : lists.item.shape[1]] = lists.score
@@ -133,15 +136,30 @@ def _ranked(
     )
 
 
-def _popular(bundle: Bundle, k: int, rules: DayRules) -> Rows:
-    """What the list of a user without a history is made of, most wanted first."""
-    order = bundle.channels.order
-    if not rules.change_lists:
-        return order[:k]
-    reach = max(POPULAR_REACH, POPULAR_LISTS * k)
-    kept = np.arange(len(order)) < reach
-    kept[np.flatnonzero(rules.refused[order] == 0)[:reach]] = True
-    return order[kept]
+def _popular(served: Served, rows: Rows, k: int, rules: DayRules) -> Rows:
+    """(users, n) what the lists of users without a history are made of, most wanted first, -1 where
+    there is no more. rows: of the log, -1 for who is not in it."""
+    channels = served.bundle.channels
+    if not len(rows):
+        return np.empty((0, 0), np.int64)
+    hidden = channels.log.withheld[np.maximum(rows, 0)].multiply((rows >= 0)[:, None]).tocsr()
+    most_hidden = int(np.diff(hidden.indptr).max())
+    refused = rules.refused > 0
+    arrivals = arrivals_of(channels, served.facts, refused if refused.any() else None)
+    order = channels.order
+    if rules.change_lists:
+        reach = max(POPULAR_REACH, POPULAR_LISTS * k) + most_hidden
+        kept = np.arange(len(order)) < reach
+        kept[np.flatnonzero(~refused[order])[:reach]] = True
+        order = order[kept]
+    else:
+        order = order[: k + most_hidden]
+    order = popular_with_arrivals(order, arrivals)
+    lists = np.broadcast_to(order, (len(rows), len(order)))
+    out = hidden[:, order].toarray() > 0
+    last = np.argsort(out, axis=1, kind="stable")
+    found: Rows = np.where(out, -1, lists)
+    return np.take_along_axis(found, last, 1)
 
 
 def _shown(
@@ -155,8 +173,9 @@ def _shown(
     there = ruled.place >= 0
     item = np.where(there, np.take_along_axis(ranked, np.maximum(ruled.place, 0), 1), -1)
     score = served.bundle.log.log_counts[np.maximum(item, 0)]
-    sources = np.where(there, POPULAR, 0).astype(np.uint8)
-    reasons = np.full(item.shape, popular_reason(served.bundle), dtype=object)
+    new = served.bundle.log.counts[np.maximum(item, 0)] == 0
+    sources = np.where(there, np.where(new, NEW, POPULAR), 0).astype(np.uint8)
+    reasons = np.where(new, JUST_IN, popular_reason(served.bundle)).astype(object)
     if lists is not None:
         listed = lists.at(np.minimum(ruled.place[warm], lists.item.shape[1] - 1))
         score[warm], sources[warm] = listed.score, listed.sources
@@ -190,7 +209,8 @@ def _reasons(served: Served, lists: Lists) -> NDArray[np.object_]:
             listed = catalog.texts[lists.item[user, place]]
             shared = shared_words(catalog.texts[origin], listed, served.word_counts)
         title = None if origin is None else catalog.titles[origin]
-        texts[user, place] = reason(title, name, shared, popular)
+        otherwise = JUST_IN if new[user, place] else popular
+        texts[user, place] = reason(title, name, shared, otherwise)
         lifted = new[user, place] and served.bundle.ranking.lift.by
         if lifted or lists.moved[user, place]:
             texts[user, place] += f"; {LIFTED}"

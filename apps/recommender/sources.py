@@ -21,11 +21,12 @@ def source_lists(channels: Channels, users: Rows, k: int = DEPTH) -> dict[str, R
 
 
 def _listed(scorer: Scorer, asked: Asked, n_items: int, k: int) -> Rows:
-    most_seen = int(np.diff(asked.seen.indptr).max(initial=0))
-    top, _ = scorer.top(min(n_items, k + most_seen))
+    left_out = asked.seen + asked.hidden
+    most_left_out = int(np.diff(left_out.indptr).max(initial=0))
+    top, _ = scorer.top(min(n_items, k + most_left_out))
     user = np.repeat(np.arange(len(asked)), top.shape[1])
-    had = np.asarray(asked.seen[user, np.maximum(top, 0).ravel()]).reshape(top.shape) > 0
-    fine = (top >= 0) & ~had
+    out = np.asarray(left_out[user, np.maximum(top, 0).ravel()]).reshape(top.shape) > 0
+    fine = (top >= 0) & ~out
     place = np.cumsum(fine, axis=1) - 1
     row, column = np.nonzero(fine & (place < k))
     lists = np.full((len(asked), k), -1, np.int64)

@@ -170,6 +170,19 @@ def test_refunds_undo_and_those_of_nothing_are_told(examine: Examine) -> None:
     )  # fmt: skip
 
 
+def test_what_users_hide_is_told_apart_from_what_they_bring_back(examine: Examine) -> None:
+    found = examine(
+        events=[*clean(1), ("u0", "a", day(9), "refund"), ("u0", "b", day(9), "hide"),
+                ("u0", "b", day(10), "hide"), ("v", "a", day(1), "hide")]
+    )  # fmt: skip
+    assert found[:2] == [
+        ("note", "3 events hide an item (hide), of 2 pairs of user and item",
+         "events.csv, lines 7, 8, 9"),
+        ("note", "1 events take back (refund): 1 pairs of user and item are undone",
+         "events.csv, line 6"),
+    ]  # fmt: skip
+
+
 def test_clocks_that_are_wrong(examine: Examine) -> None:
     events = [*clean(), ("u1", "a", "2031-01-01", "view"), ("u2", "a", "1970-01-01", "view"),
               ("u3", "b", day(0, hours=3), "view")]  # fmt: skip

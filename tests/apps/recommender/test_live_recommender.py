@@ -13,7 +13,7 @@ from apps.recommender.auditing import open_encoder
 from apps.recommender.formats import RawTable
 from apps.recommender.growing import Trained, added_events, longer_log, more_words
 from apps.recommender.importing import Imported, import_events, import_items
-from apps.recommender.interactions import Interactions, event_times, from_events
+from apps.recommender.interactions import Hidden, Interactions, event_times, from_events
 from apps.recommender.live import LiveRecommender
 from apps.recommender.recommender import Recommender
 from apps.recommender.settings import EventSettings
@@ -166,6 +166,34 @@ def test_an_event_counts_at_the_next_request_also_of_a_new_user(
     )
 
 
+def test_what_a_user_hides_is_not_shown_again_whatever_is_asked_for(
+    live_at: Callable[[], LiveRecommender], tmp_path: Path, shop: Recommender
+) -> None:
+    """Neither to a customer, who had it or did not, nor to somebody of whom nothing else is known;
+    a purchase takes it back, a view does not."""
+    had = shop.history("customer000")["item_id"].iloc[0]
+    popular = shop.recommend(["nina"], 3)["item_id"].tolist()
+    listed = shop.recommend(["customer000"], 3)["item_id"].iloc[0]
+    live = live_at()
+    rows = [f"customer000,{had},2024-05-01,hide", f"customer000,{listed},2024-05-01,hide",
+            f"nina,{popular[1]},2024-05-01,hide"]  # fmt: skip
+    assert import_events(live, event_file(tmp_path, *rows), {}).added == 3
+    for now in (live.current(), live_at().current()):
+        for include_seen in (False, True):
+            lists = now.recommend(["customer000"], 100, include_seen)["item_id"].tolist()
+            assert len(lists) == len(set(lists)) > 20
+            assert not {had, listed} & set(lists)
+        assert had not in set(now.history("customer000")["item_id"])
+        assert now.recommend(["nina"], 2)["item_id"].tolist() == [popular[0], popular[2]]
+        assert now.recommend(["bert"], 3)["item_id"].tolist() == popular
+    assert import_events(live, event_file(tmp_path, *rows), {}).added == 0
+    view = event_file(tmp_path, f"nina,{popular[1]},2024-05-02,view")
+    import_events(live, view, {})
+    assert popular[1] not in set(live.current().recommend(["nina"], 5)["item_id"])
+    import_events(live, event_file(tmp_path, f"nina,{popular[1]},2024-05-03,buy"), {})
+    assert live.current().history("nina")["item_id"].tolist() == [popular[1]]
+
+
 def test_the_log_of_the_training_given_again_adds_nothing(
     live_at: Callable[[], LiveRecommender], shop_files: tuple[Path, Path]
 ) -> None:
@@ -244,7 +272,7 @@ def test_a_longer_log_is_the_one_that_training_would_read(seed: int) -> None:
             "user_id": rng.choice(["a", "b", "c", "d"], count),
             "item_id": rng.choice([*items, "unknown"], count),
             "timestamp": pd.to_datetime(1_700_000_000 + np.arange(count), unit="s", utc=True),
-            "event": rng.choice(["view", "buy", "cart", "refund", "odd"], count),
+            "event": rng.choice(["view", "buy", "cart", "refund", "odd", "hide"], count),
             "value": np.nan,
         }
     )
@@ -256,21 +284,33 @@ def test_a_longer_log_is_the_one_that_training_would_read(seed: int) -> None:
 
     early, late = frame[:40], frame[40:]
     # Weights of pairs are only known as far as they were kept: no pair of the early part is undone
-    # or capped here.
-    early = early[early["event"].isin(["view"])]
+    # or capped here. One purchase says that the log knows which events take an item.
+    early = early[early["event"].isin(["view", "hide"])]
+    early = pd.concat([early, early[:1].assign(user_id="e", item_id="i0", event="buy")])
     events = late.assign(time=event_times(RawTable(late, (), True, {})))
     log = log_of(early)
-    got = longer_log(log, *added_events(log, events, items, settings), settings.most)
+    got = longer_log(log, *added_events(log, events, items, settings, ("buy",)), settings.most)
     expected = log_of(pd.concat([early, late]))
+    assert len(expected.hidden) > 0
     assert _pairs(got) == _pairs(expected)
+    assert _pairs(got, got.hidden) == _pairs(expected, expected.hidden)
+    whole = early.assign(time=event_times(RawTable(early, (), True, {})))
+    _, again = added_events(got, pd.concat([whole, events]), items, settings)
+    hidden = set(zip(got.hidden.user.tolist(), got.hidden.item.tolist(), strict=True))
+    assert not hidden & set(zip(again.user.tolist(), again.item.tolist(), strict=True))
     assert (np.diff(got.user) >= 0).all()
     assert all((np.diff(got.time[got.starts[u] : got.starts[u + 1]]) > 0).all()
                for u in range(got.n_users))  # fmt: skip
 
 
-def _pairs(log: Interactions) -> set[tuple[str, int, int, float]]:
-    names = np.array(log.users, dtype=object)[log.user]
-    return set(zip(names, log.item.tolist(), log.time.tolist(), log.weight.tolist(), strict=True))
+def _pairs(
+    log: Interactions, of: Interactions | Hidden | None = None
+) -> set[tuple[str, int, int, float]]:
+    rows = log if of is None else of
+    names = np.array(log.users, dtype=object)[rows.user]
+    return set(
+        zip(names, rows.item.tolist(), rows.time.tolist(), rows.weight.tolist(), strict=True)
+    )
 
 
 def test_without_a_clock_new_pairs_follow_and_known_ones_are_repeats(

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from apps.recommender.arrivals import new_items, places_kept, with_new_items
 from apps.recommender.features import COLD, FUSED, Features, ranks, standardised
 from apps.recommender.interactions import DAY, Interactions
-from apps.recommender.listing import new_items, places_kept, with_new_items
 from apps.recommender.ranking import (
     LIFTS,
     NO_LIFT,
