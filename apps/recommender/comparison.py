@@ -21,6 +21,8 @@ from shared.settings import Home
 from shared.tables import Column, read_table
 
 TASK = f"NDCG@{DEPTH}"
+# Of lists with what is offered again, over all that was taken.
+AGAIN_TASK = f"NDCG@{DEPTH}, new or again"
 SEED = 13
 Say = Callable[[str], None]
 
@@ -67,30 +69,54 @@ def contest_of(
     wanted = log.matrix.astype(bool).astype(np.float32).tocsr()
     for model in (old, new):
         wanted = _without(wanted, _known(model, log, place))
-    rows = np.flatnonzero(np.diff(wanted.indptr))
-    if not len(rows):
+    if not wanted.nnz:
         raise DataError(
             f"{path}: all {len(log):,} events are already in a log that one of the two versions "
             "was trained on: give events that came after both trainings"
         )
+    tasks = [_task(new, old, log, wanted, place, TASK, again=False)]
+    notes = [f"{int(wanted.nnz):,} new pairs of {len(tasks[0][0]):,} users"]
+    again = _taken_again(new, old, log, place)
+    if again.nnz:
+        tasks.append(_task(new, old, log, wanted + again, place, AGAIN_TASK, again=True))
+        notes.append(f"{int(again.nnz):,} pairs taken again")
+    return Contest(
+        candidate=tuple(ours for ours, _ in tasks),
+        production=tuple(theirs for _, theirs in tasks),
+        seen=tuple(np.zeros(len(ours), np.bool_) for ours, _ in tasks),
+        serve=(
+            lambda asked: new.recommend(asked, DEPTH),
+            lambda asked: old.recommend(asked, DEPTH),
+        ),
+        asked=tasks[0][0].shown,
+        notes=tuple(notes),
+    )
+
+
+def _task(
+    new: Recommender,
+    old: Recommender,
+    log: Interactions,
+    wanted: sp.csr_matrix,
+    place: Mapping[str, int],
+    task: str,
+    *,
+    again: bool,
+) -> tuple[Outcomes, Outcomes]:
+    """The candidate's and production's lists for the users who took something. wanted: (users of
+    log, all items)."""
+    rows = np.flatnonzero(np.diff(wanted.indptr))
     users = [log.users[row] for row in rows]
     targets = Targets(rows, wanted[rows])
     starts, index = old.bundle.log.starts, old.user_rows
     known = np.array(
         [starts[index[u] + 1] - starts[index[u]] if u in index else 0 for u in users], np.int64
     )
-    both = [_outcomes(users, targets, _joint(m, users, place), ids, known) for m in (new, old)]
-    return Contest(
-        candidate=(both[0],),
-        production=(both[1],),
-        seen=(np.zeros(len(users), np.bool_),),
-        serve=(
-            lambda asked: new.recommend(asked, DEPTH),
-            lambda asked: old.recommend(asked, DEPTH),
-        ),
-        asked=tuple(users),
-        notes=(f"{int(wanted.nnz):,} new pairs of {len(users):,} users",),
+    ours, theirs = (
+        _outcomes(users, targets, _joint(model, users, place, again), tuple(place), known, task)
+        for model in (new, old)
     )
+    return ours, theirs
 
 
 def cases(folder: Path, path: Path, home: Home, *, say: Say) -> tuple[Case, ...]:  # noqa: ARG001
@@ -113,6 +139,7 @@ def _outcomes(
     lists: Rows,
     ids: Sequence[str],
     known: NDArray[np.int64],
+    task: str = TASK,
 ) -> Outcomes:
     """known: (u,) how many items production knows of each user."""
     names = np.array(ids, dtype=object)
@@ -124,7 +151,7 @@ def _outcomes(
     }
     n = len(users)
     return Outcomes(
-        task=TASK,
+        task=task,
         keys=row_keys(users, wanted),
         scores=judge(lists, targets).ndcg,
         labels=((),) * n,
@@ -153,8 +180,25 @@ def _without(wanted: sp.csr_matrix, known: sp.csr_matrix) -> sp.csr_matrix:
     return left
 
 
-def _joint(model: Recommender, users: list[str], place: Mapping[str, int]) -> Rows:
+def _taken_again(
+    new: Recommender, old: Recommender, log: Interactions, place: Mapping[str, int]
+) -> sp.csr_matrix:
+    """(users of log, all items) the pairs that one of the two knows and that were taken after both
+    their logs end; none where neither offers anything again."""
+    shape = (log.n_users, len(place))
+    offers = any(model.bundle.repeats is not None for model in (new, old))
+    if log.events is None or not log.has_clock or not offers:
+        return sp.csr_matrix(shape, dtype=np.float32)
+    moment = max(model.bundle.log.now for model in (new, old))
+    events = log.events.keep(log.events.taking & (log.events.time > moment))
+    ones = np.ones(len(events), np.float32)
+    taken = sp.csr_matrix((ones, (events.user, events.item)), shape) > 0
+    known = (_known(new, log, place) + _known(old, log, place)) > 0
+    return taken.multiply(known).astype(np.float32).tocsr()
+
+
+def _joint(model: Recommender, users: list[str], place: Mapping[str, int], again: bool) -> Rows:
     """(u, DEPTH) the model's lists in the numbers of both catalogues together."""
-    own = lists_of(model, users)
+    own = lists_of(model, users, again=again)
     number = np.array([place[name] for name in model.bundle.catalog.ids], np.int64)
     return np.where(own >= 0, number[np.maximum(own, 0)], -1)

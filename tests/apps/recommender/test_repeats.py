@@ -13,6 +13,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from apps.recommender.bundle import REPEATS, TAKINGS, load_bundle
+from apps.recommender.comparison import compare
 from apps.recommender.formats import RawTable
 from apps.recommender.growing import with_events
 from apps.recommender.interactions import DAY, Interactions, from_events
@@ -36,6 +37,8 @@ from apps.recommender.takings import Habits, Takings, habits_of, takings_of
 from apps.recommender.word_reasons import word_reasons
 from pipelines.benchmark_recommender import benchmark_recommender
 from shared.errors import DataError
+from shared.evaluation.gate import GateLimits
+from shared.evaluation.gate import judge as judge_gate
 from shared.evaluation.report import Report
 from shared.settings import Home
 from shared.training.options import TrainOptions
@@ -463,9 +466,8 @@ def _no_encoder(*_: object) -> None:
     raise AssertionError("nothing is to be encoded")
 
 
-def test_evaluating_on_later_events_tells_what_it_is_worth(
-    served: Recommender, habitual: tuple[Path, Report], tmp_path: Path
-) -> None:
+@pytest.fixture
+def later(served: Recommender, tmp_path: Path) -> Path:
     """Everybody has the staple within 40 days after the log, and half of them something new."""
     rows = []
     for row, user in enumerate(served.users):
@@ -475,12 +477,46 @@ def test_evaluating_on_later_events_tells_what_it_is_worth(
     path = tmp_path / "later.csv"
     columns = pd.Index(["user_id", "item_id", "timestamp", "event"])
     pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
-    report = evaluate(habitual[0], path, {}, Home(tmp_path))
+    return path
+
+
+def test_evaluating_on_later_events_tells_what_it_is_worth(
+    habitual: tuple[Path, Report], later: Path, tmp_path: Path
+) -> None:
+    report = evaluate(habitual[0], later, {}, Home(tmp_path))
     (note,) = [note for note in report.notes if "were taken again" in note]
     assert note.startswith(
         "160 items were taken again; over all that 160 users took, new or again: NDCG@10 0."
     )
     assert note.endswith(": better")
+
+
+def test_the_gate_judges_what_is_offered_again(
+    habitual: tuple[Path, Report], later: Path, served: Recommender, tmp_path: Path
+) -> None:
+    """A version that offers nothing again is as good at what is new, and does not pass."""
+    bare = shutil.copytree(habitual[0], tmp_path / "bare")
+    (bare / "repeats.json").unlink()
+    home = Home(tmp_path)
+    contest = compare(bare, habitual[0], later, {}, home, say=lambda _: None)
+    assert contest.notes == ("80 new pairs of 80 users", "160 pairs taken again")
+    new, again = contest.pairs()
+    assert new.candidate.scores.tolist() == new.production.scores.tolist()
+    assert (again.candidate.task, len(again.candidate)) == ("NDCG@10, new or again", 160)
+    lists = served.recommend(list(again.production.shown), 10)
+    told = dict(zip(again.production.shown, again.production.decisions, strict=True))
+    assert told == {u: " ".join(part["item_id"]) for u, part in lists.groupby("user_id")}
+    blocking = {check.name for check in judge_gate(contest.pairs(), GateLimits()).blocking}
+    assert "NDCG@10, new or again" in blocking
+    assert "NDCG@10" not in blocking
+    back = compare(habitual[0], bare, later, {}, home, say=lambda _: None)
+    assert judge_gate(back.pairs(), GateLimits()).passed
+    # Events that a model was trained on are nothing that was taken again.
+    both = pd.concat([pd.read_csv(habitual[0].parent / "events.csv"), pd.read_csv(later)])
+    both.to_csv(tmp_path / "both.csv", index=False)
+    assert compare(
+        bare, habitual[0], tmp_path / "both.csv", {}, home, say=lambda _: None
+    ).notes == (contest.notes)
 
 
 def test_the_page_tells_the_source_and_why_no_word_explains_it(
