@@ -6,7 +6,7 @@ under a millisecond, and read Chinese and English in the same text.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +16,8 @@ from scipy import sparse
 from shared.text import normalise
 
 CHAR_SIZES = range(3, 6)  # characters in a gram inside a word of an alphabetic script
+# Columns are kept of so many tokens: some 20 MB.
+TOKENS_KEPT = 50_000
 CJK_SIZES = range(1, 4)  # characters in a gram where no space parts the words
 # Ranges of the scripts that put no space between words.
 CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af"
@@ -44,13 +46,14 @@ def char_grams(text: str) -> list[str]:
     >>> char_grams("退货")
     ['退', '货', '退货']
     """
-    grams: list[str] = []
-    for cjk, token in _TOKEN.findall(text):
-        padded, sizes = (cjk, CJK_SIZES) if cjk else (f" {token} ", CHAR_SIZES)
-        length = len(padded)
-        for size in sizes:
-            grams.extend([padded[i : i + size] for i in range(length - size + 1)])
-    return grams
+    return [gram for cjk, token in _TOKEN.findall(text) for gram in _grams_of(cjk, token)]
+
+
+def _grams_of(cjk: str, token: str) -> list[str]:
+    """Of a run of CJK, or else of a token."""
+    padded, sizes = (cjk, CJK_SIZES) if cjk else (f" {token} ", CHAR_SIZES)
+    length = len(padded)
+    return [padded[i : i + size] for size in sizes for i in range(length - size + 1)]
 
 
 def fold(text: str) -> str:
@@ -60,10 +63,15 @@ def fold(text: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """Which n-gram stands in which column: words first, then characters; F columns in all."""
+    """Which n-gram stands in which column: words first, then characters; F columns in all.
+
+    _of_token: the columns of a token's characters, of those that were met last: most tokens of a
+    text are common ones, and cutting them up is most of the work.
+    """
 
     words: Mapping[str, int]
     chars: Mapping[str, int]
+    _of_token: dict[tuple[str, str], list[int]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> "Vocabulary":
@@ -86,30 +94,34 @@ class Vocabulary:
     def count(self, texts: Sequence[str]) -> sparse.csr_matrix:
         """(n, F) float32 how often each known n-gram occurs; others are left out."""
         columns: list[int] = []
-        values: list[int] = []
         ends = [0]
         for text in texts:
             folded = fold(text)
-            seen: dict[int, int] = {}
-            for grams, known in (
-                (word_grams(folded), self.words),
-                (char_grams(folded), self.chars),
-            ):
-                for gram in grams:
-                    column = known.get(gram)
-                    if column is not None:
-                        seen[column] = seen.get(column, 0) + 1
-            columns.extend(seen)
-            values.extend(seen.values())
+            words = self.words
+            columns += [words[gram] for gram in word_grams(folded) if gram in words]
+            for token in _TOKEN.findall(folded):
+                columns += self._columns(token)
             ends.append(len(columns))
-        return sparse.csr_matrix(
+        counts = sparse.csr_matrix(
             (
-                np.array(values, dtype=np.float32),
+                np.ones(len(columns), dtype=np.float32),
                 np.array(columns, dtype=np.int32),
                 np.array(ends, dtype=np.int32),
             ),
             shape=(len(texts), len(self)),
         )
+        counts.sum_duplicates()
+        return counts
+
+    def _columns(self, token: tuple[str, str]) -> list[int]:
+        found = self._of_token.get(token)
+        if found is None:
+            if len(self._of_token) >= TOKENS_KEPT:
+                self._of_token.clear()
+            chars = self.chars
+            found = [chars[gram] for gram in _grams_of(*token) if gram in chars]
+            self._of_token[token] = found
+        return found
 
 
 def inverse_document_frequency(counts: sparse.csr_matrix) -> NDArray[np.float32]:

@@ -1,8 +1,10 @@
 """N-grams against scikit-learn's analysers, and text that is not plain."""
 
 import doctest
+from collections import Counter
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -41,6 +43,22 @@ def test_weights_are_those_of_scikit_learn() -> None:
         theirs = TfidfVectorizer(analyzer=analyser, sublinear_tf=True, vocabulary=list(names))
         block = ours[:, start : start + len(names)]
         np.testing.assert_allclose(block, theirs.fit_transform(TEXTS).toarray(), atol=1e-6)
+
+
+@pytest.mark.parametrize("kept", [1, 3, 50_000])
+def test_counts_are_those_of_all_grams_however_few_tokens_are_remembered(
+    kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lexical, "TOKENS_KEPT", kept)
+    texts = [*TEXTS, "card card card lost", "退货 card 退货 unknownword", ""]
+    vocabulary = Vocabulary.of(texts[:-2])
+    for _ in range(2):
+        for text, row in zip(texts, vocabulary.count(texts).toarray(), strict=True):
+            words = Counter(word_grams(fold(text)))
+            chars = Counter(char_grams(fold(text)))
+            expected = {vocabulary.words[g]: n for g, n in words.items() if g in vocabulary.words}
+            expected |= {vocabulary.chars[g]: n for g, n in chars.items() if g in vocabulary.chars}
+            assert {int(c): int(row[c]) for c in np.flatnonzero(row)} == expected
 
 
 def test_unknown_grams_are_left_out() -> None:
