@@ -48,7 +48,9 @@ def main() -> None:
                 st.Page(shop / "catalogue_map_page.py", title="Catalogue map"),
                 st.Page(shop / "batches_page.py", title="Batch runs"),
             ],
-        }
+        },
+        # A sidebar folds away most of so many pages, and pages have widgets of their own there.
+        position="top",
     ).run()
 
 
