@@ -26,7 +26,8 @@ from shared.pretrained import PretrainedEncoder, resolve
 from shared.settings import Home
 from shared.training.examples import Examples
 from shared.training.fusion import fit_fused
-from shared.training.learning import HeadData, learn
+from shared.training.head_data import HeadData
+from shared.training.learning import learn
 from shared.training.options import TrainOptions
 from shared.training.scorers import fit_linear
 from shared.training.self_training import self_train

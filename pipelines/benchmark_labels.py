@@ -28,7 +28,8 @@ from shared.inference.runtime import Embedder
 from shared.pretrained import PretrainedEncoder, resolve
 from shared.settings import Home
 from shared.training.examples import Examples, folds, from_rows
-from shared.training.learning import HeadData, learn
+from shared.training.head_data import HeadData
+from shared.training.learning import learn
 from shared.training.options import Method, TrainOptions
 
 Say = Callable[[str], None]

@@ -16,7 +16,8 @@ from shared.errors import SettingsError
 from shared.pretrained import resolve
 from shared.run_journal import locked
 from shared.settings import Home
-from shared.training.learning import HeadData, tasks_of
+from shared.training.head_data import HeadData
+from shared.training.learning_tuned import tasks_of
 from shared.training.options import Method, TrainOptions
 from shared.training.recipe_file import RecipeFile, RecipeSection, SearchSection, content_of
 from shared.training.search import Budget, Searched, search

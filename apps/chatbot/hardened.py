@@ -17,7 +17,8 @@ from shared.registry import ModelVersion
 from shared.training.examples import Examples
 from shared.training.fusion import FusedFit
 from shared.training.hardening import COPIES, Hardened, harden, scored
-from shared.training.learning import HeadData, refit
+from shared.training.head_data import HeadData
+from shared.training.learning import refit
 from shared.training.options import TrainOptions
 
 INTENT = "intent"  # the task of judgement.outcomes_of that forgetting is measured on

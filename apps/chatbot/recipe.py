@@ -48,7 +48,8 @@ from shared.settings import Home
 from shared.tables import Column
 from shared.training.examples import Examples, split
 from shared.training.fusion import FusedFit
-from shared.training.learning import HeadData, learn
+from shared.training.head_data import HeadData
+from shared.training.learning import learn
 from shared.training.options import TrainOptions
 
 HEAD = "intent"

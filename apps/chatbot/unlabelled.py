@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from shared.evaluation.leakage import TrainingRows
 from shared.inference.classifier import FusedClassifier
 from shared.inference.runtime import Embedder
-from shared.training.learning import HeadData, Learned, refit
+from shared.training.head_data import HeadData, Learned
+from shared.training.learning import refit
 from shared.training.options import TrainOptions
 from shared.training.self_training import SelfTrained, self_train
 

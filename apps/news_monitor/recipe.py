@@ -36,7 +36,8 @@ from shared.settings import Home
 from shared.tables import sniff_columns
 from shared.training.examples import Examples, split
 from shared.training.fusion import FusedFit
-from shared.training.learning import HeadData, Learned, learn, refit
+from shared.training.head_data import HeadData, Learned
+from shared.training.learning import learn, refit
 from shared.training.options import TrainOptions
 
 SENTIMENT, TOPICS = "sentiment", "topics"

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from apps.recommender.behaviour import tuned_encoder
 from apps.recommender.bundle import ENCODER, Bundle, EncoderNote, save_bundle
 from apps.recommender.catalog import Catalog, read_catalog
 from apps.recommender.comparison import held_out_outcomes
@@ -207,6 +206,8 @@ def embed(
         options.method == "auto" and settings.encoder.pairs > 0
     )
     if wanted:
+        from apps.recommender.behaviour import tuned_encoder  # seconds to import
+
         tuned = tuned_encoder(
             catalog, parts, raw, settings, base, embedder, options, folder / ENCODER, say
         )

@@ -39,14 +39,8 @@ from shared.training.checkpoints import LearnedCheckpoints
 from shared.training.layer_cache import CachedRows, cached, upper_vectors
 from shared.training.linear_probe import START_STRENGTH, choose_strength, fit_heads
 from shared.training.machine import machine_of, quiet_libraries, threads_limited
-from shared.training.methods import (
-    METHODS,
-    apply_method,
-    choose_method,
-    has_few_labels,
-    parameter_groups,
-    settled,
-)
+from shared.training.method_choice import choose_method, has_few_labels, settled
+from shared.training.methods import METHODS, apply_method, parameter_groups
 from shared.training.objectives import HeadsObjective, head_scales, label_weights, measure
 from shared.training.options import Evaluation, FineTuned, Method, TrainOptions
 from shared.training.progress import Stopwatch

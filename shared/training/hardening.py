@@ -25,7 +25,7 @@ from shared.inference.spelling import Spelling
 from shared.training.copies import copies_of
 from shared.training.examples import Examples, split
 from shared.training.fusion import fit_fused
-from shared.training.learning import HeadData
+from shared.training.head_data import HeadData
 from shared.training.options import TrainOptions
 
 SHARE = 0.2  # of the training rows, to choose by

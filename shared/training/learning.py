@@ -6,76 +6,19 @@ or, where these are few or another head keeps it anyway, does not raise it beyon
 The report then says what the minutes bought, also when it is nothing.
 """
 
-import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from shared.inference.classifier import FusedClassifier, Kind
 from shared.inference.runtime import Embedder
 from shared.modeling.encoder_folder import read_encoder_folder
-from shared.modeling.heads import HeadSpec
 from shared.pretrained import PretrainedEncoder
-from shared.training.adapters import finetuned_embedder
-from shared.training.batches import HeadTask
-from shared.training.copies import copies_of
-from shared.training.examples import Examples, split
-from shared.training.finetune import few_labels, finetune_classifier, pairable
-from shared.training.further_rows import EPOCHS_SHARE, FurtherRuns, refitted, sure_labels
+from shared.training.examples import Examples
 from shared.training.fusion import FusedFit, fit_fused
+from shared.training.head_data import HeadData, Learned, copies_for
 from shared.training.label_names import name_rows
-from shared.training.methods import Choice, choose_method, has_few_labels, settled
-from shared.training.options import FineTuned, Method, TrainOptions
-from shared.training.pseudo_labels import Pool
-from shared.training.worth import losses_on, worth_it
-
-# Rows that fine-tuning does not learn from: early stopping and the fusion's weights use them.
-DEVELOPMENT_SHARE = 0.12
-# Texts on which the fine-tuned encoder as it is served must agree with itself in fp32.
-PROBES = 400
-
-
-@dataclass(frozen=True)
-class HeadData:
-    """What one classifier learns from. out_of_scope: texts it must refuse, if any are known.
-    altered: altered copies of the examples teach it too (copies.py). named: rows made of its
-    labels' names, which teach it too (label_names.py). unlabelled: texts that may teach it too,
-    where examples of one label each are few and fine-tuned on."""
-
-    name: str
-    examples: Examples
-    out_of_scope: tuple[str, ...] = ()
-    altered: bool = False
-    named: Examples | None = None
-    unlabelled: tuple[str, ...] = ()
-
-    @property
-    def kind(self) -> Kind:
-        return self.examples.kind
-
-
-@dataclass(frozen=True)
-class Learned:
-    """Trained classifiers, head by head.
-
-    chosen: head -> what is to be served. frozen: head -> the fusion without fine-tuning, on all
-    rows. encoder: folder of the fine-tuned encoder if any chosen head uses it. finetuned: the run,
-    also when its encoder was not worth keeping. pseudo: head -> unlabelled texts that taught it
-    beside its rows, where they helped. notes: for the report.
-    """
-
-    chosen: Mapping[str, FusedFit]
-    frozen: Mapping[str, FusedFit]
-    encoder: Path | None
-    finetuned: FineTuned | None
-    method: Method
-    notes: tuple[str, ...]
-    pseudo: Mapping[str, int] = field(default_factory=dict)
-
-    def classifier(self, head: str) -> FusedClassifier:
-        return self.chosen[head].classifier
+from shared.training.method_choice import Choice, choose_method, has_few_labels
+from shared.training.options import Method, TrainOptions
 
 
 def learn(
@@ -102,7 +45,9 @@ def learn(
     if choice.method is Method.FROZEN:
         say(f"{reason}; the encoder stays as it is")
         return Learned(frozen, frozen, None, None, Method.FROZEN, (reason, *names))
-    learned = _with_finetuning(
+    from shared.training.learning_tuned import with_finetuning  # takes torch, seconds to import
+
+    learned = with_finetuning(
         [one.head for one in tried], frozen, base, embedder, options, folder, say
     )
     return replace(learned, notes=(*learned.notes, *names))
@@ -145,7 +90,7 @@ def _fusion_of(
         head.examples,
         embedder=embedder,
         out_of_scope=head.out_of_scope,
-        copies=_copies(head, head.examples, options),
+        copies=copies_for(head, head.examples, options),
         named=head.named,
         kind=head.kind,
         seed=options.seed,
@@ -161,213 +106,6 @@ def _choice(heads: Sequence[HeadData], base: PretrainedEncoder, options: TrainOp
     return choose_method(options.method, smallest_label=smallest, minutes=options.minutes)
 
 
-def _with_finetuning(
-    heads: Sequence[HeadData],
-    frozen: Mapping[str, FusedFit],
-    base: PretrainedEncoder,
-    embedder: Embedder,
-    options: TrainOptions,
-    folder: Path,
-    say: Callable[[str], None],
-) -> Learned:
-    tasks = tasks_of(heads, fraction=DEVELOPMENT_SHARE, seed=options.seed)
-    few = few_labels(tasks)
-    # Decided before any row is added: names and pseudo-labels make no label a known one.
-    options = settled(options, few=few, pairable=pairable(tasks))
-    tasks = [
-        replace(task, train=task.train.beside(head.named))
-        for head, task in zip(heads, tasks, strict=True)
-    ]
-    pools = {
-        head.name: Pool.of(head.examples.beside(head.named), head.unlabelled)
-        for head in heads
-        if few and head.unlabelled and head.kind == "single"
-    }
-    run = finetune_classifier(tasks, encoder=base, options=options, folder=folder, say=say)
-    probes = [text for task in tasks for text in task.validation.texts][:PROBES]
-    encoder = finetuned_embedder(
-        run.folder, embedder=embedder, probes=probes, options=options, say=say
-    )
-    tuned = {
-        head.name: _fitted(head, task, encoder, embedder, options, say)
-        for head, task in zip(heads, tasks, strict=True)
-    }
-    without = {
-        head.name: losses_on(frozen[head.name], head.examples, task.validation)
-        for head, task in zip(heads, tasks, strict=True)
-    }
-    losses = {name: fit.losses for name, fit in tuned.items()}
-    worth = {name for name in tuned if worth_it(losses[name], without[name], few=few)}
-    if worth:
-        # The encoder reads each text anyway: a head that it serves as well need not ask the base.
-        worth |= {name for name in tuned if worth_it(losses[name], without[name], few=True)}
-    chosen = {name: tuned[name] if name in worth else frozen[name] for name in tuned}
-    notes = [f"method {run.method}: {run.reason}; {run.stopped_because}"]
-    for name in tuned:
-        before, after = float(np.nanmean(without[name])), float(losses[name].mean())
-        verdict = _verdict(before, after) if name in worth else "not worth its minutes: left out"
-        notes.append(
-            f"{name}: loss on unseen rows {after:.3f} with fine-tuning, "
-            f"{before:.3f} without: {verdict}"
-        )
-        say(notes[-1])
-    kept = [head for head in heads if chosen[head.name].classifier.finetuned is not None]
-    same = all(task.spec.labels == h.examples.names for task, h in zip(tasks, heads, strict=True))
-    pseudo: dict[str, int] = {}
-    # The last weights of a run on all rows are kept: there is no row left to choose the best by.
-    if kept and same and few and options.keep != "best":
-        further = FurtherRuns(run, base, embedder, options, probes, say)
-        own = {head.name: pools[head.name] for head in kept if head.name in pools}
-        if own:
-            found = _with_sure_texts(kept, chosen, tasks, own, further)
-            chosen |= found.chosen
-            pseudo = found.pseudo
-            notes.append(found.note)
-            say(found.note)
-        helpful = {name: pool for name, pool in own.items() if name in pseudo}
-        if further.fit(1.0):
-            chosen |= _with_all_rows(heads, kept, chosen, tasks, helpful, further)
-            notes.append("fine-tuned again on all rows; probabilities are calibrated before that")
-    return Learned(
-        chosen,
-        frozen,
-        run.folder if kept else None,
-        run,
-        Method(run.method),
-        tuple(notes),
-        pseudo,
-    )
-
-
-def _fitted(
-    head: HeadData,
-    task: HeadTask,
-    tuned: Embedder,
-    embedder: Embedder,
-    options: TrainOptions,
-    say: Callable[[str], None],
-) -> FusedFit:
-    """The fusion with the encoder that was fine-tuned on the task."""
-    fit = fit_fused(
-        task.train,
-        embedder=embedder,
-        finetuned=tuned,
-        validation=task.validation,
-        out_of_scope=head.out_of_scope,
-        copies=_copies(head, task.train, options),
-        kind=head.kind,
-        seed=options.seed,
-        threads=options.threads or 2,
-        say=say,
-    )
-    # Of the head's rows, as everywhere, and none of them has a prediction out of fold.
-    none = np.full((len(head.examples), len(fit.classifier.labels)), np.nan, dtype=np.float32)
-    return replace(fit, out_of_fold=none)
-
-
-def _verdict(before: float, after: float) -> str:
-    """On something that is kept."""
-    return "kept" if after < before else "no more than noise, kept"
-
-
-@dataclass(frozen=True)
-class _Sure:
-    """chosen: the fits that are to be served instead, if any. pseudo: head -> unlabelled texts
-    that taught it, if they helped."""
-
-    note: str
-    chosen: Mapping[str, FusedFit] = field(default_factory=dict)
-    pseudo: dict[str, int] = field(default_factory=dict)
-
-
-def _with_sure_texts(
-    kept: Sequence[HeadData],
-    chosen: Mapping[str, FusedFit],
-    tasks: Sequence[HeadTask],
-    pools: Mapping[str, Pool],
-    further: FurtherRuns,
-) -> _Sure:
-    """Fine-tune on what the fusions are sure of as well; left out where that is worse, beyond
-    noise, on rows that no encoder has seen."""
-    before = {task.spec.name: task for task in tasks}
-    sure = {
-        name: sure_labels(chosen[name].classifier, pool, before[name].train)
-        for name, pool in pools.items()
-    }
-    added = sum(map(len, sure.values()))
-    if not added:
-        return _Sure("unlabelled texts: none was sure enough to learn from")
-    more = before | {
-        name: replace(before[name], train=pools[name].beside(before[name].train, found))
-        for name, found in sure.items()
-    }
-    rows = sum(len(task.train) for task in tasks)
-    if not further.fit(EPOCHS_SHARE * (rows + added) / rows):
-        return _Sure(f"unlabelled texts: no time is left to learn from {added}")
-    folder, encoder = further.tuned(list(more.values()), "more", epochs=further.shorter_epochs)
-    fits = {
-        head.name: _fitted(
-            head, more[head.name], encoder, further.embedder, further.options, further.say
-        )
-        for head in kept
-    }
-    before_more, after_more = (
-        np.concatenate([some[head.name].losses for head in kept]) for some in (chosen, fits)
-    )
-    old, new = float(before_more.mean()), float(after_more.mean())
-    if not worth_it(after_more, before_more, few=True):
-        shutil.rmtree(folder)
-        return _Sure(
-            f"unlabelled texts: {added} would have moved the loss on unseen rows from {old:.3f} "
-            f"to {new:.3f}: left out"
-        )
-    further.take_place(folder)
-    note = (
-        f"unlabelled texts: {added}, labelled where the model was sure, moved the loss on unseen "
-        f"rows from {old:.3f} to {new:.3f}: {_verdict(old, new)}"
-    )
-    return _Sure(note, fits, {name: len(found) for name, found in sure.items()})
-
-
-def _with_all_rows(
-    heads: Sequence[HeadData],
-    kept: Sequence[HeadData],
-    chosen: Mapping[str, FusedFit],
-    tasks: Sequence[HeadTask],
-    pools: Mapping[str, Pool],
-    further: FurtherRuns,
-) -> dict[str, FusedFit]:
-    """The kept fits with an encoder and scorers of all rows, pools as in the run before."""
-    further.say("The encoder is kept, and rows are few: fine-tuning again, on all of them")
-    rows = {head.name: head.examples.beside(head.named) for head in heads}
-    for name, pool in pools.items():
-        sure = sure_labels(chosen[name].classifier, pool, rows[name])
-        rows[name] = pool.beside(rows[name], sure)
-    folder, encoder = further.tuned(
-        [replace(task, train=rows[task.spec.name]) for task in tasks],
-        "again",
-        epochs=further.shorter_epochs if pools else None,
-    )
-    further.take_place(folder)
-    options = further.options
-    return {
-        head.name: refitted(
-            chosen[head.name],
-            encoder,
-            rows[head.name],
-            known=len(head.examples),
-            copies=_copies(head, head.examples, options),
-            seed=options.seed,
-            threads=options.threads or 2,
-        )
-        for head in kept
-    }
-
-
-def _copies(head: HeadData, rows: Examples, options: TrainOptions) -> tuple[tuple[int, str], ...]:
-    return tuple(copies_of(rows, options.seed)) if head.altered else ()
-
-
 def refit(head: HeadData, *, embedder: Embedder, options: TrainOptions) -> FusedFit:
     """The fusion without fine-tuning again, on other rows: after the report, on all there are."""
     return _without_finetuning(head, embedder, options, lambda _: None).fit
@@ -375,20 +113,3 @@ def refit(head: HeadData, *, embedder: Embedder, options: TrainOptions) -> Fused
 
 def _smallest_label(examples: Examples) -> int:
     return int(examples.targets(examples.names).sum(0).min())
-
-
-def tasks_of(heads: Sequence[HeadData], *, fraction: float, seed: int) -> list[HeadTask]:
-    """Each head's rows cut in two, near duplicates on one side: to learn from, and to judge on as
-    far as their labels can be learned. fraction: of the second part."""
-    tasks: list[HeadTask] = []
-    for head in heads:
-        parts = split(head.examples, fraction=fraction, seed=seed)
-        spec = HeadSpec(head.name, head.kind, parts.train.names)
-        tasks.append(HeadTask(spec, parts.train, _known(parts.validation, spec.labels)))
-    return tasks
-
-
-def _known(examples: Examples, names: Sequence[str]) -> Examples:
-    """Rows whose labels the training part has too: a head cannot be measured on others."""
-    rows = [i for i, labels in enumerate(examples.labels) if set(labels) <= set(names)]
-    return examples.take(np.asarray(rows, dtype=np.int64))

@@ -65,7 +65,7 @@ class TrainOptions:
     more: by n / (labels * count), its square root, or not. metric: what early stopping watches,
     the mean over the heads. contrastive: weight of the supervised contrastive loss beside that of
     the heads, in batches of rows paired by label; keep: the weights of the best evaluation, or of
-    the last one, and then all epochs are run; None of either: as methods.settled says.
+    the last one, and then all epochs are run; None of either: as method_choice.settled says.
     patience: evaluations without a gain before the run stops.
     max_length: word pieces a text is cut to. freeze_embeddings: the token table does not learn
     (1.2 times as fast at the same accuracy). freeze_layers: so many of the lowest layers, and the

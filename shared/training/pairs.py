@@ -37,13 +37,8 @@ from shared.training import processes
 from shared.training.adapters import save_trained
 from shared.training.checkpoints import LearnedCheckpoints
 from shared.training.machine import quiet_libraries, threads_limited
-from shared.training.methods import (
-    PAIR_METHODS,
-    Choice,
-    MethodRecipe,
-    apply_method,
-    parameter_groups,
-)
+from shared.training.method_choice import Choice
+from shared.training.methods import PAIR_METHODS, MethodRecipe, apply_method, parameter_groups
 from shared.training.options import FineTuned, Method, TrainOptions
 from shared.training.pair_models import (
     PAIR_HEAD,

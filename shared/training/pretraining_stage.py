@@ -14,7 +14,8 @@ from shared.atomic import write_text
 from shared.modeling.encoder import Encoder
 from shared.pretrained import PretrainedEncoder
 from shared.training.corpus import Corpus
-from shared.training.methods import Choice, MethodRecipe, apply_method
+from shared.training.method_choice import Choice
+from shared.training.methods import MethodRecipe, apply_method
 from shared.training.options import FineTuned, Method, TrainOptions
 from shared.training.progress import Stopwatch
 from shared.training.run_results import checkpoints_of, conclude, count_parameters

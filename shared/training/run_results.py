@@ -13,7 +13,7 @@ from shared.run_journal import Journal
 from shared.training.checkpoints import PREFIX, Checkpoint
 from shared.training.forecast import Forecast
 from shared.training.machine import machine_of, peak_memory_mb
-from shared.training.methods import Choice
+from shared.training.method_choice import Choice
 from shared.training.options import Evaluation, FineTuned, TrainOptions
 from shared.training.progress import MeanLoss, Stopwatch, TimeBudget
 

@@ -17,7 +17,7 @@ from shared.errors import SettingsError
 from shared.run_journal import find_run
 from shared.settings import Home
 from shared.training.examples import from_rows, split
-from shared.training.learning import tasks_of
+from shared.training.learning_tuned import tasks_of
 from shared.training.options import Method, TrainOptions
 from shared.training.recipe_file import RecipeFile
 from shared.training.search import Budget

@@ -13,7 +13,8 @@ from shared.training.copies import copies_of
 from shared.training.examples import Examples
 from shared.training.fusion import fit_fused
 from shared.training.hardening import scored
-from shared.training.learning import HeadData, refit
+from shared.training.head_data import HeadData
+from shared.training.learning import refit
 from shared.training.options import TrainOptions
 
 OPTIONS = TrainOptions(method="frozen", seed=5, threads=1)

@@ -19,7 +19,8 @@ from shared.modeling.encoder_folder import read_encoder_folder
 from shared.pretrained import resolve
 from shared.training.examples import from_rows
 from shared.training.fusion import fit_fused
-from shared.training.learning import HeadData, learn
+from shared.training.head_data import HeadData
+from shared.training.learning import learn
 from shared.training.options import TrainOptions
 
 TEXTS = ["where is my order", "good", "", "the bank will pay the money late " * 6, "red shoe!"]

@@ -16,7 +16,8 @@ from shared.training.examples import Examples
 from shared.training.finetune import finetune_classifier
 from shared.training.further_rows import PER_ROW, SURE, FurtherRuns, refitted, sure_labels
 from shared.training.fusion import FusedFit, fit_fused
-from shared.training.learning import HeadData, learn
+from shared.training.head_data import HeadData
+from shared.training.learning import learn
 from shared.training.options import FineTuned, Keep, TrainOptions
 from shared.training.pseudo_labels import Pool
 from shared.training.run_results import RESULT_FILE
@@ -53,9 +54,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, TrainOptions]]:
         runs.append((len(tasks[0].train), given["options"]))
         return finetune_classifier(tasks, **given)
 
-    monkeypatch.setattr("shared.training.learning.finetune_classifier", noted)
+    monkeypatch.setattr("shared.training.learning_tuned.finetune_classifier", noted)
     monkeypatch.setattr("shared.training.further_rows.finetune_classifier", noted)
-    monkeypatch.setattr("shared.training.learning.worth_it", lambda *_, **__: True)
+    monkeypatch.setattr("shared.training.learning_tuned.worth_it", lambda *_, **__: True)
     return runs
 
 
@@ -162,14 +163,14 @@ def test_unlabelled_texts_that_do_not_help_are_left_out(
         monkeypatch.setattr(FurtherRuns, "fit", lambda _, times: times == 1.0)
     if why == "worse":
         monkeypatch.setattr(
-            "shared.training.learning.worth_it", lambda tuned, *_, **__: tuned.mean() < 500
+            "shared.training.learning_tuned.worth_it", lambda tuned, *_, **__: tuned.mean() < 500
         )
 
         def worse(examples: Examples, **given: Any) -> FusedFit:
             fit = fit_fused(examples, **given)
             return replace(fit, losses=fit.losses + 1e3) if len(examples) > 27 else fit
 
-        monkeypatch.setattr("shared.training.learning.fit_fused", worse)
+        monkeypatch.setattr("shared.training.learning_tuned.fit_fused", worse)
     head = HeadData("tone", rows(27, 2), unlabelled=rows(120, 5).texts)
     found = learn([head], options=OPTIONS, folder=tmp_path / "m", **given)
     (note,) = (note for note in found.notes if note.startswith("unlabelled texts: "))

@@ -13,7 +13,7 @@ from shared.training.copies import copies_of
 from shared.training.examples import Examples
 from shared.training.fusion import fit_fused
 from shared.training.hardening import COPIES, MENDING, harden, scored
-from shared.training.learning import HeadData
+from shared.training.head_data import HeadData
 from shared.training.options import TrainOptions
 from shared.training.scorers import LexicalRows, fit_lexical, lexical_margins
 

@@ -10,8 +10,9 @@ from shared.inference.runtime import load_embedder
 from shared.pretrained import PretrainedEncoder
 from shared.training.examples import Examples, from_rows
 from shared.training.fusion import fit_fused
+from shared.training.head_data import HeadData
 from shared.training.label_names import name_rows, words_of
-from shared.training.learning import HeadData, learn, refit
+from shared.training.learning import learn, refit
 from shared.training.options import TrainOptions
 
 OPTIONS = TrainOptions(method="frozen", threads=1, device="cpu", progress=False)

@@ -12,14 +12,13 @@ from shared.modeling.encoder import Encoder
 from shared.modeling.heads import HeadSpec
 from shared.modeling.text_model import TextModel
 from shared.training.batches import columns_of
+from shared.training.method_choice import RULES, choose_method
 from shared.training.methods import (
     METHODS,
     PROMPT_TOKENS,
-    RULES,
     adapter_callbacks,
     apply_method,
     architecture_of,
-    choose_method,
     merge_adapter,
     parameter_groups,
 )

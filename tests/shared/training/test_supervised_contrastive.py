@@ -17,7 +17,7 @@ from shared.training import processes
 from shared.training.batches import HeadTask, columns_of
 from shared.training.examples import Examples
 from shared.training.finetune import finetune_classifier, new_model, prepare
-from shared.training.methods import FEW_ROWS, has_few_labels, settled
+from shared.training.method_choice import FEW_ROWS, has_few_labels, settled
 from shared.training.objectives import HeadsObjective
 from shared.training.options import FineTuned, Method, TrainOptions
 from shared.training.supervised_contrastive import (

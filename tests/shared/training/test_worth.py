@@ -13,7 +13,9 @@ from shared.training.examples import Examples
 from shared.training.fused_scorers import Held
 from shared.training.fusion import fit_fused
 from shared.training.fusion_weights import calibrated, leaner, row_losses, worse_beyond_noise
-from shared.training.learning import DEVELOPMENT_SHARE, HeadData, learn, tasks_of
+from shared.training.head_data import HeadData
+from shared.training.learning import learn
+from shared.training.learning_tuned import DEVELOPMENT_SHARE, tasks_of
 from shared.training.options import TrainOptions
 from shared.training.worth import losses_on, worth_it
 
@@ -103,7 +105,7 @@ def test_an_encoder_that_one_head_keeps_serves_the_others_where_they_lose_no_mor
     def judged(tuned: np.ndarray, _: np.ndarray, *, few: bool) -> bool:
         return len(tuned) == lengths["first"] or (few and within_noise)
 
-    monkeypatch.setattr("shared.training.learning.worth_it", judged)
+    monkeypatch.setattr("shared.training.learning_tuned.worth_it", judged)
     heads = [HeadData("first", first), HeadData("second", second)]
     lengths = {
         task.spec.name: len(task.validation)
