@@ -35,17 +35,18 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inputs")
     questions = pd.read_csv(SAMPLES / "chatbot" / "examples.csv", keep_default_na=False)
     kept = questions["label"].value_counts().index[:8]
-    questions[questions["label"].isin(kept)].to_csv(folder / "questions.csv", index=False)
+    few = questions[questions["label"].isin(kept)].groupby("label").head(50)
+    few.to_csv(folder / "questions.csv", index=False)
     (folder / "entities.yml").write_text(
         "lookups:\n  country: [Norway, Japan]\nsynonyms:\n  Norway: [Norge]\n", encoding="utf-8"
     )
     for name in ("sentiment", "topics"):
         headlines = pd.read_csv(SAMPLES / "news" / f"{name}.csv", keep_default_na=False)
-        headlines.iloc[::3].to_csv(folder / f"{name}.csv", index=False)
+        headlines.iloc[::4].to_csv(folder / f"{name}.csv", index=False)
     stream = pd.read_csv(SAMPLES / "news" / "stream.csv.gz", keep_default_na=False)
     stream.to_csv(folder / "stream.csv", index=False)
     events = pd.read_csv(SAMPLES / "recommender" / "events.csv.gz", keep_default_na=False)
-    users = events["user_id"].unique()[:250]
+    users = events["user_id"].unique()[:180]
     events[events["user_id"].isin(users)].to_csv(folder / "events.csv", index=False)
     items = pd.read_csv(SAMPLES / "recommender" / "items.csv", keep_default_na=False)
     items.to_csv(folder / "items.csv", index=False)
