@@ -42,7 +42,7 @@ from pipelines.train import train
 from shared.errors import DataError
 from shared.evaluation.gate import Check, GateLimits, judge
 from shared.evaluation.intervals import mean_of, paired_bootstrap
-from shared.evaluation.outcomes import Contest
+from shared.evaluation.outcomes import Contest, Outcomes
 from shared.inference.runtime import Embedder
 from shared.registry import ModelVersion, Registry
 from shared.settings import Home
@@ -203,7 +203,7 @@ def _judged(
         replace(verdict, checks=(*verdict.checks, check)),
         limits,
         contest.changes(),
-        (*contest.notes, _difference(contest)),
+        (*contest.notes, *_differences(contest)),
     )
 
 
@@ -224,8 +224,14 @@ def simple_rivals(candidate: Recommender, later: Path) -> Check:
     )
 
 
-def _difference(contest: Contest) -> str:
-    (ours,), (theirs,) = contest.candidate, contest.production
+def _differences(contest: Contest) -> tuple[str, ...]:
+    return tuple(
+        _difference(ours, theirs)
+        for ours, theirs in zip(contest.candidate, contest.production, strict=True)
+    )
+
+
+def _difference(ours: Outcomes, theirs: Outcomes) -> str:
     found = paired_bootstrap(mean_of(ours.scores), mean_of(theirs.scores), len(ours), seed=SEED)
     return (
         f"{ours.task}: {theirs.scores.mean():.4f} -> {ours.scores.mean():.4f}, {found.value:+.4f} "

@@ -20,6 +20,7 @@ from shared.evaluation.report import Report
 from shared.registry import Registry
 from shared.settings import Home
 from shared.training.options import TrainOptions
+from tests.apps.recommender.conftest import publish
 
 NOW = datetime(2024, 6, 15, tzinfo=UTC)
 PER_SHELF = 8
@@ -119,6 +120,40 @@ def test_a_candidate_that_is_no_worse_goes_live_and_has_everything(
         "least_rows): not trained"
     )
     assert Registry(published.models, clock).rollback("shop").version == 1
+
+
+def test_what_is_offered_again_is_compared_too(
+    shop_files: tuple[Path, Path],
+    habitual: tuple[Path, Report],
+    tiny_encoder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On the last day everybody has again what they come back for, and half of them a new item."""
+    (tmp_path / "triptych.toml").write_text(SETTINGS.replace('"last"', '"time"'))
+    monkeypatch.setenv("TRIPTYCH_SETTINGS", str(tmp_path / "triptych.toml"))
+    home = publish(shutil.copytree(habitual[0], tmp_path / "trained"), tmp_path, "shop")
+    old = pd.read_csv(habitual[0].parent / "events.csv")
+    rows = []
+    for row, (user, own) in enumerate(old.groupby("user_id")):
+        shelf = str(own["item_id"].iloc[0]).rstrip("0123456789")
+        for item in (f"{shelf}{PER_SHELF - 1}", "cold")[: 1 + row % 2]:
+            rows.append((user, item, "2024-08-15T10:00:00+00:00", "buy"))
+    later = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp", "event"])
+    pd.concat([old, later]).to_csv(tmp_path / "events.csv", index=False)
+    done = retrain(
+        "shop", Shop(shop_files[0], tmp_path / "events.csv", {}, days=7), home=home,
+        limits=GateLimits(), must_pass=None, clock=lambda: datetime(2024, 9, 1, tzinfo=UTC),
+        say=lambda _: None,
+        options=TrainOptions(method="frozen", base=str(tiny_encoder), threads=1),
+    )  # fmt: skip
+    assert done.candidate is not None
+    lines = "\n".join(done.lines)
+    assert "80 new pairs of 80 users" in lines
+    assert "160 pairs taken again" in lines
+    assert "NDCG@10: 0." in lines
+    assert "NDCG@10, new or again: 0." in lines
+    assert "paired bootstrap over 160 users" in lines
 
 
 def test_a_candidate_that_is_worse_stays_out(

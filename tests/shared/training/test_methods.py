@@ -12,7 +12,7 @@ from shared.modeling.encoder import Encoder
 from shared.modeling.heads import HeadSpec
 from shared.modeling.text_model import TextModel
 from shared.training.batches import columns_of
-from shared.training.method_choice import RULES, choose_method
+from shared.training.method_choice import ADAPTERS, RULES, choose_method
 from shared.training.methods import (
     METHODS,
     PROMPT_TOKENS,
@@ -42,6 +42,10 @@ def prepared(folder: Path, method: Method, options: TrainOptions) -> HeadsObject
 
 def learned(model: nn.Module) -> set[str]:
     return {name for name, p in model.named_parameters() if p.requires_grad}
+
+
+def test_the_adapters_are_the_methods_with_an_adapter() -> None:
+    assert {name for name, recipe in METHODS.items() if recipe.adapter is not None} == ADAPTERS
 
 
 def test_frozen_leaves_the_heads_only(tiny_encoder: Path) -> None:
