@@ -85,7 +85,7 @@ def start(
         for other in jobs_of(jobs):
             if other.state is State.RUNNING:
                 raise ServiceError(f"`{other.command}` is at work; wait for its end, or stop it")
-        folder = jobs / f"{now:%Y%m%d-%H%M%S}-{uuid4().hex[:4]}"
+        folder = jobs / f"{now:%Y%m%d-%H%M%S-%f}-{uuid4().hex[:4]}"
         folder.mkdir()
         # The lock is of the open file, which the command is given: it holds from the first moment.
         with (folder / LOCK).open("xb") as lock, (folder / LOG).open("xb") as log:

@@ -62,6 +62,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True)
+def _main_stays() -> Iterator[None]:
+    """AppTest runs its script as `__main__` and leaves it there, which processes that are spawned
+    later would run again."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
+
+
+@pytest.fixture(autouse=True)
 def _seeded() -> None:
     random.seed(7)
     np.random.seed(7)

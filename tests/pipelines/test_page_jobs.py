@@ -198,3 +198,13 @@ def test_a_second_job_is_refused_on_the_page(
     assert shown.error[0].value.startswith("`triptych dashboard --port ")
     button(shown, "Stop").click().run()
     assert until(tmp_path / "page_jobs", ended).state is State.STOPPED
+
+
+def test_of_two_jobs_in_one_second_the_later_one_is_the_newest(tmp_path: Path) -> None:
+    """Whatever is drawn for their names."""
+    for number in range(4):
+        moment = datetime(2026, 3, 1, 12, 0, 0, 1000 * number, tzinfo=UTC)
+        job = start(tmp_path, str(number), "kind", ["--help"], now=moment, environ=os.environ)
+        while jobs_of(tmp_path)[0].state is State.RUNNING:
+            time.sleep(0.02)
+        assert jobs_of(tmp_path)[0].folder == job.folder
