@@ -90,6 +90,7 @@ def check_behaviour(table: EventTable, settings: EventSettings, now: datetime) -
         *_kinds(table, settings),
         *_values(table),
         *_repeats(table),
+        *_hidden(table, settings),
         *_undone(table, settings),
         *_clock(table, now),
         *_robots(table),
@@ -209,28 +210,38 @@ def _repeats(table: EventTable) -> Iterator[Finding]:
         )
 
 
-def _undone(table: EventTable, settings: EventSettings) -> Iterator[Finding]:
-    weight = table.kind.map(settings.weights).astype("float64").fillna(settings.default)
-    frame = table.pairs().assign(weight=weight)
+def _hidden(table: EventTable, settings: EventSettings) -> Iterator[Finding]:
+    frame = _weighed(table, settings)
     hides = frame[frame["weight"] < -settings.most]
-    if len(hides):
-        pairs = len(hides[["user", "item"]].drop_duplicates())
-        kinds = ", ".join(sorted(hides["kind"].unique()))
-        yield Finding(
-            "note",
-            f"{len(hides):,} events hide an item ({kinds}), of {pairs:,} pairs of user and item",
-            table.where(table.kind.index.isin(hides.index)),
-            "the item is not recommended to the user again, unless it is taken later",
-        )
-    takes = frame[(frame["weight"] < 0) & (frame["weight"] >= -settings.most)]
+    if hides.empty:
+        return
+    pairs = len(hides[["user", "item"]].drop_duplicates())
+    kinds = ", ".join(sorted(hides["kind"].unique()))
+    yield Finding(
+        "note",
+        f"{len(hides):,} events hide an item ({kinds}), of {pairs:,} pairs of user and item",
+        table.where(table.kind.index.isin(hides.index)),
+        "the item is not recommended to the user again, unless it is taken later",
+    )
+
+
+def _weighed(table: EventTable, settings: EventSettings) -> pd.DataFrame:
+    weight = table.kind.map(settings.weights).astype("float64").fillna(settings.default)
+    return table.pairs().assign(weight=weight)
+
+
+def _undone(table: EventTable, settings: EventSettings) -> Iterator[Finding]:
+    frame = _weighed(table, settings)
+    frame = frame[frame["weight"] >= -settings.most]
+    takes = frame[frame["weight"] < 0]
     if takes.empty:
         return
     first = frame[frame["weight"] > 0].groupby(["user", "item"])["time"].min()
     keys = pd.MultiIndex.from_frame(takes[["user", "item"]])
     before = first.reindex(keys).to_numpy(np.float64)
     orphan = np.isnan(before) | (before > takes["time"].to_numpy(np.int64))
-    others = frame.drop(hides.index).groupby(["user", "item"])["weight"].sum()
-    gone = int(((others <= 0) & others.index.isin(first.index)).sum())
+    sums = frame.groupby(["user", "item"])["weight"].sum()
+    gone = int(((sums <= 0) & sums.index.isin(first.index)).sum())
     kinds = ", ".join(sorted(takes["kind"].unique()))
     yield Finding(
         "note",

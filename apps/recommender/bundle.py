@@ -27,7 +27,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from apps.recommender.catalog import Catalog
-from apps.recommender.interactions import NOTHING_HIDDEN, Hidden, Interactions
+from apps.recommender.event_joining import NOTHING_HIDDEN, Hidden
+from apps.recommender.interactions import Interactions
 from apps.recommender.popularity import item_clock
 from apps.recommender.ranking import Ranking, load_ranking, save_ranking
 from apps.recommender.repeats import Chance, RepeatModel, Repeats

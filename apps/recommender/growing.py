@@ -16,7 +16,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from apps.recommender.additions import AddedItem
 from apps.recommender.bundle import Bundle
 from apps.recommender.catalog import Catalog
-from apps.recommender.interactions import Events, Interactions, is_taking, join_events
+from apps.recommender.event_joining import join_events
+from apps.recommender.interactions import Events, Interactions, is_taking
 from apps.recommender.neighbours import keep_largest, relatives, word_vectoriser
 from apps.recommender.popularity import item_clock, windowed_order
 from apps.recommender.retrieval import Channels, alike_in_meaning

@@ -8,7 +8,7 @@ import pytest
 
 from apps.recommender.arrivals import NEW, Arrivals, popular_with_arrivals, with_arrivals
 from apps.recommender.bundle import Bundle
-from apps.recommender.interactions import Hidden
+from apps.recommender.event_joining import Hidden
 from apps.recommender.listing import ask
 from apps.recommender.recommender import Recommender
 from apps.recommender.retrieval import Asked, Candidates, Channels, Rows, candidates

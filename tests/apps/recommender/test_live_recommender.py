@@ -10,10 +10,11 @@ import pytest
 
 from apps.recommender.additions import AddedItem, Additions, Stamp, open_additions
 from apps.recommender.auditing import open_encoder
+from apps.recommender.event_joining import Hidden
 from apps.recommender.formats import RawTable
 from apps.recommender.growing import Trained, added_events, longer_log, more_words
 from apps.recommender.importing import Imported, import_events, import_items
-from apps.recommender.interactions import Hidden, Interactions, event_times, from_events
+from apps.recommender.interactions import Interactions, event_times, from_events
 from apps.recommender.live import LiveRecommender
 from apps.recommender.recommender import Recommender
 from apps.recommender.settings import EventSettings
