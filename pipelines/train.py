@@ -117,10 +117,11 @@ def train(
         own = run.path.parent
         known = TrackedRun(tracking.project, name, own.name, own, home.root, asked)
         with tracked(tracking.tracking, known) as tracker:
+            # By name, so that the same command goes on where a killed one stopped.
+            checkpoints = options.checkpoints or home.runs / name / CHECKPOINTS
             options = replace(
                 options,
-                # By name, so that the same command goes on where a killed one stopped.
-                checkpoints=options.checkpoints or home.runs / name / CHECKPOINTS,
+                checkpoints=checkpoints,
                 journal=run.path,
                 tracking=tracking.tracking,
                 logdir=options.logdir
@@ -132,6 +133,9 @@ def train(
                 trained = _released(recipe, name, folder, options, home, clock, say, notes)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
+            # One for each encoder that the recipe fine-tuned (further_rows.py).
+            for state in checkpoints.parent.glob(f"{checkpoints.name}*"):
+                shutil.rmtree(state, ignore_errors=True)
             write_text(own / REPORT, trained.report.to_json())
             tracker.finish(trained.report.metrics, [own / REPORT, trained.version.path / MANIFEST])
         run.write(

@@ -123,16 +123,21 @@ def prune(root: Path, *, keep: int = KEPT) -> None:
         kept.add(Path(best).name)
     for folder in sealed:
         if folder.name not in kept:
-            # Unsealed first: a kill in between leaves a folder that nobody takes for whole.
-            (folder / MANIFEST).unlink()
-            shutil.rmtree(folder)
+            _remove(folder)
 
 
-def discard_torn(root: Path) -> None:
-    """Remove checkpoints that were never finished. Only while nobody is writing one."""
-    for folder in _folders(root):
-        if not (folder / MANIFEST).is_file():
-            shutil.rmtree(folder)
+def go_back_to(start: Checkpoint) -> None:
+    """Remove what is newer than `start`, for it was passed over: left there, a damaged one would be
+    the newest that `prune` goes by. So is what was never finished. Only while nobody writes one."""
+    for folder in _folders(start.folder.parent):
+        if _step(folder) > start.step or not (folder / MANIFEST).is_file():
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Unsealed first: a kill in between leaves a folder that nobody takes for whole."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(folder)
 
 
 def learned_state(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -245,7 +250,11 @@ def _described(folder: Path, manifest: dict[str, Any]) -> Checkpoint:
 def _folders(root: Path) -> list[Path]:
     """Checkpoint folders by step, oldest first, whole or not."""
     found = [p for p in root.glob(f"{PREFIX}*") if p.is_dir() and p.name[len(PREFIX) :].isdigit()]
-    return sorted(found, key=lambda path: int(path.name[len(PREFIX) :]))
+    return sorted(found, key=_step)
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name[len(PREFIX) :])
 
 
 def _sha256(path: Path) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from shared.training.objectives import HeadsObjective, measure
 
@@ -35,13 +35,15 @@ class ProbeFit:
 def fit_heads(
     objective: HeadsObjective, vectors: Tensor, targets: Tensor, *, strength: float
 ) -> float:
-    """Fit all heads to (n, dim) vectors and (n, width) targets; the mean loss reached.
+    """Fit all heads to (n, dim) vectors and (n, width) targets, wherever those are; the mean loss
+    reached.
 
     Minimises loss + |w|^2 * mean(|x|^2) / (2 C n), which for vectors of length 1 is logistic
     regression with that C. The encoder and the biases are not penalised.
     """
     heads = objective.model.heads
     objective.eval()
+    vectors, targets = _beside(heads, vectors, targets)
     penalty = float(vectors.square().sum(1).mean()) / (2 * strength * len(vectors))
     weights = [p for p in heads.parameters() if p.ndim > 1]
     optimiser = torch.optim.LBFGS(
@@ -103,6 +105,13 @@ def _predicted(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Logits and targets as arrays."""
     objective.eval()
+    vectors, targets = _beside(objective.model.heads, vectors, targets)
     with torch.no_grad():
         logits = objective(targets, vectors=vectors)["logits"]
-    return logits.numpy(), targets.numpy()
+    return logits.cpu().numpy(), targets.cpu().numpy()
+
+
+def _beside(heads: nn.Module, *given: Tensor) -> tuple[Tensor, ...]:
+    """On the device of the heads, which a trainer may have moved to a GPU already."""
+    device = next(heads.parameters()).device
+    return tuple(tensor.to(device) for tensor in given)

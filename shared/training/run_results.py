@@ -93,7 +93,9 @@ def conclude(
     metric: str,
     counts: tuple[int, int],
 ) -> FineTuned:
-    """The model is saved in `folder`: write its history beside it, and let go of the checkpoints.
+    """The model is saved in `folder`: write its history beside it, and let go of the checkpoints
+    beside it. Those that the options have a place for stay: whoever named it makes more of the
+    model before it is safe, and need not train again should that be cut off.
 
     counts: (learned, all) parameters.
     """
@@ -120,5 +122,6 @@ def conclude(
         values = json.loads(result.to_json())
         del values["history"]
         Journal(options.journal).write("trained", **values)
-    shutil.rmtree(checkpoints_of(folder, options), ignore_errors=True)
+    if options.checkpoints is None:
+        shutil.rmtree(checkpoints_of(folder, options), ignore_errors=True)
     return result

@@ -29,13 +29,13 @@ from shared.training.checkpoints import (
     WEIGHTS,
     Checkpoint,
     Sealing,
-    discard_torn,
     find_newest_valid,
+    go_back_to,
     load_learned_state,
 )
 from shared.training.forecast import Forecast, forecast
 from shared.training.machine import machine_of, on_terminal
-from shared.training.methods import MethodRecipe, adapter_callbacks
+from shared.training.methods import MethodRecipe, adapter_callbacks, orthogonality
 from shared.training.options import TrainOptions
 from shared.training.progress import (
     Bar,
@@ -114,8 +114,8 @@ def fingerprint(options: TrainOptions, *parts: object) -> str:
 
 
 class GivenGroups:
-    """Trainer mixin: the optimiser gets the parameter groups handed to the constructor, and batches
-    of our own are learned as they are."""
+    """Trainer mixin: the optimiser gets the parameter groups handed to the constructor, the loss
+    AdaLoRA's part, and batches of our own are learned as they are."""
 
     args: TrainingArguments
     accelerator: Any
@@ -133,6 +133,12 @@ class GivenGroups:
             # The optimiser writes into its groups: hand it copies, so that it can be made again.
             self.optimizer = kind([dict(group) for group in self.groups], **settings)
         return self.optimizer
+
+    def compute_loss(self, model: Any, *given: Any, **named: Any) -> Any:
+        """The library's, and in training, where nothing but the loss is asked for, AdaLoRA's."""
+        found = super().compute_loss(model, *given, **named)  # type: ignore[misc]
+        term = orthogonality(self.model) if model.training else None
+        return found if term is None else found + term
 
     def loader(
         self,
@@ -218,7 +224,7 @@ def _opened(root: Path, name: str, resume: bool, say: Callable[[str], None]) -> 
     if found is None:
         shutil.rmtree(root)
         return None
-    discard_torn(root)
+    go_back_to(found)
     return found
 
 

@@ -90,6 +90,20 @@ def test_a_training_leaves_a_finished_run_with_its_report(
     assert not list((tmp_path / "work").iterdir())
 
 
+def test_a_training_cut_off_before_it_is_published_trains_no_step_again(
+    tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("pipelines.train.Registry.publish", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            trained(tmp_path, tiny_encoder, "none")
+    monkeypatch.setattr("transformers.Trainer.train", lambda *_, **__: pytest.fail("trained again"))
+    done = trained(tmp_path, tiny_encoder, "none")
+    assert done.version.reference == "tone@1"
+    assert done.report.metrics["accuracy"] == 1
+    assert not list((tmp_path / "runs" / "tone").glob("checkpoints*"))
+
+
 def test_a_name_of_another_application_is_refused_before_training(
     tmp_path: Path, tiny_encoder: Path
 ) -> None:

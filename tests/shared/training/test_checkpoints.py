@@ -11,8 +11,8 @@ from shared.errors import ModelError
 from shared.training.checkpoints import (
     MANIFEST,
     STATE,
-    discard_torn,
     find_newest_valid,
+    go_back_to,
     learned_state,
     load_learned_state,
     prune,
@@ -122,8 +122,25 @@ def test_prune_keeps_the_two_newest_and_the_best(tmp_path: Path) -> None:
     prune(tmp_path)
     kept = sorted(folder.name for folder in tmp_path.iterdir())
     assert kept == ["checkpoint-1", "checkpoint-3", "checkpoint-4", torn.name]
-    discard_torn(tmp_path)
+    go_back_to(read(tmp_path / "checkpoint-4"))
     assert not torn.exists()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", STATE])
+def test_what_goes_on_before_a_damaged_newer_checkpoint_keeps_its_own_best(
+    tmp_path: Path, name: str
+) -> None:
+    """The damaged one is far ahead: no save of this attempt writes over it for a while."""
+    sealed(tmp_path, 50, best=50)
+    (sealed(tmp_path, 200, best=200) / name).write_bytes(b"{")
+    start = find_newest_valid(tmp_path, run="a", say=lambda _: None)
+    assert start is not None
+    go_back_to(start)
+    for step in (60, 70, 80):
+        sealed(tmp_path, step, best=50)
+        prune(tmp_path)
+    kept = sorted(folder.name for folder in tmp_path.iterdir())
+    assert kept == ["checkpoint-50", "checkpoint-70", "checkpoint-80"]
 
 
 def test_learned_state_holds_what_requires_a_gradient() -> None:

@@ -82,3 +82,12 @@ def test_each_head_keeps_its_own_strength_and_learns_from_its_own_rows() -> None
     with torch.no_grad():
         guess = probe.model.heads["topics"](part[0][:60]) > 0
     assert (guess == part[1][:60, 1:].bool()).float().mean() > 0.95
+
+
+def test_vectors_and_targets_go_where_a_trainer_has_moved_the_heads() -> None:
+    """The device without memory stands for a GPU: reading the loss is the first thing it cannot do,
+    and a vector left behind would have been refused before that."""
+    probe = objective(SPEC)
+    probe.to("meta")
+    with pytest.raises(RuntimeError, match="item.* cannot be called on meta tensors"):
+        fit_heads(probe, *tensors(data(20, 1)), strength=1.0)
