@@ -18,6 +18,15 @@ from numpy.typing import NDArray
 from apps.recommender.behaviour import co_engaged
 from apps.recommender.recipe import RecommenderRecipe
 from apps.recommender.settings import RecommenderSettings
+from pipelines.benchmark_pair_methods import (
+    best_cut,
+    cosines_of,
+    frozen_embedder,
+    matching,
+    near_labels,
+    question_pairs,
+    told_by_scorer,
+)
 from pipelines.public_sets import BANKING, TWITTER, banking, examples_of, nothing_in
 from shared.errors import DataError
 from shared.evaluation.intervals import Difference, Interval, bootstrap, mean_of, paired_bootstrap
@@ -33,7 +42,7 @@ from shared.training.examples import Examples, split
 from shared.training.finetune import finetune_classifier
 from shared.training.machine import machine_of, threads_limited
 from shared.training.options import FineTuned, Method, TrainOptions
-from shared.training.pairs import Pairs, finetune_matcher
+from shared.training.pairs import Pairs, finetune_matcher, finetune_pair_scorer
 from shared.training.throughput import TrainingThroughput, measure_training_throughput
 
 Say = Callable[[str], None]
@@ -45,6 +54,7 @@ STOPPING_SHARE = 0.12  # of the training rows, for early stopping
 NEWS_ROWS = 2000  # for training, and as many to judge on
 PAIRS, JUDGED_PAIRS, STOPPING_PAIRS = 2000, 1000, 200
 BEST = 10  # MRR@10
+PAIR_TOKENS = 96  # of both questions together: one pair in a hundred has more than 65 words
 RIVAL = "full"
 # A tutorial's recipe: all weights in fp32, heads that begin at random, one rate for all layers.
 PLAIN: Mapping[str, object] = {
@@ -80,7 +90,7 @@ WAYS: Mapping[str, Way] = {
         Way("prompt", Method.PROMPT),
     )
 }
-# The plain recipe is a rival in classification; with all rows, those worth their minutes.
+# The plain recipe is no rival in matching; with all rows, those worth their minutes.
 PAIR_WAYS = ("frozen", "full", "lora", "adalora", "ia3", "prompt")
 LONG_WAYS = ("frozen", "full", "full, 3 layers frozen", "lora")
 
@@ -248,6 +258,7 @@ def _predicted(folder: Path, texts: Sequence[str], options: TrainOptions) -> lis
     with threads_limited(options.threads):
         model = TextModel.load(folder)
         machine = replace(machine_of(options), bf16=False)
+        model.to(machine.device)
         vectors = encode(model.encoder, tokenise(model.encoder, texts), machine=machine)
         with torch.inference_mode():
             logits = model.heads["label"](torch.from_numpy(vectors).to(machine.device))
@@ -299,6 +310,37 @@ def _reciprocal_ranks(
     return np.where(ranks <= BEST, 1 / ranks, 0.0)
 
 
+def _scoring(sets: Path, base: PretrainedEncoder) -> Case:
+    """Two questions: do they have one label? Told of each pair by itself, so that ways can be
+    compared pair by pair; half of the pairs do, so that none is right by always saying no."""
+    parts = banking(sets)
+    near = near_labels(parts.train, frozen_embedder(base, TrainOptions(max_length=PAIR_TOKENS)))
+    pairs = question_pairs(
+        parts, near, train=PAIRS, stopping=STOPPING_PAIRS, judged=JUDGED_PAIRS, seed=SEED
+    )
+
+    def right(told: NDArray[np.bool_]) -> Floats:
+        return np.asarray(told == matching(pairs.judged), dtype=np.float64)
+
+    def run(way: Way, options: TrainOptions, folder: Path) -> Trained:
+        own = replace(options, max_length=PAIR_TOKENS)
+        started = time.process_time()
+        if way.method is Method.FROZEN:
+            embedder = frozen_embedder(base, own)
+            cut = best_cut(cosines_of(pairs.train, embedder), matching(pairs.train))
+            spent = time.process_time() - started
+            told = cosines_of(pairs.judged, embedder) >= cut
+            return Trained(right(told), spent / 60, 0, 0.0, 0.0)
+        done = finetune_pair_scorer(
+            pairs.train, pairs.stopping, encoder=base, options=own, folder=folder
+        )
+        spent = time.process_time() - started
+        return _trained(done, folder, right(told_by_scorer(folder, pairs.judged, own)), spent)
+
+    groups = np.arange(len(pairs.judged))
+    return Case("BANKING77, pair scoring", "accuracy", tuple(WAYS), groups, run)
+
+
 def _pairs(rows: Sequence[tuple[str, str]]) -> Pairs:
     return Pairs(tuple(a for a, _ in rows), tuple(b for _, b in rows))
 
@@ -343,5 +385,6 @@ CASES: Mapping[str, tuple[Callable[[Path, PretrainedEncoder], Case], Sequence[Pa
     "few": (_banking_few, (FEW, Path(BANKING[1]))),
     "news": (_twitter, (Path(TWITTER["Twitter sentiment"]),)),
     "pairs": (_beauty, _BEAUTY_FILES),
+    "scoring": (_scoring, tuple(map(Path, BANKING))),
     "banking": (_banking, tuple(map(Path, BANKING))),
 }

@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,17 +21,22 @@ from peft import (
     TrainableTokensConfig,
     get_peft_model,
 )
+from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken
-from torch import nn
+from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from shared.errors import ModelError, SettingsError
 from shared.modeling.architectures import ARCHITECTURES, Architecture
 from shared.modeling.encoder import Encoder
+from shared.training.checkpoints import PREFIX
 from shared.training.freezing import adapted, check_freezing, layer_of, learns
 from shared.training.options import Method, TrainOptions
 
 PROMPT_TOKENS = 16
+ALLOCATION = "rank_allocation.safetensors"  # beside the learned weights of a checkpoint
+_MEANS = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # PEFT's names: importance now, its mean, its spread
+_PATTERN = "rank_pattern"
 _HEADS = re.compile(r"(^|\.)heads\.")
 
 
@@ -175,9 +181,9 @@ def architecture_of(encoder: Encoder) -> Architecture:
 class RankAllocation(TrainerCallback):  # type: ignore[misc]
     """AdaLoRA's own clockwork: after each step, take rank from where it matters least.
 
-    A tenth of the steps at full rank, then down, the last third at the ranks reached. An attempt
-    that goes on after a kill begins the running means of importance anew (they remember about
-    seven steps), so for this one method its weights are near an unbroken run's and not equal.
+    A tenth of the steps at full rank, then down, the last third at the ranks reached. What it
+    decides by, the running means of importance and the ranks left so far, is written into each
+    checkpoint before that is sealed, so that a run that goes on decides as an unbroken one.
     """
 
     def __init__(self, adapter: Any) -> None:
@@ -185,17 +191,20 @@ class RankAllocation(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(
         self,
-        args: TrainingArguments,  # noqa: ARG002
+        args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,  # noqa: ARG002
         **_: Any,
     ) -> None:
+        """Raises ModelError: the checkpoint gone on from does not say what the ranks hang on."""
         config = self.adapter.peft_config["default"]
         config.total_step = state.max_steps
         config.tinit = state.max_steps // 10
         config.tfinal = state.max_steps // 3
         config.deltaT = max(1, state.max_steps // 50)
         self.adapter.rankallocator.set_total_step(state.max_steps)
+        if state.global_step:
+            self._take_up(_allocation_file(args, state))
 
     def on_optimizer_step(
         self,
@@ -206,12 +215,76 @@ class RankAllocation(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         self.adapter.update_and_allocate(state.global_step + 1)
 
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **_: Any,
+    ) -> None:
+        if not state.is_world_process_zero:
+            return
+        allocator = self.adapter.rankallocator
+        kept = {
+            f"{kind}/{name}": value.detach().cpu().contiguous()
+            for kind in _MEANS
+            for name, value in getattr(allocator, kind).items()
+        }
+        pattern = self.adapter.peft_config["default"].rank_pattern or {}
+        kept |= {f"{_PATTERN}/{name}": torch.tensor(alive) for name, alive in pattern.items()}
+        save_file(kept, _allocation_file(args, state))
+
+    def _take_up(self, path: Path) -> None:
+        if not path.is_file():
+            raise ModelError(
+                f"{path}: is not there, so AdaLoRA cannot go on as it began; remove "
+                f"{path.parent.parent} to begin anew"
+            )
+        stored: dict[str, dict[str, Tensor]] = {kind: {} for kind in (*_MEANS, _PATTERN)}
+        for key, value in load_file(path).items():
+            kind, name = key.split("/", 1)
+            stored[kind][name] = value
+        device = next(self.adapter.parameters()).device
+        for kind in _MEANS:
+            means = {name: value.to(device) for name, value in stored[kind].items()}
+            setattr(self.adapter.rankallocator, kind, means)
+        pattern = {name: alive.tolist() for name, alive in stored[_PATTERN].items()}
+        self.adapter.peft_config["default"].rank_pattern = pattern or None
+
+
+def _allocation_file(args: TrainingArguments, state: TrainerState) -> Path:
+    """Of the checkpoint of the step that the state is at."""
+    return Path(str(args.output_dir)) / f"{PREFIX}{state.global_step}" / ALLOCATION
+
 
 def adapter_callbacks(model: nn.Module) -> tuple[TrainerCallback, ...]:
     """What the adapters inside `model` want to be told of the steps."""
     return tuple(
         RankAllocation(module) for module in model.modules() if isinstance(module, AdaLoraModel)
     )
+
+
+def orthogonality(model: nn.Module) -> Tensor | None:
+    """(): AdaLoRA's own part of the loss, which keeps its ranks apart; None without AdaLoRA.
+
+    Over all its matrices the mean of |A A^T - I| for A (rank, in) and of |B^T B - I| for B
+    (out, rank), Frobenius, times orth_reg_weight; 0 where all are orthonormal. PEFT adds it to the
+    loss that a transformer returns, and an encoder returns none. Source: PEFT's
+    AdaLoraModel.forward, after Zhang et al. 2023, AdaLoRA, section 3.1, which squares and sums.
+    """
+    adapter = next((m for m in model.modules() if isinstance(m, AdaLoraModel)), None)
+    if adapter is None:
+        return None
+    apart = []
+    for name, matrix in adapter.named_parameters():
+        if "lora_A" in name or "lora_B" in name:
+            # Near the identity half precision would see little but its own rounding.
+            with torch.autocast(matrix.device.type, enabled=False):
+                square = matrix @ matrix.T if "lora_A" in name else matrix.T @ matrix
+                eye = torch.eye(len(square), device=square.device)  # (rank, rank)
+                apart.append(torch.linalg.matrix_norm(square - eye))
+    weight = float(adapter.peft_config["default"].orth_reg_weight)
+    return weight * torch.stack(apart).mean()
 
 
 def merge_adapter(encoder: Encoder) -> None:

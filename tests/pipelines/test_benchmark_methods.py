@@ -1,6 +1,7 @@
 """The methods' benchmark: its line, its sets, and every way run on a small one."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from pipelines.benchmark_methods import CASES, WAYS, MethodRow
 from pipelines.public_sets import BANKING
 from shared.errors import DataError
 from shared.evaluation.intervals import Difference, Interval
+from shared.pretrained import PretrainedEncoder
 from shared.settings import Home
 from shared.training.options import Method, TrainOptions
 
@@ -95,6 +97,30 @@ def test_every_way_is_judged_and_compared(
     assert len(said) == len(rows) + 1
 
 
+def test_every_way_tells_whether_two_questions_have_one_label(
+    sets: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smaller = {"PAIRS": 32, "STOPPING_PAIRS": 8, "JUDGED_PAIRS": 40, "PAIR_TOKENS": 40}
+    for name, size in smaller.items():
+        monkeypatch.setattr(benchmark_methods, name, size)
+    monkeypatch.setitem(WAYS, "full, 3 layers frozen", benchmark_methods.Way(
+        "full, 3 layers frozen", Method.FULL, {"freeze_layers": 1}
+    ))  # fmt: skip
+    base = PretrainedEncoder("tiny", tiny_encoder, "", "0" * 64, "none")
+    case = CASES["scoring"][0](sets, base)
+    assert len(case.groups) == 40
+    options = replace(OPTIONS, base=str(tiny_encoder))
+    found = {row.way: row for row in benchmark_methods._measured(case, options, (1,))}
+    assert set(found) == set(WAYS)
+    assert {row.measure for row in found.values()} == {"accuracy"}
+    frozen = found["frozen"]
+    assert (frozen.trained_parameters, frozen.kept_mb) == (0, 0.0)
+    # The cosine shows a word that is shared; no other way learns that in one epoch of two steps.
+    assert frozen.quality.value > 0.6
+    assert 0 < found["lora"].trained_share < found["full"].trained_share < 1
+    assert found["lora"].kept_mb < found["full"].kept_mb
+
+
 def test_a_reciprocal_rank_is_that_of_the_partner(tiny_encoder: Path) -> None:
     pairs = [("tea cup", "tea cup"), ("bank profit", "bank profit"), ("red shoe", "red shoe")]
     options = TrainOptions(threads=1, max_length=32)
@@ -119,4 +145,4 @@ def test_what_is_not_there_is_said(sets: Path, tmp_path: Path) -> None:
         benchmark_methods.benchmark_methods(
             sets, home=Home(tmp_path), options=OPTIONS, seeds=(1,), say=said.append, sets=("x",)
         )
-    assert str(caught.value) == "no set 'x': expected one of few, news, pairs, banking"
+    assert str(caught.value) == "no set 'x': expected one of few, news, pairs, scoring, banking"

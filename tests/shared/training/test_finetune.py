@@ -19,8 +19,15 @@ from shared.modeling.heads import HeadSpec
 from shared.modeling.text_model import TextModel
 from shared.pretrained import PretrainedEncoder
 from shared.training.examples import Examples
-from shared.training.finetune import HeadTask, TrainOptions, finetune_classifier
-from shared.training.methods import METHODS
+from shared.training.finetune import (
+    HeadTask,
+    TrainOptions,
+    finetune_classifier,
+    new_model,
+    new_trainer,
+    prepare,
+)
+from shared.training.methods import METHODS, orthogonality
 from shared.training.options import ClassWeights, Method
 
 FILLER = "the a my is was where how late when will it help please hello".split()
@@ -191,6 +198,40 @@ def test_every_method_changes_the_encoder_only_if_it_says_so(
     )
     same = all(torch.equal(base[key], tuned[key]) for key in tuned if key in base)
     assert same == METHODS[method].cached
+
+
+def test_adalora_keeps_its_ranks_apart_in_training_and_is_not_judged_by_it(
+    tiny: PretrainedEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = replace(QUICK, method="adalora")
+    model = new_model([TONE_TASK], tiny, Method.ADALORA, options)
+    lesson = prepare(model, [TONE_TASK], options)
+    trainer = new_trainer(lesson, Method.ADALORA, options, tmp_path / "m")
+    batch = next(iter(trainer.get_train_dataloader()))
+    term = orthogonality(model)
+    assert term is not None
+    assert term > 1  # ranks begin far from orthonormal
+
+    def loss(*, training: bool) -> Tensor:
+        torch.manual_seed(1)  # the same dropout each time
+        trainer.model.train(training)
+        found: Tensor = trainer.compute_loss(trainer.model, dict(batch))
+        return found
+
+    with_term, judged = loss(training=True), loss(training=False)
+    with_term.backward()  # type: ignore[no-untyped-call]
+    apart = {name: p for name, p in model.named_parameters() if ".lora_A" in name}
+    apart |= {name: p for name, p in model.named_parameters() if ".lora_B" in name}
+    assert apart
+    # Without the term nothing reaches them yet: they are multiplied by E, which begins at zero.
+    assert all(p.grad is not None and p.grad.any() for p in apart.values())
+    trainer.model.zero_grad()
+    monkeypatch.setattr("shared.training.runs.orthogonality", lambda _: None)
+    without = loss(training=True)
+    torch.testing.assert_close(with_term, without + term)
+    without.backward()  # type: ignore[no-untyped-call]
+    assert not any(p.grad is not None and p.grad.any() for p in apart.values())
+    torch.testing.assert_close(judged, loss(training=False))
 
 
 def test_a_result_folder_holds_no_pickle_and_no_checkpoint(

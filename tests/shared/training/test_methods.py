@@ -16,10 +16,12 @@ from shared.training.method_choice import ADAPTERS, RULES, choose_method
 from shared.training.methods import (
     METHODS,
     PROMPT_TOKENS,
+    RankAllocation,
     adapter_callbacks,
     apply_method,
     architecture_of,
     merge_adapter,
+    orthogonality,
     parameter_groups,
 )
 from shared.training.objectives import HeadsObjective
@@ -141,6 +143,89 @@ def test_adalora_ends_with_the_rank_it_was_given(tiny_encoder: Path) -> None:
     assert len(ranks) == 4  # query and value of two layers
     assert sum(p.numel() for p in ranks) == 4 * 6
     assert sum(int((p != 0).sum()) for p in ranks) == 4 * 4
+
+
+def test_ranks_are_kept_apart_by_how_far_they_are_from_orthonormal(tiny_encoder: Path) -> None:
+    """A = 2 I has A A^T - I = 3 I, of norm 3 sqrt(rank); orthonormal columns of B have none."""
+    model = prepared(tiny_encoder, Method.ADALORA, TrainOptions(adapter_rank=4))
+    matrices = {name: p for name, p in model.named_parameters() if "lora_A" in name}
+    others = {name: p for name, p in model.named_parameters() if "lora_B" in name}
+    assert len(matrices) == len(others) == 4  # query and value of two layers
+    with torch.no_grad():
+        for one, other in zip(matrices.values(), others.values(), strict=True):
+            one.copy_(2 * torch.eye(6, 32))  # rank 6 at first
+            other.copy_(torch.eye(32, 6))
+    with torch.autocast("cpu", torch.bfloat16):
+        term = orthogonality(model)
+    assert term is not None
+    assert term.item() == pytest.approx(0.5 * (3 * 6**0.5 + 0) / 2, rel=1e-6)
+    term.backward()  # type: ignore[no-untyped-call]
+    for one, other in zip(matrices.values(), others.values(), strict=True):
+        # d|A A^T - I| / dA = 2 (A A^T - I) A / |A A^T - I|, a share of 0.5 / 8 each.
+        expected = 0.5 / 8 * 2 * 3 * 2 * torch.eye(6, 32) / (3 * 6**0.5)
+        assert one.grad is not None
+        assert other.grad is not None
+        torch.testing.assert_close(one.grad, expected)
+        assert not other.grad.any()
+    with torch.no_grad():
+        next(iter(others.values())).mul_(3)
+    term = orthogonality(model)
+    assert term is not None
+    term.backward()  # type: ignore[no-untyped-call]
+    first, *rest = others.values()
+    assert first.grad is not None
+    assert first.grad.any()
+    assert not any(other.grad is not None and other.grad.any() for other in rest)
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m is not Method.ADALORA])
+def test_no_other_method_adds_to_the_loss(tiny_encoder: Path, method: Method) -> None:
+    assert orthogonality(prepared(tiny_encoder, method, TrainOptions())) is None
+
+
+def test_adalora_goes_on_with_the_ranks_and_means_of_its_checkpoint(
+    tiny_encoder: Path, tmp_path: Path
+) -> None:
+    arguments, control = TrainingArguments(output_dir=str(tmp_path)), TrainerControl()
+    batch = Encoder.from_pretrained(tiny_encoder).tokens(["the card is lost", "tea"])
+
+    def begun(step: int) -> tuple[HeadsObjective, RankAllocation]:
+        torch.manual_seed(1)
+        model = prepared(tiny_encoder, Method.ADALORA, TrainOptions(adapter_rank=4))
+        (clockwork,) = adapter_callbacks(model)
+        assert isinstance(clockwork, RankAllocation)
+        state = TrainerState(max_steps=30, global_step=step)
+        clockwork.on_train_begin(arguments, state, control)
+        return model, clockwork
+
+    model, clockwork = begun(0)
+    optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    for step in range(25):
+        state = TrainerState(max_steps=30, global_step=step)
+        if step in (10, 24):  # while ranks are taken away, and once they are final
+            (tmp_path / f"checkpoint-{step}").mkdir()
+            clockwork.on_save(arguments, state, control)
+            _, other = begun(step)
+            one, two = clockwork.adapter.rankallocator, other.adapter.rankallocator
+            assert (step == 10) == bool(one.exp_avg_unc)
+            for kind in ("ipt", "exp_avg_ipt", "exp_avg_unc"):
+                means, taken = getattr(one, kind), getattr(two, kind)
+                assert means.keys() == taken.keys()
+                assert all(torch.equal(means[name], taken[name]) for name in means)
+            patterns = [c.adapter.peft_config["default"].rank_pattern for c in (clockwork, other)]
+            assert patterns[0] == patterns[1]
+            assert patterns[0]
+        model(torch.tensor([[0.0], [1.0]]), **batch)["loss"].backward()
+        optimiser.step()
+        clockwork.on_optimizer_step(arguments, state, control)
+        optimiser.zero_grad()
+    with pytest.raises(ModelError) as caught:
+        begun(11)
+    missing = tmp_path / "checkpoint-11" / "rank_allocation.safetensors"
+    assert str(caught.value) == (
+        f"{missing}: is not there, so AdaLoRA cannot go on as it began; remove {tmp_path} to "
+        "begin anew"
+    )
 
 
 def test_a_prompt_is_a_prefix_of_learned_words(tiny_encoder: Path, tmp_path: Path) -> None:

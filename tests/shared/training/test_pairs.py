@@ -14,6 +14,7 @@ from shared.errors import DataError, SettingsError
 from shared.modeling.encoder import Encoder
 from shared.modeling.text_model import TextModel
 from shared.pretrained import PretrainedEncoder
+from shared.training.methods import orthogonality
 from shared.training.options import TrainOptions
 from shared.training.pair_models import EncoderInput, WeightedRankingLoss, pair_tokens
 from shared.training.pairs import (
@@ -96,6 +97,31 @@ def test_a_matcher_brings_partners_together(
     assert done.metric == MATCH_METRIC
     assert done.best_metric > 0.95
     assert mrr(tmp_path / "m", held) == pytest.approx(done.best_metric, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["matcher", "scorer"])
+def test_adalora_keeps_its_ranks_apart_in_every_step(
+    tiny: PretrainedEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    terms: list[float] = []
+
+    def told(model: nn.Module) -> torch.Tensor | None:
+        term = orthogonality(model)
+        terms.append(0.0 if term is None else term.item())
+        return term
+
+    monkeypatch.setattr("shared.training.runs.orthogonality", told)
+    options = replace(QUICK, method="adalora", epochs=4)
+    if kind == "matcher":
+        done = finetune_matcher(
+            pairs(32, 1), pairs(6, 2), encoder=tiny, options=options, folder=tmp_path / "m"
+        )
+    else:
+        done = finetune_pair_scorer(
+            scored(32, 1), scored(12, 2), encoder=tiny, options=options, folder=tmp_path / "m"
+        )
+    assert len(terms) == done.steps == 4 * 4
+    assert 0 < terms[-1] < terms[0]
 
 
 def test_given_negatives_and_weights_are_learned_from(

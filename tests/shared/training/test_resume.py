@@ -108,7 +108,7 @@ def apart(tiny_encoder: Path, folder: Path, method: str, *, pause: float) -> lis
     return [sys.executable, "-c", JOB, *map(str, arguments)]
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("method", ["full", "lora", "adalora"])
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(
     tiny_encoder: Path, tmp_path: Path, method: str
 ) -> None:
@@ -144,11 +144,19 @@ class CutError(Exception):
     """Stands for whatever ends a process between two lines."""
 
 
-def cut_off(tiny_encoder: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
-    """Run until the model is about to be saved, or until step 10 has been."""
+def cut_off(
+    tiny_encoder: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    *,
+    method: str = "full",
+    step: int = 10,
+) -> None:
+    """Run until the model is about to be saved, or until this step has been."""
 
     def cut(*_: object, **__: object) -> None:
-        if where == "at the end" or 10 in steps_saved(folder):
+        if where == "at the end" or step in steps_saved(folder):
             raise CutError
 
     target = (
@@ -159,7 +167,23 @@ def cut_off(tiny_encoder: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, w
     with monkeypatch.context() as patched:
         patched.setattr(target, cut)
         with pytest.raises(CutError):
-            train(tiny_encoder, folder, method="full", checkpoint_minutes=0.0)
+            train(tiny_encoder, folder, method=method, checkpoint_minutes=0.0)
+
+
+@pytest.mark.parametrize("step", [1, 8, 16, 20])
+def test_adalora_goes_on_in_each_of_its_phases(
+    tiny_encoder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    unbroken: Callable[[str], FineTuned],
+    step: int,
+) -> None:
+    """At full rank, while ranks are taken away, at the step that fixes them, and after it."""
+    whole = unbroken("adalora")
+    cut_off(tiny_encoder, tmp_path / "cut", monkeypatch, "on", method="adalora", step=step)
+    done = train(tiny_encoder, tmp_path / "cut", method="adalora", checkpoint_minutes=0.0)
+    assert done.resumed_at_step == step
+    assert largest_difference(tmp_path / "cut", whole.folder) == 0
 
 
 def test_a_run_cut_off_after_its_last_step_trains_no_further(
