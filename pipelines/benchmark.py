@@ -4,6 +4,7 @@ Sets that are not on disk are skipped with a line. Only development parts are re
 test part holds is never looked at.
 """
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -41,7 +42,7 @@ from shared.inference.products import INNER, OUTER, ROWS, time_products
 from shared.inference.runtime import Embedder
 from shared.inference.throughput import measure_throughput
 from shared.pretrained import resolve
-from shared.settings import Home
+from shared.settings import Home, wanted_device
 from shared.training.options import Method, TrainOptions
 
 # Shown of each report: what the recipes name first.
@@ -106,11 +107,12 @@ def run_benchmark(
     """
     folder = datasets or home.datasets
     parts = _parts(what, only)
+    device = wanted_device(None, os.environ)
     rows: list[Row] = []
     if what == "core":
         rows += list(_core(folder, seeds, home, say))
     if what == "recommender":
-        learning = TrainOptions(method=method, base=base)
+        learning = TrainOptions(method=method, base=base, device=device)
         rows += list(_shops(folder, items, events, seeds, only, learning, home, say))
     for trial in _trials(what, folder) if {INTENTS, MODELS} & set(parts) else ():
         missing = [path for path in trial.needs if not path.exists()]
@@ -121,7 +123,9 @@ def run_benchmark(
     if what == "chatbot":
         rows += list(_customers(folder, parts, seeds[0], home, say))
     if what == "news":
-        learning = TrainOptions(method=method, base=base, seed=seeds[0], progress=False)
+        learning = TrainOptions(
+            method=method, base=base, seed=seeds[0], device=device, progress=False
+        )
         rows += list(measure_headlines(folder, parts, learning, home, say, named=bool(only)))
     if not rows:
         raise nothing_in(folder)
@@ -273,7 +277,11 @@ def _tried(trial: Trial, seeds: Sequence[int], home: Home, say: Say) -> list[Row
     for seed in seeds:
         say(f"{trial.data}, seed {seed}")
         with tempfile.TemporaryDirectory() as folder:
-            options = TrainOptions(seed=seed, **trial.options)  # type: ignore[arg-type]
+            options = TrainOptions(
+                seed=seed,
+                device=wanted_device(None, os.environ),
+                **trial.options,  # type: ignore[arg-type]
+            )
             report = trial.recipe().fit(Path(folder) / "model", options=options, home=home, say=say)
         reports.append(report)
         seconds.append(sum(report.seconds.values()))
@@ -305,7 +313,7 @@ def _core(sets: Path, seeds: Sequence[int], home: Home, say: Say) -> Iterator[Ro
     base = resolve("minilm", cache=home.cache)
 
     def embedder() -> Embedder:
-        return open_base_encoder(base, cache=home.cache)
+        return open_base_encoder(base, cache=home.cache, device=wanted_device(None, os.environ))
 
     for row in benchmark_core(sets, embedder, seeds, say):
         yield Row(row.dataset, row.system, row.metric, row.value, row.low, row.high, row.seconds)
@@ -332,7 +340,9 @@ def _runtimes(sets: Path, home: Home, say: Say) -> Iterator[Row]:
 
 def _customers(sets: Path, parts: Sequence[str], seed: int, home: Home, say: Say) -> Iterator[Row]:
     """Once, with the first seed."""
-    options = TrainOptions(method="frozen", seed=seed, progress=False)
+    options = TrainOptions(
+        method="frozen", seed=seed, device=wanted_device(None, os.environ), progress=False
+    )
     for name, (measure, file) in CUSTOMERS.items():
         if name not in parts or not all_there([sets / file], say):
             continue

@@ -97,7 +97,12 @@ def benchmark_pretraining(
             made[objective.value] = resolve(str(done.folder), cache=home.cache)
         embedders = {
             name: RememberingEmbedder(
-                open_base_encoder(found, cache=Path(folder) / "cache", threads=options.threads)
+                open_base_encoder(
+                    found,
+                    cache=Path(folder) / "cache",
+                    threads=options.threads,
+                    device=options.device,
+                )
             )
             for name, found in made.items()
         }

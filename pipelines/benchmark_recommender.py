@@ -41,7 +41,7 @@ from apps.recommender.sources import source_lists
 from apps.recommender.splits import days_split, without_items
 from shared.errors import DataError
 from shared.evaluation.report import Measure, Slice
-from shared.settings import Home
+from shared.settings import Home, wanted_device
 from shared.training.options import TrainOptions
 
 SYSTEM = "triptych"
@@ -127,7 +127,10 @@ def benchmark_recommender(
     Raises: DataError when the tables cannot be read or learnt from.
     """
     recipe = RecommenderRecipe(items, events, mapping or {}, settings, rivals)
-    options = TrainOptions(seed=seed, threads=threads, method=method, base=base)
+    options = TrainOptions(
+        seed=seed, threads=threads, method=method, base=base,
+        device=wanted_device(None, os.environ),
+    )  # fmt: skip
     chosen = read_settings(os.environ) if settings is None else settings
     catalog, log = recipe.read(chosen, seed, say)
     rows: list[ShopRow] = []

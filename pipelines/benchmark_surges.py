@@ -6,6 +6,7 @@ second. A story that is injected is bad news, and counted as such as often as th
 headlines of yet another source whose labels are known.
 """
 
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,7 +25,7 @@ from apps.news_monitor.trends import Counts
 from pipelines.benchmark_labels import LABELS_OF_TWEETS
 from pipelines.benchmark_news import SurgeRow, benchmark_surges
 from pipelines.surge_scenarios import Stream
-from shared.settings import Home
+from shared.settings import Home, wanted_device
 from shared.training.examples import Examples
 from shared.training.options import TrainOptions
 
@@ -48,7 +49,8 @@ def measure_surges(
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work) / "model"
         recipe = NewsRecipe(sentiment, (topics,), sentiment_labels=LABELS_OF_TWEETS)
-        options = TrainOptions(method="frozen", seed=seed)
+        device = wanted_device(None, os.environ)
+        options = TrainOptions(method="frozen", seed=seed, device=device)
         recipe.fit(folder, options=options, home=home, say=say)
         labeller = Labeller.load(folder, home=home)
         frame, _ = read_items(headlines, mapping={}, output=Path(work), say=say)

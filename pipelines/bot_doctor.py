@@ -1,5 +1,6 @@
 """`triptych data doctor chatbot`: what is wrong with a bot's data, and copies with the fixes."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from apps.chatbot.doctor.reading import BotData, Sources, read_bot_data
 from apps.chatbot.opening import chatbot_settings
 from shared.inference.model_encoders import open_base_encoder
 from shared.pretrained import resolve
-from shared.settings import Home
+from shared.settings import Home, wanted_device
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ def doctor(
 
     def judge(each: BotData) -> Judged:
         encoder = resolve(base or "", cache=home.cache)
-        embedder = open_base_encoder(encoder, cache=home.cache, threads=threads)
+        device = wanted_device(None, os.environ)
+        embedder = open_base_encoder(encoder, cache=home.cache, threads=threads, device=device)
         return judge_rows(each, embedder, seed=seed, threads=threads or 2, say=say)
 
     hours = chatbot_settings().handover.hours

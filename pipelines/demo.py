@@ -31,7 +31,7 @@ from pipelines.monitoring import news_settings
 from pipelines.recommend import Recommended, Wanted, recommend_to_file
 from pipelines.train import Recipe, Trained, train
 from shared.evaluation.report import Measure
-from shared.settings import Home, default_home
+from shared.settings import Home, default_home, wanted_device
 from shared.training.options import TrainOptions
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "samples"
@@ -101,8 +101,9 @@ def run_demo(*, home: Home, seed: int, threads: int | None, say: Callable[[str],
         f"minutes on two free cores.\nThey are kept in {home.root}"
     )
     options = TrainOptions(
-        method="full", minutes=FINE_TUNING_MINUTES, seed=seed, threads=threads, base="minilm"
-    )
+        method="full", minutes=FINE_TUNING_MINUTES, seed=seed, threads=threads, base="minilm",
+        device=wanted_device(None, os.environ),
+    )  # fmt: skip
     names = ("chatbot", "news", "recommender")
     on_pairs = replace(options, minutes=PAIR_MINUTES, batch_size=PAIR_BATCH)
     trained = {
@@ -117,7 +118,7 @@ def run_demo(*, home: Home, seed: int, threads: int | None, say: Callable[[str],
     alerts, outbox = _replay(trained["news"], home, say)
 
     say("\nRecommendations for every user of the sample shop")
-    written = _recommend(home, threads, say)
+    written = _recommend(home, options, say)
 
     demo = Demo(
         tuple(_line(name, each) for name, each in trained.items()),
@@ -194,12 +195,13 @@ def _replay(trained: Trained, home: Home, say: Callable[[str], None]) -> tuple[i
     return done.mails, output / "outbox"
 
 
-def _recommend(home: Home, threads: int | None, say: Callable[[str], None]) -> Recommended:
+def _recommend(home: Home, options: TrainOptions, say: Callable[[str], None]) -> Recommended:
     done = recommend_to_file(
         model="recommender",
         wanted=Wanted(home.reports / "demo-recommendations.parquet"),
         home=home,
-        threads=threads,
+        threads=options.threads,
+        device=options.device,
         clock=lambda: datetime.now(UTC),
         say=lambda line: say(f"  {line}"),
     )

@@ -1,11 +1,12 @@
 """`triptych explain`: why a released model says what it says of one text, or lists one item."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from shared.evaluation.explain import Explanation, WordPart
+from shared.inference.precedents import Precedent
 from shared.registry import Registry
 from shared.settings import Home
 
@@ -13,25 +14,34 @@ if TYPE_CHECKING:
     from apps.recommender.word_reasons import WordReasons
 
 BAR = 24  # characters of the longest bar
+# What the texts are that a head was trained on.
+TEXTS = {
+    "intent": "questions",
+    "sentiment": "headlines for the sentiment",
+    "topics": "headlines for the topics",
+}
 
 
 @dataclass(frozen=True)
 class Explained:
-    """model: name@version. precedents: lines on the training questions nearest to a chatbot's
-    message, where the model keeps them."""
+    """model: name@version. precedents: head -> the training texts nearest to this one, where the
+    model keeps them. note: what to do where it does not."""
 
     model: str
     explanations: tuple[Explanation, ...]
-    precedents: tuple[str, ...] = ()
+    precedents: Mapping[str, tuple[Precedent, ...]] = field(default_factory=dict)
+    note: str = ""
 
     @property
     def lines(self) -> Iterator[str]:
         """Everything, for a terminal."""
         for each in self.explanations:
             yield from lines_of(each)
-        if self.precedents:
-            yield "Nearest training questions, by similarity:"
-        yield from (f"  {line}" for line in self.precedents)
+        for head, found in self.precedents.items():
+            yield f"Nearest training {TEXTS[head]}, by similarity:"
+            yield from (f"  {p.similarity:.2f}  {p.in_words}: {p.text}" for p in found)
+        if self.note:
+            yield self.note
 
 
 @dataclass(frozen=True)
@@ -71,13 +81,18 @@ def explain_text(
         from apps.chatbot.explaining import explain_message
 
         why = explain_message(Bot.load(version.path, home=home), text, label, seed)
-        behind = tuple(f"{p.similarity:.2f}  {p.label}: {p.text}" for p in why.precedents)
+        behind = {"intent": why.precedents} if why.precedents else {}
         return Explained(name, (why.explanation,), behind)
-    from apps.news_monitor.explaining import explain_headline
+    from apps.news_monitor.explaining import NONE_KEPT, explain_headline
     from apps.news_monitor.labelling import Labeller
 
     found = explain_headline(Labeller.load(version.path, home=home), text, label, seed)
-    return Explained(name, tuple(found))
+    return Explained(
+        name,
+        tuple(each for head in found for each in head.explanations),
+        {head.head: head.precedents for head in found if head.precedents},
+        "" if all(head.precedents for head in found) else NONE_KEPT,
+    )
 
 
 def explain_item(reference: str, user: str, item: str, *, home: Home) -> ItemExplained:

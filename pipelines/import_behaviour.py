@@ -67,9 +67,8 @@ def import_to_recommender(
     note = live.base.bundle.encoder
     of_items = of_events = None
     if items is not None:
-        of_items = import_items(
-            live, cache(lambda: open_encoder(note, version.path, home)), items, mapping, say
-        )
+        encoder = cache(lambda: open_encoder(note, version.path, home, device=device))
+        of_items = import_items(live, encoder, items, mapping, say)
     if events is not None:
         of_events = import_events(live, events, mapping, say)
     return Added(version.reference, of_items, of_events, time.monotonic() - started)

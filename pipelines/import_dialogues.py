@@ -1,5 +1,6 @@
 """`triptych chatbot import` and `export`: a bot of dialogues, a bot as another tool's files."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -20,15 +21,15 @@ from apps.chatbot.mining.dialogue_formats import DialogueFormat, Reading
 from apps.chatbot.mining.dialogue_import import Imported, import_dialogues, kept_vectors
 from apps.chatbot.mining.dialogue_tables import Columns
 from apps.chatbot.mining.dialogues import Speakers
-from apps.chatbot.precedents import Precedents
 from apps.chatbot.questions import joined, read_questions
 from shared.errors import DataError
 from shared.inference.classifier import FusedClassifier
 from shared.inference.model_encoders import open_base_encoder, open_model_encoders
+from shared.inference.precedents import Precedents
 from shared.inference.vector_cache import CachedEmbedder
 from shared.pretrained import resolve
 from shared.registry import Registry
-from shared.settings import Home
+from shared.settings import Home, wanted_device
 
 VECTORS_FILE = "dialogue-vectors.sqlite"
 
@@ -67,7 +68,10 @@ def kept_encoder(home: Home, base: str, threads: int | None, say: Callable[[str]
 
     Raises ModelError: no such encoder.
     """
-    opened = open_base_encoder(resolve(base, cache=home.cache), cache=home.cache, threads=threads)
+    opened = open_base_encoder(
+        resolve(base, cache=home.cache), cache=home.cache, threads=threads,
+        device=wanted_device(None, os.environ),
+    )  # fmt: skip
     return kept_vectors(CachedEmbedder(opened, home.cache / VECTORS_FILE).encode, say)
 
 
@@ -115,7 +119,8 @@ def export_bot(
 
 
 def _precedents(folder: Path, home: Home) -> Precedents | None:
-    encoders = open_model_encoders(folder, read_config(folder), cache=home.cache)
+    device = wanted_device(None, os.environ)
+    encoders = open_model_encoders(folder, read_config(folder), cache=home.cache, device=device)
     classifier = FusedClassifier.load(
         folder / CLASSIFIER_FOLDER, embedder=encoders.base, finetuned=encoders.finetuned
     )

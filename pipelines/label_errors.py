@@ -1,5 +1,6 @@
 """`triptych data labels`: which labels of a table are probably wrong, for a person to look at."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pandas as pd
 from pipelines.labelled_examples import read_labelled
 from shared.inference.model_encoders import open_base_encoder
 from shared.pretrained import resolve
-from shared.settings import Home
+from shared.settings import Home, wanted_device
 from shared.training.fusion import fit_fused
 from shared.training.label_errors import LabelErrors, find_label_errors
 
@@ -33,7 +34,8 @@ def label_errors_of(
     """
     examples = read_labelled(app, path, mapping, home, say)
     encoder = resolve(base, cache=home.cache)
-    embedder = open_base_encoder(encoder, cache=home.cache, threads=threads)
+    device = wanted_device(None, os.environ)
+    embedder = open_base_encoder(encoder, cache=home.cache, threads=threads, device=device)
     fit = fit_fused(
         examples, embedder=embedder, kind=examples.kind, seed=seed, threads=threads or 2, say=say
     )

@@ -1,5 +1,6 @@
 """`triptych data curve`: would more labelled rows pay? Before anybody labels them."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from pipelines.labelled_examples import read_labelled
 from shared.inference.model_encoders import open_base_encoder
 from shared.inference.remembered import RememberingEmbedder
 from shared.pretrained import resolve
-from shared.settings import Home
+from shared.settings import Home, wanted_device
 from shared.training.learning_curve import SHARES, LearningCurve, fit_curve, measure_curve
 
 Say = Callable[[str], None]
@@ -33,7 +34,8 @@ def curve_of(
     """
     examples = read_labelled(app, path, mapping, home, say)
     encoder = resolve(base, cache=home.cache)
-    embedder = open_base_encoder(encoder, cache=home.cache, threads=threads)
+    device = wanted_device(None, os.environ)
+    embedder = open_base_encoder(encoder, cache=home.cache, threads=threads, device=device)
     measured = measure_curve(
         examples, embedder=RememberingEmbedder(embedder), shares=shares, repeats=repeats,
         seed=seed, threads=threads or 2, say=say,

@@ -12,10 +12,11 @@ from pipelines.jobs_page import show_jobs, start_job
 from shared.errors import TriptychError
 from shared.evaluation.gate import SECTION, GateLimits
 from shared.model_choice_page import page_registry
-from shared.registry import ModelVersion
+from shared.registry import ModelVersion, Registry
 from shared.settings import default_home, load_section, settings_file
 
 KIND = "release"
+MOMENT = st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm")
 
 
 def figures_of(versions: list[ModelVersion]) -> pd.DataFrame:
@@ -24,6 +25,7 @@ def figures_of(versions: list[ModelVersion]) -> pd.DataFrame:
         {
             "model": f"{v.name}@{v.version}",
             "live": v.production,
+            **({} if v.withdrawn is None else {"rolled back": v.withdrawn}),
             "application": v.app,
             "made": v.created_at,
             **v.metrics,
@@ -31,6 +33,18 @@ def figures_of(versions: list[ModelVersion]) -> pd.DataFrame:
         for v in versions
     ]
     return pd.DataFrame(rows)
+
+
+def history_table(registry: Registry) -> pd.DataFrame:
+    """What went live and why, rollbacks too, the newest first."""
+    rows = [
+        (pd.Timestamp(entry["at"]), f"{name}@{entry['version']}", entry["reason"])
+        for name in registry.names()
+        for entry in registry.history(name)
+    ]
+    table = pd.DataFrame(rows, columns=["at", "went live", "because"])
+    # The later of two at the same moment stands above the earlier one.
+    return table[::-1].sort_values("at", ascending=False, kind="stable", ignore_index=True)
 
 
 @st.cache_data(show_spinner="Comparing …", max_entries=20)
@@ -95,7 +109,10 @@ def show_comparison(versions: list[ModelVersion]) -> None:
         return
     verdict = "passes" if found.verdict.passed else "does not pass"
     st.markdown(f"{found.title}: **{verdict}** the gate, as far as held-out rows can tell.")
-    st.caption(f"{'; '.join(found.notes)}. Speed and must-pass cases: `triptych models promote`.")
+    st.caption(
+        f"{'; '.join(found.notes)}. Speed and must-pass cases are judged by the button below, "
+        "which loads both versions as `triptych models promote` does."
+    )
     st.dataframe(checks_table(found), hide_index=True, height=280)
     offer_release(candidate, production)
     if candidate.app == "chatbot":
@@ -152,8 +169,10 @@ def main() -> None:
         st.dataframe(
             table.drop(columns="application"),
             hide_index=True,
-            column_config={"made": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm")},
+            column_config={"made": MOMENT, "rolled back": MOMENT},
         )
+    with st.expander("What went live and when"):
+        st.dataframe(history_table(registry), hide_index=True, column_config={"at": MOMENT})
     show_comparison(versions)
     chosen = st.selectbox("Report of", [f"{v.name}@{v.version}" for v in versions])
     version = next(v for v in versions if f"{v.name}@{v.version}" == chosen)

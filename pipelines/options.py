@@ -181,12 +181,9 @@ def open_home(home: Path | None) -> "Home":
 
 def device_of(option: "Device | None") -> "Device":
     """The device of this call: the option, else the setting `device`, else auto."""
-    from shared.settings import CORE_SECTION, CoreSettings, load_section, settings_file
+    from shared.settings import wanted_device
 
-    if option is not None:
-        return option
-    file = settings_file(os.environ)
-    return load_section(CoreSettings, CORE_SECTION, file=file, environ=os.environ).device
+    return wanted_device(option, os.environ)
 
 
 def use_threads(threads: int | None) -> None:

@@ -8,7 +8,7 @@ from shared.pretrained import resolve
 from shared.settings import Home
 from shared.tables import Column
 from shared.training.corpus import corpus_of
-from shared.training.encoder_work import check_free
+from shared.training.encoder_work import check_free, check_one_process
 from shared.training.options import PretrainingObjective, TrainOptions
 from shared.training.pretraining import NEIGHBOURS, Pretrained, pretrain
 from shared.training.pretraining_stage import Trained
@@ -31,9 +31,11 @@ def pretrain_on_tables(
     Rows that cannot be used go to reports/rejects of the home, and `say` tells how many.
 
     Raises: DataError: a table, too few texts, or `output` is there already.
-        ModelError: the base encoder.
+        SettingsError: under several processes. ModelError: the base encoder.
     """
-    check_free(output)  # before the tables are read, which may take minutes
+    # What is refused is refused before the tables are read, which may take minutes.
+    check_free(output)
+    check_one_process("pretraining")
     encoder = resolve(options.base, cache=home.cache)
     corpus = corpus_of(read_texts(tables, mapping, home=home, say=say), seed=options.seed)
     say(corpus.line())

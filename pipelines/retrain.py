@@ -39,6 +39,7 @@ from apps.recommender.recipe import RecommenderRecipe
 from apps.recommender.recommender import Recommender
 from pipelines.compare import Compared, latency_of
 from pipelines.train import train
+from shared.device import Device
 from shared.errors import DataError
 from shared.evaluation.gate import Check, GateLimits, judge
 from shared.evaluation.intervals import mean_of, paired_bootstrap
@@ -88,7 +89,8 @@ def retrain(
     """Raises: ModelError: no such model. DataError: a file that cannot be read, or has no times."""
     registry = Registry(home.models, clock)
     production = registry.resolve(name, app="recommender")
-    live = open_live(production.path, home=home, threads=options.threads)
+    device = options.device
+    live = open_live(production.path, home=home, threads=options.threads, device=device)
     raw = read_event_file(shop.events, shop.mapping)
     if not raw.has_clock:
         raise DataError(f"{shop.events}: has no times, so that the last days cannot be held out")
@@ -118,11 +120,13 @@ def retrain(
         recipe = RecommenderRecipe(shop.items, known, shop.mapping, even_if_worse=True)
         trained = train(recipe, name=name, options=options, home=home, clock=clock, say=say)
         say(f"{trained.version.reference} is trained; judging it beside {production.reference}")
-        candidate = Recommender.load(trained.version.path, home=home, threads=options.threads)
-        kept = kept_up(live.base, production, shop, known, work, home, clock)
+        candidate = Recommender.load(
+            trained.version.path, home=home, threads=options.threads, device=device
+        )
+        kept = kept_up(live.base, production, shop, known, work, home, device, clock)
         done = _judged(
             candidate, kept, trained.version, production, later, home=home, limits=limits,
-            must_pass=must_pass or limits.must_pass.get(name), say=say,
+            must_pass=must_pass or limits.must_pass.get(name), device=device, say=say,
         )  # fmt: skip
         page = done.write(home.reports / f"promotion-{name}-{trained.version.version}")
         lines = (*done.notes, *done.verdict.lines)
@@ -132,7 +136,7 @@ def retrain(
             return Retrained(
                 production.reference, trained.version.reference, False, why, lines, str(page)
             )
-        _hand_over(live, trained.version, later, work, home, clock)
+        _hand_over(live, trained.version, later, work, home, device, clock)
         registry.promote(name, trained.version.version, reason="retrained; passed the gate")
         why = (
             f"{trained.version.reference} is in production, in place of {production.reference}; "
@@ -167,13 +171,14 @@ def kept_up(
     known: Path,
     work: Path,
     home: Home,
+    device: Device,
     clock: Callable[[], datetime],
 ) -> Recommender:
     """The live version as it would be had it been given the same items and events by `import`, in
     a database of its own: newer histories alone are no merit of a training."""
     aside = open_additions(Home(work), base.fingerprint, environ={}, clock=clock)
     live = LiveRecommender(base, aside)
-    import_items(live, _encoder(base, production, home), shop.items, shop.mapping)
+    import_items(live, _encoder(base, production, home, device), shop.items, shop.mapping)
     import_events(live, known, {})
     current = live.current()
     aside.close()
@@ -190,10 +195,13 @@ def _judged(
     home: Home,
     limits: GateLimits,
     must_pass: Path | None,
+    device: Device,
     say: Say,
 ) -> Compared:
     contest = contest_of(candidate, production, later, {}, say=say)
-    given = None if must_pass is None else cases(new.path, must_pass, home, say=say)
+    given = None
+    if must_pass is not None:
+        given = cases(new.path, must_pass, home, say=say, device=device)
     latency = latency_of(contest.serve, contest.asked)
     verdict = judge(contest.pairs(), limits, cases=given, latency=latency)
     check = simple_rivals(candidate, later)
@@ -245,11 +253,12 @@ def _hand_over(
     later: Path,
     work: Path,
     home: Home,
+    device: Device,
     clock: Callable[[], datetime],
 ) -> None:
     """Give the candidate the days it was judged on, and what was added to the live version and is
     in neither file. Before it is promoted: the first request finds everything there."""
-    new = open_live(version.path, home=home, clock=clock)
+    new = open_live(version.path, home=home, device=device, clock=clock)
     stamp = live.additions.stamp()
     added = [
         {"item_id": item.item_id, **{n: v for n, v in item.fields.items() if n != "text"}}
@@ -259,7 +268,8 @@ def _hand_over(
     if added:
         frame = pd.DataFrame(added)
         frame.to_parquet(work / "items.parquet", index=False)
-        import_items(new, _encoder(new.base, version, home), work / "items.parquet", {})
+        encoder = _encoder(new.base, version, home, device)
+        import_items(new, encoder, work / "items.parquet", {})
     import_events(new, later, {})
     events = live.additions.events(stamp)
     if len(events):
@@ -267,5 +277,7 @@ def _hand_over(
     new.additions.close()
 
 
-def _encoder(base: Recommender, version: ModelVersion, home: Home) -> Callable[[], Embedder]:
-    return cache(lambda: open_encoder(base.bundle.encoder, version.path, home))
+def _encoder(
+    base: Recommender, version: ModelVersion, home: Home, device: Device
+) -> Callable[[], Embedder]:
+    return cache(lambda: open_encoder(base.bundle.encoder, version.path, home, device=device))

@@ -88,7 +88,7 @@ def run_search(
     path.parent.mkdir(parents=True, exist_ok=True)
     values = dict(searched.best.recipe)
     if values["method"] != Method.FROZEN:
-        values["minutes"] = budget.trial_minutes
+        values["minutes"] = searched.trial_minutes
     RecipeFile(
         RecipeSection(**values),
         SearchSection(

@@ -1,6 +1,7 @@
 """`triptych shrink`: an encoder and tables of unlabelled texts in, a smaller encoder out."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pipelines.pretrain import read_texts
@@ -9,10 +10,10 @@ from shared.pretrained import resolve
 from shared.settings import Home
 from shared.tables import Column
 from shared.training.corpus import corpus_of, without_copies
-from shared.training.encoder_work import check_free
+from shared.training.encoder_work import check_free, check_one_process
 from shared.training.examples import Split, from_table, split
 from shared.training.options import StudentKind, TrainOptions
-from shared.training.students import Plan, Student, shrink
+from shared.training.students import Plan, Student, check_options, shrink
 
 Say = Callable[[str], None]
 HELD_OUT_EXAMPLES = 0.25  # of the labelled rows, to compare accuracy on
@@ -40,12 +41,16 @@ def shrink_on_tables(
     learned from. Rows that cannot be used go to reports/rejects of the home.
 
     Raises: DataError: a table, too few texts, or `output` is there already.
-        SettingsError: more layers than there are.
+        SettingsError: under several processes, more layers than there are, or as check_options.
         ModelError: the base encoder, or a student that misses the gate.
     """
-    check_free(output)  # before the tables are read, which may take minutes
+    # What is refused is refused before the tables are read, which may take minutes.
+    check_free(output)
+    check_one_process("shrinking")
     teacher = resolve(options.base, cache=home.cache)
     start = None if into is None else resolve(into, cache=home.cache)
+    plan = Plan(kind, layers, allowed_drop, into=start)
+    check_options(kind, options)
     texts = read_texts(tables, mapping, home=home, say=say)
     labelled = None
     if examples is not None:
@@ -56,7 +61,7 @@ def shrink_on_tables(
     return shrink(
         corpus,
         teacher=teacher,
-        plan=Plan(kind, layers, allowed_drop, labelled, start),
+        plan=replace(plan, examples=labelled),
         options=options,
         folder=output.resolve(),
         cache=home.cache,

@@ -2,7 +2,7 @@
 
     ROOT/NAME/1/…            the files of version 1, never changed once they are there
     ROOT/NAME/1/manifest.json  application, figures, sha256 of every file
-    ROOT/NAME/aliases.json   which version is in production, and all that were before
+    ROOT/NAME/aliases.json   which version is in production, and every promotion and rollback
 
 A version appears by one rename, so that a reader sees it whole or not at all, and what a killed
 publisher leaves is swept by the next one. `NAME` means the production version, or the newest while
@@ -15,7 +15,7 @@ import json
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +28,9 @@ from shared.errors import ModelError, ModelNotFoundError
 MANIFEST = "manifest.json"
 ALIASES = "aliases.json"
 INCOMING = ".incoming-"
+# In a record of a rollback: the version that was withdrawn. Files from before rollbacks were
+# recorded have none: a promotion that was taken back was struck off.
+ROLLED_BACK = "rolled_back"
 # A model folder holds weights and JSON; these could run code when they are loaded.
 CODE_SUFFIXES = frozenset({".pkl", ".pickle", ".joblib", ".pt", ".pth", ".bin", ".py", ".so"})
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -35,7 +38,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A published model. metrics: name -> value, as measured before it was published."""
+    """A published model. metrics: name -> value, as measured before it was published. withdrawn:
+    when it was rolled back; None where it never was, or was live again since."""
 
     name: str
     version: int
@@ -45,6 +49,7 @@ class ModelVersion:
     metrics: Mapping[str, float]
     production: bool
     notes: str = ""
+    withdrawn: datetime | None = None
 
     @property
     def reference(self) -> str:
@@ -157,23 +162,26 @@ class Registry:
             self._set_production(name, version, reason)
         return self._read(name, version)
 
-    def rollback(self, name: str) -> ModelVersion:
-        """Put the version into production that was there before the present one.
+    def rollback(self, name: str, reason: str = "") -> ModelVersion:
+        """Put the version into production that was there before the present one. The history keeps
+        both, and the reason.
 
-        Raises ModelError when there was none.
+        Raises ModelError when there was none, or it is damaged.
         """
         self._number(name, "", name)
         with self._locked(name):
-            history = self._aliases(name)["history"]
-            if len(history) < 2:
+            path = _path_to_live(self._aliases(name)["history"])
+            if len(path) < 2:
                 raise ModelError(f"{name}: nothing to go back to, no other version was ever live")
-            before = int(history[-2]["version"])
+            before, withdrawn = path[-2:]
             _verify(self._read(name, before))
-            self._write_aliases(name, {"production": before, "history": history[:-1]})
+            told = f"rolled back from {withdrawn}" + (f": {reason}" if reason else "")
+            self._set_production(name, before, told, {ROLLED_BACK: withdrawn})
         return self._read(name, before)
 
     def history(self, name: str) -> list[dict[str, Any]]:
-        """Promotions of a name, oldest first: version, at, reason."""
+        """What went live, oldest first: version, at, reason; and rolled_back, the version that was
+        withdrawn for it, where it came back by a rollback."""
         return list(self._aliases(name)["history"])
 
     def _numbers(self, name: str) -> list[int]:
@@ -210,6 +218,7 @@ class Registry:
         path = self._root / name / str(version)
         try:
             manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+            aliases = self._aliases(name)
             return ModelVersion(
                 name=name,
                 version=version,
@@ -217,8 +226,9 @@ class Registry:
                 path=path,
                 created_at=datetime.fromisoformat(manifest["created_at"]),
                 metrics=manifest["metrics"],
-                production=self._production(name) == version,
+                production=aliases["production"] == version,
                 notes=manifest["notes"],
+                withdrawn=_withdrawn(aliases["history"]).get(version),
             )
         except FileNotFoundError:
             raise ModelNotFoundError(f"no model '{name}@{version}' in {self._root}") from None
@@ -249,12 +259,12 @@ class Registry:
         live = self._aliases(name)["production"]
         return None if live is None else int(live)
 
-    def _set_production(self, name: str, version: int, reason: str) -> None:
+    def _set_production(
+        self, name: str, version: int, reason: str, more: Mapping[str, int] | None = None
+    ) -> None:
         entry = {"version": version, "at": self._clock().isoformat(), "reason": reason}
-        history = [*self._aliases(name)["history"], entry]
-        self._write_aliases(name, {"production": version, "history": history})
-
-    def _write_aliases(self, name: str, aliases: Mapping[str, Any]) -> None:
+        history = [*self._aliases(name)["history"], {**entry, **(more or {})}]
+        aliases = {"production": version, "history": history}
         write_text(self._root / name / ALIASES, json.dumps(aliases, indent=2, ensure_ascii=False))
 
     @contextmanager
@@ -262,6 +272,28 @@ class Registry:
         """One writer for a name at a time; the lock goes with the process that holds it."""
         with alone(self._root / f".{name}.lock"):
             yield
+
+
+def _path_to_live(history: Sequence[Mapping[str, Any]]) -> list[int]:
+    """The versions that a rollback after the other would go through, the live one last: what was
+    withdrawn is not gone back to."""
+    path: list[int] = []
+    for entry in history:
+        if ROLLED_BACK in entry:
+            del path[-1:]
+        else:
+            path.append(int(entry["version"]))
+    return path
+
+
+def _withdrawn(history: Sequence[Mapping[str, Any]]) -> dict[int, datetime]:
+    """When each version was rolled back that has not been live since."""
+    found: dict[int, datetime] = {}
+    for entry in history:
+        found.pop(int(entry["version"]), None)
+        if ROLLED_BACK in entry:
+            found[int(entry[ROLLED_BACK])] = datetime.fromisoformat(entry["at"])
+    return found
 
 
 def _check_name(name: str) -> None:

@@ -20,11 +20,11 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
-    Field,
     SecretStr,
     ValidationError,
 )
 
+from shared.device import Device
 from shared.errors import SettingsError
 
 ENVIRONMENT_PREFIX = "TRIPTYCH_"
@@ -129,6 +129,17 @@ def database_url(home: Home, environ: Mapping[str, str]) -> str:
     return core.database_url.get_secret_value() if core.database_url else home.database_url
 
 
+def wanted_device(given: Device | None, environ: Mapping[str, str]) -> Device:
+    """`given`, else [triptych] device (or TRIPTYCH_DEVICE) if set, else auto.
+
+    Raises: SettingsError: [triptych] of the settings is wrong.
+    """
+    if given is not None:
+        return given
+    file = settings_file(environ)
+    return load_section(CoreSettings, CORE_SECTION, file=file, environ=environ).device
+
+
 class Section(BaseModel):
     """A section of triptych.toml: frozen, and a key it does not know is an error."""
 
@@ -150,10 +161,6 @@ class CoreSettings(Section):
     """[triptych]: what every application shares."""
 
     database_url: SecretStr | None = None
-    base_model: str = Field(default="minilm", min_length=1)
-    seed: int = Field(default=13, ge=0, lt=2**32)
-    threads: int | None = Field(default=None, ge=1)
-    log_dir: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
@@ -164,7 +171,7 @@ def load_section(
 
     file: a TOML file that must exist, or None for "environment and defaults only".
     Values of the environment are text: pydantic converts them; lists may be JSON or split at
-    commas, tables are JSON. For the core section TRIPTYCH_SEED does as TRIPTYCH_TRIPTYCH__SEED.
+    commas, tables are JSON. For the core section TRIPTYCH_DEVICE does as TRIPTYCH_TRIPTYCH__DEVICE.
 
     Raises: SettingsError, one line: file or variable, section, key, value and what is allowed.
     """

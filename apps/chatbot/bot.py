@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,6 @@ from apps.chatbot.entities.spans import Span, joined
 from apps.chatbot.live import LiveFile
 from apps.chatbot.matching import AnswerMatcher
 from apps.chatbot.phrases import named, phrases_for, wants_person
-from apps.chatbot.precedents import Precedents
 from apps.chatbot.taught import TAUGHT, Taught, with_answers
 from shared.device import Device
 from shared.errors import ModelError
@@ -28,9 +28,10 @@ from shared.inference.classifier import FusedClassifier, Prediction
 from shared.inference.dense import distance_to
 from shared.inference.gathered import Gathered
 from shared.inference.model_encoders import OpenEncoders, open_model_encoders
+from shared.inference.precedents import Precedents
 from shared.inference.runtime import Embedder
 from shared.inference.spelling import Spelling
-from shared.settings import Home
+from shared.settings import Home, wanted_device
 from shared.text import detect_language, normalise
 
 LOG = logging.getLogger(__name__)
@@ -146,14 +147,14 @@ class Bot:
         *,
         home: Home,
         threads: int | None = None,
-        device: Device = "auto",
+        device: Device | None = None,
         opened: OpenEncoders | None = None,
         live: bool = False,
         is_open: Callable[[], bool] = lambda: True,
     ) -> "Bot":
-        """Read a model folder. opened: encoders that this process shares. live: with the risk and
-        the answers that were changed since, and those that will be; else as it was trained.
-        is_open: see the constructor.
+        """Read a model folder. device: by default that of the settings. opened: encoders that this
+        process shares. live: with the risk and the answers that were changed since, and those that
+        will be; else as it was trained. is_open: see the constructor.
 
         Raises:
             ModelError: a file is missing or broken, or the base encoder is not the one of training.
@@ -161,8 +162,9 @@ class Bot:
         """
         config = read_config(folder)
         encoders = open_model_encoders(
-            folder, config, cache=home.cache, threads=threads, device=device, opened=opened
-        )
+            folder, config, cache=home.cache, threads=threads, opened=opened,
+            device=wanted_device(device, os.environ),
+        )  # fmt: skip
         classifier = FusedClassifier.load(
             folder / CLASSIFIER_FOLDER, embedder=encoders.base, finetuned=encoders.finetuned
         )

@@ -14,12 +14,12 @@ from apps.chatbot.conversation import Conversations
 from apps.chatbot.explaining import Why, explain_message, taught_like
 from apps.chatbot.feedback import Thumb, rate
 from apps.chatbot.messages import FROM_PEOPLE, Message
-from apps.chatbot.precedents import Precedent
 from apps.chatbot.service import open_conversations
 from apps.chatbot.taught import TAUGHT
 from apps.chatbot.turns import Turn
 from shared.errors import TriptychError
 from shared.evaluation.highlight import marked_html
+from shared.inference.precedents import Precedent
 from shared.model_choice_page import chosen_model
 from shared.settings import default_home
 

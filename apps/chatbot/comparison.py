@@ -12,6 +12,7 @@ from apps.chatbot.opening import opened_database
 from apps.chatbot.questions import questions_for
 from shared.evaluation.leakage import seen_by_either
 from shared.evaluation.outcomes import Case, Contest
+from shared.evaluation.race import Race, texts_of_both
 from shared.settings import Home
 
 # Labels of a must-pass file that name a decision and no intent.
@@ -43,6 +44,12 @@ def compare(
         asked=asked.texts,
         notes=(note,),
     )
+
+
+def race(candidate: Path, production: Path, home: Home) -> Race:
+    """Both, to be timed on held-out questions of both. Raises ModelError: a folder."""
+    new, old = Bot.load(candidate, home=home), Bot.load(production, home=home)
+    return Race((new.reply, old.reply), texts_of_both(candidate, production))
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from apps.chatbot.bot import Bot
-from apps.chatbot.precedents import Precedent
 from shared.errors import DataError
 from shared.evaluation.explain import Explanation, explain
+from shared.inference.precedents import Precedent
 
 
 @dataclass(frozen=True)

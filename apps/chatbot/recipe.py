@@ -18,7 +18,6 @@ from apps.chatbot.held_rows import HeldRows
 from apps.chatbot.judgement import judge, outcomes_of
 from apps.chatbot.match_fitting import fit_choice
 from apps.chatbot.matching import AnswerMatcher, Choice
-from apps.chatbot.precedents import Precedents
 from apps.chatbot.questions import (
     Questions,
     alone,
@@ -38,6 +37,7 @@ from shared.evaluation.outcomes import save_outcomes
 from shared.evaluation.report import Report
 from shared.inference.classifier import FusedClassifier
 from shared.inference.model_encoders import ENCODER_FOLDER, open_base_encoder
+from shared.inference.precedents import Precedents
 from shared.inference.remembered import RememberingEmbedder
 from shared.inference.runtime import Embedder
 from shared.inference.spelling import Spelling

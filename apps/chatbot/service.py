@@ -20,11 +20,12 @@ def open_conversations(
     home: Home,
     clock: Callable[[], datetime],
     threads: int | None = None,
-    device: Device = "auto",
+    device: Device | None = None,
     opened: OpenEncoders | None = None,
 ) -> Conversations:
     """Load model `reference` and the conversations database, brought to its newest schema; the bot
-    knows what it was taught since its training. opened: encoders that this process shares.
+    knows what it was taught since its training. device: by default that of the settings. opened:
+    encoders that this process shares.
 
     Raises:
         ModelError: no such model, or a broken one. ServiceError: the database does not answer.

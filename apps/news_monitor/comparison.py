@@ -9,6 +9,7 @@ from apps.news_monitor.labels import SENTIMENTS, Labels
 from apps.news_monitor.recipe import TOPICS, rows_for
 from shared.evaluation.leakage import seen_by_either
 from shared.evaluation.outcomes import Case, Contest
+from shared.evaluation.race import Race, texts_of_both
 from shared.settings import Home
 from shared.tables import Column, read_table
 from shared.training.examples import SEPARATOR
@@ -48,6 +49,12 @@ def compare(
         asked=tuple(text for part in held.values() for text in part.texts),
         notes=tuple(notes),
     )
+
+
+def race(candidate: Path, production: Path, home: Home) -> Race:
+    """Both, to be timed on held-out headlines of both. Raises ModelError: a folder."""
+    new, old = Labeller.load(candidate, home=home), Labeller.load(production, home=home)
+    return Race((new.label, old.label), texts_of_both(candidate, production))
 
 
 def cases(folder: Path, path: Path, home: Home, *, say: Say) -> tuple[Case, ...]:  # noqa: ARG001

@@ -1,4 +1,5 @@
-"""A headline, the labels a model gives it, and what each of its words did for them."""
+"""A headline, the labels a model gives it, what each of its words did for them, and the training
+headlines most like it."""
 
 import os
 
@@ -6,11 +7,10 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from apps.news_monitor.explaining import explain_headline
-from apps.news_monitor.labelling import Labeller
+from apps.news_monitor.explaining import NONE_KEPT, Why, explain_headline
+from apps.news_monitor.labelling import TOPICS_FOLDER, Labeller
 from apps.news_monitor.labels import SENTIMENTS, UNSURE, Labels
 from shared.errors import TriptychError
-from shared.evaluation.explain import Explanation
 from shared.evaluation.highlight import marked_html
 from shared.model_choice_page import chosen_model, page_registry
 from shared.settings import default_home
@@ -28,7 +28,7 @@ def labeller_of(reference: str) -> Labeller:
 
 
 @st.cache_data(show_spinner="Looking for the reason …", max_entries=200)
-def read(reference: str, text: str) -> tuple[Labels, list[Explanation]]:
+def read(reference: str, text: str) -> tuple[Labels, list[Why]]:
     labeller = labeller_of(reference)
     return labeller.label([text])[0], explain_headline(labeller, text)
 
@@ -74,6 +74,36 @@ def bars(rows: pd.DataFrame, title: str, colours: list[str]) -> alt.Chart:
     return chart
 
 
+def show_why(why: Why) -> None:
+    """What each word did for the labels of one head, and the headlines it learned from that are
+    most like this one."""
+    for reason in why.explanations:
+        st.caption(
+            f"What spoke for `{reason.label}` (green) and against it (red); calibrated "
+            f"probability {reason.probability:.0%}:"
+        )
+        st.html(marked_html(reason))
+    if why.head == TOPICS_FOLDER and not why.explanations:
+        st.caption("No topic is likely enough to be given.")
+    if not why.precedents:
+        return
+    st.caption(
+        f"The training headlines for the {why.head} that are most like it; personal data, dates "
+        "and amounts are masked:"
+    )
+    st.dataframe(
+        pd.DataFrame(
+            [(p.text, p.in_words, p.similarity) for p in why.precedents],
+            columns=["headline", why.head, "similarity"],
+        ),
+        hide_index=True,
+        column_config={
+            "headline": st.column_config.TextColumn(width="large"),
+            "similarity": st.column_config.NumberColumn(format="%.2f"),
+        },
+    )
+
+
 def main() -> None:
     st.title("A headline")
     model = chosen_model(
@@ -97,14 +127,10 @@ def main() -> None:
     if labels.said == UNSURE:
         st.caption("Unsure: no sentiment is more likely than not.")
     st.subheader("Why")
-    for reason in reasons:
-        st.caption(
-            f"What spoke for `{reason.label}` (green) and against it (red); calibrated "
-            f"probability {reason.probability:.0%}:"
-        )
-        st.html(marked_html(reason))
-    if labels.topic_scores and not labels.topics:
-        st.caption("No topic is likely enough to be given.")
+    for why in reasons:
+        show_why(why)
+    if not all(why.precedents for why in reasons):
+        st.caption(NONE_KEPT)
 
 
 if __name__ == "__main__":

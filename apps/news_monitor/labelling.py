@@ -3,8 +3,9 @@
 import hashlib
 import html
 import json
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,8 @@ from shared.evaluation.explain import explain
 from shared.inference.batches import unit_length
 from shared.inference.classifier import FusedClassifier
 from shared.inference.model_encoders import OpenEncoders, open_model_encoders
-from shared.settings import Home
+from shared.inference.precedents import Precedents
+from shared.settings import Home, wanted_device
 from shared.text import normalise
 
 CONFIG_FILE = "news.json"
@@ -80,12 +82,15 @@ class Labeller:
         *,
         name: str,
         fingerprint: str,
+        precedents: Mapping[str, Precedents] = {},
     ) -> None:
+        """precedents: head -> its training headlines, where the version keeps them."""
         self.config = config
         self.sentiment = sentiment
         self.topic_classifier = topics
         self.name = name
         self.fingerprint = fingerprint
+        self.precedents = precedents
 
     @property
     def encoder(self) -> str:
@@ -116,32 +121,41 @@ class Labeller:
         *,
         home: Home,
         threads: int | None = None,
-        device: Device = "auto",
+        device: Device | None = None,
         opened: OpenEncoders | None = None,
         name: str = "",
     ) -> "Labeller":
-        """Read a model folder. opened: encoders that this process shares. name: as shown with
-        alerts, such as news@3.
+        """Read a model folder. device: by default that of the settings. opened: encoders that this
+        process shares. name: as shown with alerts, such as news@3.
 
         Raises ModelError when a file is missing or broken, or the base encoder is another one;
         SettingsError when the device asked for is not there, or cannot serve this model.
         """
         config = read_config(folder)
         encoders = open_model_encoders(
-            folder, config, cache=home.cache, threads=threads, device=device, opened=opened
-        )
+            folder, config, cache=home.cache, threads=threads, opened=opened,
+            device=wanted_device(device, os.environ),
+        )  # fmt: skip
 
         def classifier(part: str) -> FusedClassifier:
             return FusedClassifier.load(
                 folder / part, embedder=encoders.base, finetuned=encoders.finetuned
             )
 
+        sentiment = classifier(SENTIMENT_FOLDER)
+        topics = classifier(TOPICS_FOLDER) if config.topics else None
+        kept = {
+            part: Precedents.load(folder / part, head)
+            for part, head in ((SENTIMENT_FOLDER, sentiment), (TOPICS_FOLDER, topics))
+            if head is not None
+        }
         return cls(
             config,
-            classifier(SENTIMENT_FOLDER),
-            classifier(TOPICS_FOLDER) if config.topics else None,
+            sentiment,
+            topics,
             name=name or folder.name,
             fingerprint=folder_fingerprint(folder),
+            precedents={part: found for part, found in kept.items() if found is not None},
         )
 
     def label(self, texts: Sequence[str]) -> list[Labels]:

@@ -28,6 +28,7 @@ from shared.evaluation.outcomes import save_outcomes
 from shared.evaluation.report import Report
 from shared.inference.classifier import FusedClassifier
 from shared.inference.model_encoders import ENCODER_FOLDER, open_base_encoder
+from shared.inference.precedents import SEPARATOR, Precedents
 from shared.inference.remembered import RememberingEmbedder
 from shared.inference.runtime import Embedder
 from shared.pretrained import PretrainedEncoder, resolve
@@ -61,6 +62,7 @@ PURPOSE = Purpose(
     ),
 )
 Say = Callable[[str], None]
+NO_PRECEDENTS = "Its explanations name no nearest training headlines: no row matches its vectors."
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,10 @@ class NewsRecipe:
             labeller = _assemble(base, fits, wholes[SENTIMENT], unseen)
             note = "The released model was then fitted again on all rows, the held-out ones too."
             report = replace(report, notes=(*report.notes, note))
-        _write(labeller, folder, taught, keep_encoder=learned.encoder is not None)
+        precedents = _precedents(labeller, taught)
+        if len(precedents) < len(taught):
+            report = replace(report, notes=(*report.notes, NO_PRECEDENTS))
+        _write(labeller, folder, taught, precedents, keep_encoder=learned.encoder is not None)
         save_outcomes(outcomes, folder)
         keep_texts(outcomes, folder)
         return report
@@ -326,10 +331,29 @@ def negative_threshold(chances: NDArray[np.float64], negative: NDArray[np.bool_]
     return float(np.clip(limit, LOWEST_THRESHOLD, HIGHEST_THRESHOLD))
 
 
+def _precedents(labeller: Labeller, taught: Mapping[str, Examples]) -> dict[str, Precedents]:
+    """Head -> which of the rows it learned from its dense scorer knows."""
+    heads = {SENTIMENT: labeller.sentiment, TOPICS: labeller.topic_classifier}
+    found: dict[str, Precedents] = {}
+    for name, examples in taught.items():
+        labels = [SEPARATOR.join(each) for each in examples.labels]
+        head = heads[name]
+        kept = None if head is None else Precedents.of_known(head, examples.texts, labels)
+        if kept is not None:
+            found[name] = kept
+    return found
+
+
 def _write(
-    labeller: Labeller, folder: Path, taught: Mapping[str, Examples], *, keep_encoder: bool
+    labeller: Labeller,
+    folder: Path,
+    taught: Mapping[str, Examples],
+    precedents: Mapping[str, Precedents],
+    *,
+    keep_encoder: bool,
 ) -> None:
-    """taught: the rows each head learned from, of which signatures are kept."""
+    """taught: the rows each head learned from, of which signatures are kept. precedents: those
+    kept themselves, head by head."""
     if not keep_encoder and (folder / ENCODER_FOLDER).exists():
         shutil.rmtree(folder / ENCODER_FOLDER)
     write_config(folder, labeller.config)
@@ -343,3 +367,5 @@ def _write(
             classifier.save(folder / name)
     for name, examples in taught.items():
         TrainingRows.of(examples.texts).save(folder / name)
+    for name, kept in precedents.items():
+        kept.save(folder / name)

@@ -6,6 +6,7 @@ that follow it have no text to perturb. An item that is written otherwise must s
 first, and keep at least KEPT of its neighbours.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.recommender.bundle import Bundle, EncoderNote
+from shared.device import Device
 from shared.evaluation.audit import AuditReport, Test, remembered, run_test
 from shared.evaluation.audit_tests import (
     COMPANY,
@@ -28,7 +30,7 @@ from shared.evaluation.swap_lists import COUNTRIES
 from shared.inference.model_encoders import open_base_encoder, open_finetuned_encoder
 from shared.inference.runtime import Embedder
 from shared.pretrained import resolve
-from shared.settings import Home
+from shared.settings import Home, wanted_device
 from shared.text import normalise
 
 NEAREST = 10
@@ -65,17 +67,24 @@ def battery() -> tuple[Test, ...]:
     )
 
 
-def open_encoder(note: EncoderNote, folder: Path, home: Home) -> Embedder:
-    """The encoder that made the vectors of the model in `folder`. Raises ModelError: it is gone."""
-    base = resolve(note.name, cache=home.cache)
+def open_encoder(
+    note: EncoderNote, folder: Path, home: Home, *, device: Device | None = None
+) -> Embedder:
+    """The encoder that made the vectors of the model in `folder`. device: by default that of the
+    settings.
+
+    Raises: ModelError: it is gone. SettingsError: the device is not there, or cannot compute them.
+    """
+    base, place = resolve(note.name, cache=home.cache), wanted_device(device, os.environ)
 
     def open_base(fingerprint: str) -> Embedder:
-        return open_base_encoder(base, cache=home.cache, fingerprint=fingerprint)
+        return open_base_encoder(base, cache=home.cache, fingerprint=fingerprint, device=place)
 
     if note.folder:
         return open_finetuned_encoder(
-            folder / note.folder, base=base, open_base=open_base, fingerprint=note.fingerprint
-        )
+            folder / note.folder, base=base, open_base=open_base, fingerprint=note.fingerprint,
+            device=place,
+        )  # fmt: skip
     return open_base(note.fingerprint)
 
 

@@ -15,8 +15,10 @@ from apps.recommender.quality import DEPTH, USER_SLICES, Targets, judge
 from apps.recommender.recommender import Recommender
 from apps.recommender.retrieval import Rows
 from apps.recommender.splits import Split
+from shared.device import Device
 from shared.errors import DataError
-from shared.evaluation.outcomes import Case, Contest, Outcomes, row_keys
+from shared.evaluation.outcomes import Case, Contest, Outcomes, Serve, row_keys
+from shared.evaluation.race import Race
 from shared.settings import Home
 from shared.tables import Column, read_table
 
@@ -84,12 +86,24 @@ def contest_of(
         candidate=tuple(ours for ours, _ in tasks),
         production=tuple(theirs for _, theirs in tasks),
         seen=tuple(np.zeros(len(ours), np.bool_) for ours, _ in tasks),
-        serve=(
-            lambda asked: new.recommend(asked, DEPTH),
-            lambda asked: old.recommend(asked, DEPTH),
-        ),
+        serve=_serving(new, old),
         asked=tasks[0][0].shown,
         notes=tuple(notes),
+    )
+
+
+def race(candidate: Path, production: Path, home: Home) -> Race:
+    """Both, to be timed on users whom both know. Raises ModelError: a folder."""
+    new, old = Recommender.load(candidate, home=home), Recommender.load(production, home=home)
+    users = tuple(user for user in old.users if user in new.user_rows)
+    return Race(_serving(new, old), users)
+
+
+def _serving(new: Recommender, old: Recommender) -> tuple[Serve, Serve]:
+    """The candidate's and production's lists, as a shop asks for them."""
+    return (
+        lambda asked: new.recommend(asked, DEPTH),
+        lambda asked: old.recommend(asked, DEPTH),
     )
 
 
@@ -119,10 +133,18 @@ def _task(
     return ours, theirs
 
 
-def cases(folder: Path, path: Path, home: Home, *, say: Say) -> tuple[Case, ...]:  # noqa: ARG001
-    """A must-pass file `user_id,item_id`: the item must be among the user's first ten."""
+def cases(
+    folder: Path,
+    path: Path,
+    home: Home,
+    *,
+    say: Say,  # noqa: ARG001
+    device: Device | None = None,
+) -> tuple[Case, ...]:
+    """A must-pass file `user_id,item_id`: the item must be among the user's first ten. device: by
+    default that of the settings."""
     table = read_table(path, [Column("user_id"), Column("item_id")], mapping={})
-    recommender = Recommender.load(folder, home=home)
+    recommender = Recommender.load(folder, home=home, device=device)
     users = [str(user) for user in table.frame["user_id"]]
     wanted = [str(item) for item in table.frame["item_id"]]
     listed = recommender.recommend(list(dict.fromkeys(users)), DEPTH)

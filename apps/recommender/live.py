@@ -62,11 +62,12 @@ def open_live(
     *,
     home: Home,
     threads: int | None = None,
-    device: Device = "auto",
+    device: Device | None = None,
     rules: RuleSettings | None = None,
     clock: Callable[[], datetime] = utc_now,
 ) -> LiveRecommender:
-    """The recommender of a model folder with what was added to it. Raises: as Recommender.load."""
+    """The recommender of a model folder with what was added to it. device, rules: as
+    Recommender.load. Raises: as that does."""
     base = Recommender.load(
         folder, home=home, threads=threads, device=device, rules=rules, clock=clock
     )

@@ -24,7 +24,7 @@ from apps.recommender.settings import RuleSettings, read_settings
 from apps.recommender.shown_lists import ShownLists, shown_lists
 from shared.device import Device, serving_device
 from shared.errors import DataError
-from shared.settings import Home
+from shared.settings import Home, wanted_device
 
 COLUMNS = ("user_id", "item_id", "rank", "score", "reason")
 USERS_AT_ONCE = 512
@@ -63,11 +63,12 @@ class Recommender:
         *,
         home: Home,  # noqa: ARG003  (every serving class takes it; nothing is cached here)
         threads: int | None = None,
-        device: Device = "auto",
+        device: Device | None = None,
         rules: RuleSettings | None = None,
         clock: Clock = utc_now,
     ) -> "Recommender":
-        """device: of the sequence model. rules: by default those of the triptych.toml in use.
+        """device: of the sequence model. It and the rules: by default those of the triptych.toml in
+        use.
 
         Raises: ModelError when a file is missing or damaged. SettingsError: triptych.toml, or the
         device is not there.
@@ -76,7 +77,7 @@ class Recommender:
             torch.set_num_threads(threads)
         current = read_settings(os.environ).rules if rules is None else rules
         bundle = load_bundle(folder)
-        bundle.channels.sequence.to(serving_device(device))
+        bundle.channels.sequence.to(serving_device(wanted_device(device, os.environ)))
         return cls(bundle, current, folder_fingerprint(folder), threads, clock)
 
     def with_bundle(self, bundle: Bundle, fingerprint: str) -> "Recommender":

@@ -14,6 +14,7 @@ from pipelines.options import (
     JsonOption,
     SeedOption,
     ThreadsOption,
+    device_of,
     open_home,
     print_json,
     speaker,
@@ -85,7 +86,10 @@ class Asked:
         """Of a fine-tuning run, without a bar."""
         from shared.training.options import TrainOptions
 
-        return TrainOptions(seed=self.seeds[0], threads=self.threads, progress=False, **changed)
+        return TrainOptions(
+            seed=self.seeds[0], threads=self.threads, device=device_of(None), progress=False,
+            **changed,
+        )  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
@@ -112,11 +116,11 @@ def benchmark(
         typer.Option(
             "--only",
             metavar="SET",
-            help="Sets: few, news, pairs, banking; for `few` banking, clinc; for `recommender` "
-            "what is held out: last, time, hidden, month; for `chatbot` intents, answers, slips, "
-            "scope, replies, several, entities; for `news` models, labels, surges, power, quiet, "
-            "surveillance; for `pages` browser: each drawn in Chromium; for `lists` large: "
-            "a million items and ten million events.",
+            help="Sets: few, news, pairs, scoring, banking; for `few` banking, clinc; for "
+            "`recommender` what is held out: last, time, hidden, month; for `chatbot` intents, "
+            "answers, slips, scope, replies, several, entities; for `news` models, labels, "
+            "surges, power, quiet, surveillance; for `pages` browser: each drawn in Chromium; for "
+            "`lists` large: a million items and ten million events.",
         ),
     ] = None,
     rows: Annotated[
@@ -247,7 +251,10 @@ def _active(asked: Asked) -> object:
     return benchmark_active(
         asked.datasets or asked.home.datasets,
         lambda: open_base_encoder(
-            resolve("minilm", cache=cache), cache=cache, threads=asked.threads
+            resolve("minilm", cache=cache),
+            cache=cache,
+            threads=asked.threads,
+            device=device_of(None),
         ),
         asked.seeds,
         asked.say,

@@ -78,7 +78,10 @@ class Bulk:
             from pipelines.distributed import RayEngine
 
             return RayEngine(
-                address=self.address, workers=self.workers, threads=self.threads_each or 1
+                address=self.address,
+                workers=self.workers,
+                threads=self.threads_each or 1,
+                say=self.say,
             )
         if self.address is not None:
             raise typer.BadParameter("goes with --engine ray", param_hint="--address")

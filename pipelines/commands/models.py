@@ -52,11 +52,13 @@ def open_registry(home: Path | None) -> "Registry":
 
 
 def row_of(version: "ModelVersion") -> dict[str, object]:
+    gone = version.withdrawn
     return {
         "name": version.name,
         "version": version.version,
         "app": version.app,
         "production": version.production,
+        "withdrawn_at": None if gone is None else gone.isoformat(timespec="seconds"),
         "created_at": version.created_at.isoformat(timespec="seconds"),
         "path": str(version.path),
         "metrics": dict(version.metrics),
@@ -65,7 +67,7 @@ def row_of(version: "ModelVersion") -> dict[str, object]:
 
 @app.command("list")
 def list_models(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Every version of every model; the live one is marked."""
+    """Every version of every model; marked are the live one and those that were rolled back."""
     registry = open_registry(home)
     rows = [row_of(v) for name in registry.names() for v in registry.versions(name)]
     if as_json:
@@ -74,9 +76,11 @@ def list_models(home: HomeOption = None, as_json: JsonOption = False) -> None:
     if not rows:
         typer.echo("No model yet. `triptych demo` trains three; `triptych train --help` your own.")
     for row in rows:
-        live = "live" if row["production"] else ""
+        said = "live" if row["production"] else ""
+        if row["withdrawn_at"]:
+            said = f"rolled back {row['withdrawn_at']}"
         typer.echo(
-            f"{row['name']}@{row['version']:<4} {row['app']:<12} {row['created_at']}  {live}"
+            f"{row['name']}@{row['version']:<4} {row['app']:<12} {row['created_at']}  {said}"
         )
 
 
@@ -86,16 +90,22 @@ def show(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """One version: its figures and where its report is. Verifies every file."""
-    version = open_registry(home).resolve(reference)
+    """One version: its figures, its files, and what was live of its name. Verifies every file."""
+    registry = open_registry(home)
+    version = registry.resolve(reference)
+    history = registry.history(version.name)
     if as_json:
-        print_json(row_of(version))
+        print_json({**row_of(version), "history": history})
         return
     typer.echo(
         f"{version.name}@{version.version} ({version.app}), {version.created_at:%Y-%m-%d %H:%M}"
     )
     for name, value in version.metrics.items():
         typer.echo(f"  {name:<28} {value:.4f}")
+    for entry in history:
+        at = datetime.fromisoformat(entry["at"])
+        went_live = f"{version.name}@{entry['version']} went live"
+        typer.echo(f"  {at:%Y-%m-%d %H:%M}  {went_live}: {entry['reason'] or 'no reason given'}")
     typer.echo(f"Files verified: {version.path}")
 
 
@@ -212,9 +222,13 @@ def compare(
 
 
 @app.command("rollback")
-def rollback(name: NameArgument, home: HomeOption = None) -> None:
-    """Back to the version that was live before."""
-    live = open_registry(home).rollback(name)
+def rollback(
+    name: NameArgument,
+    reason: Annotated[str, typer.Option("--reason", help="Kept in the history.")] = "",
+    home: HomeOption = None,
+) -> None:
+    """Back to the version that was live before; `models show` has both and when."""
+    live = open_registry(home).rollback(name, reason)
     typer.echo(f"{live.name}@{live.version} is in production again")
 
 

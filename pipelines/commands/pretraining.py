@@ -32,7 +32,7 @@ def pretrain(
     objective: Annotated[
         PretrainingObjective,
         typer.Option("--objective", help="Guess hidden words, tell texts apart, or one by one."),
-    ] = PretrainingObjective.BOTH,
+    ] = PretrainingObjective.MLM,
     base: BaseOption = "minilm",
     minutes: MinutesOption = None,
     epochs: EpochsOption = None,

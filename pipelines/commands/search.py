@@ -1,5 +1,6 @@
 """`triptych search APP`: how to fine-tune on this data, found by trying."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,7 +48,10 @@ class Trying:
     trial_minutes: Annotated[
         float | None,
         typer.Option(
-            "--trial-minutes", min=0.01, help="Of one trial at most; an eighth of the whole."
+            "--trial-minutes",
+            min=0.01,
+            help="Of one trial at most; an eighth of the whole, or what the search of these tables "
+            "that it goes on with began with.",
         ),
     ] = None
     method: Annotated[
@@ -77,12 +81,13 @@ def search_with(recipe: "Searchable", name: str, trying: Trying) -> None:
     """Search, then print the trials and what to do with the recipe."""
     from pipelines.search import run_search
     from shared.errors import SettingsError
-    from shared.training.search import DEFAULT_METHODS, TRIALS_OF_A_BUDGET, Budget
+    from shared.training.processes import check_alone
+    from shared.training.search import DEFAULT_METHODS, Budget
 
+    check_alone("a search", os.environ)
     methods = tuple(dict.fromkeys(trying.method or DEFAULT_METHODS))
     if Method.AUTO in methods:
         raise SettingsError("--method auto: a search tries methods by name, such as lora or full")
-    trial_minutes = trying.trial_minutes or trying.minutes / TRIALS_OF_A_BUDGET
     found = run_search(
         recipe,
         name=name,
@@ -92,7 +97,7 @@ def search_with(recipe: "Searchable", name: str, trying: Trying) -> None:
             threads=trying.threads,
             device=device_of(trying.device),
         ),
-        budget=Budget(trying.minutes, trial_minutes),
+        budget=Budget(trying.minutes, trying.trial_minutes),
         methods=methods,
         home=open_home(trying.home),
         output=trying.output,

@@ -159,7 +159,7 @@ def run_training(
         options, notes = follow(
             learning.recipe, recipe, options, judged_apart=judged_apart, home=home
         )
-    with main_process(run.processes, run.threads):
+    with main_process(run.processes, run.threads, options.device):
         trained = train(
             recipe,
             name=name,
@@ -334,7 +334,9 @@ def train_recommender(
     """Train a recommender from item texts and from what users did."""
     use_threads(run.threads)
     from apps.recommender.recipe import RecommenderRecipe
+    from shared.training.processes import check_alone
 
+    check_alone("training a recommender", os.environ, asked=run.processes)
     recipe = RecommenderRecipe(
         items=items,
         events=events,

@@ -5,13 +5,14 @@ came to its end leaves its encoder and a record of what it said.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from shared.atomic import write_text
-from shared.errors import DataError, SettingsError
+from shared.errors import DataError
 from shared.pretrained import PretrainedEncoder, write_source
 from shared.training import processes
 
@@ -24,10 +25,7 @@ def check_free(folder: Path) -> None:
 
 def check_one_process(what: str) -> None:
     """Raises SettingsError under several processes."""
-    if processes.world_size() > 1:
-        raise SettingsError(
-            f"{processes.world_size()} processes: {what} runs in one; leave out torchrun"
-        )
+    processes.check_alone(what, os.environ)
 
 
 def once(

@@ -76,8 +76,9 @@ class TrainOptions:
     journal: where what happens is written down, line by line (shared/run_journal.py). tracking:
     where the curves go besides, into a run that tracking.tracked has opened.
     checkpoints: where a run that is cut off leaves its state, and from where the same call goes
-    on; None means beside the result's folder, and only until that is written. checkpoint_minutes: how much work may be lost at
-    most between two epochs. progress: a bar; None means on a terminal only.
+    on; None means beside the result's folder, and only until that is written. checkpoint_minutes:
+    how much work may be lost at most between two epochs. progress: a bar; None means on a
+    terminal only.
 
     Raises SettingsError when a value is outside its range.
     """

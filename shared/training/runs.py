@@ -135,7 +135,7 @@ class GivenGroups:
         return self.optimizer
 
     def compute_loss(self, model: Any, *given: Any, **named: Any) -> Any:
-        """The library's, and in training, where nothing but the loss is asked for, AdaLoRA's."""
+        """The library's; in training, where the loss alone is asked for, with AdaLoRA's part."""
         found = super().compute_loss(model, *given, **named)  # type: ignore[misc]
         term = orthogonality(self.model) if model.training else None
         return found if term is None else found + term

@@ -4,7 +4,8 @@ Trials of equal minutes are compared: what a recipe reaches within them, schedul
 trials are the methods as METHODS has them, so that the result is never worse there than no search.
 A trial that lags behind the median of its forerunners at the same epoch is cut short. All is kept
 in a SQLite file beside the trials' checkpoints: a search that was killed, called again, takes up
-the very trial it was in.
+the very trial it was in. A study is one set of minutes for a trial, for values that were reached in
+others cannot be compared; a search called with more minutes in all goes on with those it has.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from shared.errors import DataError, ModelError, SettingsError
 from shared.pretrained import PretrainedEncoder
 from shared.training.batches import HeadTask
+from shared.training.checkpoints import PREFIX, read
 from shared.training.finetune import finetune_classifier, tasks_content
 from shared.training.methods import METHODS
 from shared.training.options import Method, TrainOptions
@@ -40,6 +43,8 @@ STUDY_FILE = "study.db"
 DEFAULT_METHODS = (Method.FROZEN, Method.LORA, Method.FULL)
 # Trials that a budget is cut into where nothing else is said.
 TRIALS_OF_A_BUDGET = 8
+# What a study has noted of itself: what it searches on, whatever the minutes, and those of a trial.
+CONTENT, TRIAL_MINUTES = "content", "trial_minutes"
 # Learning rates around that of a method's row in METHODS, as factors.
 SLOWEST, FASTEST = 0.2, 3.0
 LONGEST_EPOCHS = 10
@@ -63,13 +68,15 @@ class Trial:
 
 @dataclass(frozen=True)
 class Searched:
-    """rows: of the development part. seconds: of all trials, earlier calls included."""
+    """rows: of the development part. seconds: of all trials, earlier calls included.
+    trial_minutes: what one was given."""
 
     best: Trial
     trials: tuple[Trial, ...]
     metric: str
     rows: int
     seconds: float
+    trial_minutes: float
 
     @property
     def standard_error(self) -> float:
@@ -80,17 +87,25 @@ class Searched:
 
 @dataclass(frozen=True)
 class Budget:
-    """minutes: of the whole search. trial_minutes: of one trial at most."""
+    """minutes: of the whole search. trial_minutes: of one trial at most; None: those of the search
+    that is gone on with, and an eighth of the whole where there is none."""
 
     minutes: float
-    trial_minutes: float
+    trial_minutes: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.trial_minutes <= self.minutes:
+        if not 0 < self.a_trial <= self.minutes:
             raise SettingsError(
-                f"trials of {self.trial_minutes:g} minutes in a search of {self.minutes:g}: "
+                f"trials of {self.a_trial:g} minutes in a search of {self.minutes:g}: "
                 "expected more than 0 and no more than the whole"
             )
+
+    @property
+    def a_trial(self) -> float:
+        """Minutes of a trial where nothing is gone on with."""
+        if self.trial_minutes is not None:
+            return self.trial_minutes
+        return self.minutes / TRIALS_OF_A_BUDGET
 
 
 def search(
@@ -108,15 +123,22 @@ def search(
 
     tasks: their validation parts judge every trial, so that neither may hold a row of the report
     that is written about the model in the end. options: what is not searched, such as the metric,
-    the seed and the threads. Called again with the same tasks, options, methods and trial minutes,
-    a search goes on; with more minutes it goes further.
+    the seed and the threads. Called again with the same tasks, options and methods a search goes
+    on, and with more minutes it goes further: with the minutes a trial had, unless the budget names
+    others or is less than one. `say` hears which.
 
     Raises:
         DataError: the tasks, or no trial came to its end. ModelError: the encoder.
     """
-    options = replace(options, minutes=budget.trial_minutes, progress=False)
-    name = fingerprint(options, encoder.sha256, sorted(methods), *tasks_content(tasks))
-    study = _study(folder, name, options.seed)
+    content = tasks_content(tasks)
+
+    def named(minutes: float | None) -> str:
+        alike = replace(options, minutes=minutes)
+        return fingerprint(alike, encoder.sha256, sorted(methods), *content)
+
+    study = _study(folder, named, budget, options.seed, say)
+    minutes = float(study.user_attrs[TRIAL_MINUTES])
+    options = replace(options, minutes=minutes, progress=False)
     hunt = _Hunt(study, tasks, encoder, options, folder, Space(tuple(methods)), say, clock)
     hunt.take_up()
     while hunt.space.tuned and (
@@ -132,7 +154,7 @@ def search(
         )
     best = max(finished, key=lambda trial: trial.value or 0.0)
     rows = sum(len(task.validation) for task in tasks)
-    return Searched(best, trials, options.metric, rows, hunt.spent())
+    return Searched(best, trials, options.metric, rows, hunt.spent(), minutes)
 
 
 @dataclass(frozen=True)
@@ -264,16 +286,20 @@ class _Hunt:
         trial = self.study.ask()
         recipe = self.space.proposed(trial)
         trial.set_user_attr("recipe", recipe)
-        watcher = Rival(trial, self.options.metric, lambda: self.clock() >= deadline)
+        watcher = Rival(
+            trial, self.options.metric, lambda: watcher.earlier + self.clock() >= deadline
+        )
         started = self.clock()
         value: float | None = None
         try:
             value, note, seconds = self._learned(recipe, (watcher,))
             state = TrialState.COMPLETE
         except optuna.TrialPruned as pruned:
-            state, note, seconds = TrialState.PRUNED, str(pruned), self.clock() - started
+            state, note = TrialState.PRUNED, str(pruned)
+            seconds = watcher.earlier + self.clock() - started
         except ModelError as error:
-            state, note, seconds = TrialState.FAIL, str(error), self.clock() - started
+            state, note = TrialState.FAIL, str(error)
+            seconds = watcher.earlier + self.clock() - started
         trial.set_user_attr("seconds", seconds)
         trial.set_user_attr("note", note)
         self.study.tell(trial, value, state=state)
@@ -302,12 +328,24 @@ class _Hunt:
 
 
 class Rival(TrainerCallback):  # type: ignore[misc]
-    """Reports a trial's evaluations, and ends it where it lags behind or time is up."""
+    """Reports a trial's evaluations, and ends it where it lags behind or time is up. earlier:
+    seconds of the attempt that it goes on from, once it does."""
 
     def __init__(self, trial: optuna.Trial, metric: str, late: Callable[[], bool]) -> None:
         self.trial = trial
         self.metric = metric
         self.late = late
+        self.earlier = 0.0
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **_: Any,
+    ) -> None:
+        if state.global_step:
+            self.earlier = read(Path(args.output_dir) / f"{PREFIX}{state.global_step}").seconds
 
     def on_evaluate(
         self,
@@ -341,14 +379,40 @@ def _short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _study(folder: Path, name: str, seed: int) -> optuna.Study:
-    """The study of this name in the folder's file, made if absent."""
+def _study(
+    folder: Path,
+    named: Callable[[float | None], str],
+    budget: Budget,
+    seed: int,
+    say: Callable[[str], None],
+) -> optuna.Study:
+    """The study in the folder's file that is gone on with, or a new one. named: its name, by the
+    minutes of a trial."""
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = optuna.storages.RDBStorage(f"sqlite:///{folder / STUDY_FILE}")
+    content = named(None)
+    before = _begun(storage, content)
+    minutes = budget.a_trial
+    fitting = [each for each in before if each <= budget.minutes]
+    if budget.trial_minutes is None and fitting:
+        minutes = fitting[-1]
     study = optuna.create_study(
-        study_name=name, storage=storage, direction="maximize", load_if_exists=True
+        study_name=named(minutes), storage=storage, direction="maximize", load_if_exists=True
     )
+    # A study from before they were noted gets them now.
+    study.set_user_attr(CONTENT, content)
+    study.set_user_attr(TRIAL_MINUTES, minutes)
+    if study.trials:
+        say(
+            f"Going on with the search that is there, of {minutes:g} minutes a trial; "
+            "--trial-minutes with another number begins a new one"
+        )
+    elif before:
+        say(
+            f"Beginning a new search, of {minutes:g} minutes a trial: the one that is there, of "
+            f"{before[-1]:g}, cannot be compared with it"
+        )
     # A sampler that goes on with the seed of its first call would propose the same again.
     study.sampler = optuna.samplers.TPESampler(
         seed=seed + len(study.trials), n_startup_trials=len(Method)
@@ -357,6 +421,14 @@ def _study(folder: Path, name: str, seed: int) -> optuna.Study:
         n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=FIRST_PRUNED_EPOCH
     )
     return study
+
+
+def _begun(storage: optuna.storages.RDBStorage, content: str) -> list[float]:
+    """Minutes of a trial of each study of this content, the one begun last at the end."""
+    found = optuna.get_all_study_summaries(storage, include_best_trial=False)
+    alike = [each for each in found if each.user_attrs.get(CONTENT) == content and each.n_trials]
+    alike.sort(key=lambda each: each.datetime_start or datetime.min)
+    return [float(each.user_attrs[TRIAL_MINUTES]) for each in alike]
 
 
 def _described(trial: FrozenTrial) -> Trial:

@@ -186,16 +186,12 @@ def shrink(
 
     Raises:
         DataError: `folder` is there already. SettingsError: under several processes, more layers
-            than there are, or minutes or epochs for what is made in one go. ModelError: the
-            teacher, or a student that misses the gate.
+            than there are, or as check_options. ModelError: the teacher, or a student that misses
+            the gate.
     """
     check_free(folder)
     check_one_process("shrinking")
-    if plan.kind is not StudentKind.LAYERS and (options.minutes or options.epochs):
-        raise SettingsError(
-            f"minutes and epochs are for the kind {StudentKind.LAYERS.value}: "
-            f"{plan.kind.value} is made in one go; leave them out"
-        )
+    check_options(plan.kind, options)
     work = folder.with_name(f"{folder.name}.shrinking")
     started = clock()
     with threads_limited(options.threads), quiet_libraries():
@@ -214,6 +210,20 @@ def shrink(
         source=done.source, licence=done.licence,
     )  # fmt: skip
     return done
+
+
+def check_options(kind: StudentKind, options: TrainOptions) -> None:
+    """Raises SettingsError: minutes or epochs for what is made in one go, or a GPU for int8."""
+    if kind is not StudentKind.LAYERS and (options.minutes or options.epochs):
+        raise SettingsError(
+            f"minutes and epochs are for the kind {StudentKind.LAYERS.value}: "
+            f"{kind.value} is made in one go; leave them out"
+        )
+    if kind is StudentKind.STATIC_INT8 and options.device == "cuda":
+        raise SettingsError(
+            f"device = 'cuda': a student of the kind {kind.value} gives int8 vectors, which are "
+            "computed on processors; use auto or cpu"
+        )
 
 
 def made_once(

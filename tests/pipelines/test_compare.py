@@ -1,15 +1,19 @@
 """A worse version stays out and the report says why; an equal one goes live; force is on record."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from apps.chatbot import comparison
 from apps.chatbot.answers import AnswerBook
 from apps.chatbot.bot import Bot
 from apps.chatbot.held_rows import HeldRows
@@ -19,11 +23,14 @@ from apps.chatbot.opening import opened_database
 from apps.chatbot.questions import read_questions
 from apps.chatbot.recipe import ChatbotRecipe
 from apps.chatbot.shadow import shadow
-from pipelines.compare import compare_on, latency_of
+from pipelines import compare
+from pipelines.compare import TIMED, WARM_UP, compare_on, latency_of
 from pipelines.release import Released, release
 from pipelines.train import train
 from shared.errors import DataError
-from shared.evaluation.gate import GateLimits
+from shared.evaluation.forgetting import FILE as TEXTS
+from shared.evaluation.gate import GateLimits, Latency
+from shared.evaluation.race import texts_of_both
 from shared.registry import Registry
 from shared.settings import Home
 from shared.training.options import TrainOptions
@@ -176,6 +183,99 @@ def test_an_equal_version_goes_live_by_the_held_out_rows_of_both_reports(
     assert (last["version"], last["reason"]) == (2, "passed the gate")
 
 
+@pytest.fixture
+def took(monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
+    """Version -> milliseconds that a reply of it takes, by a clock that nothing else moves."""
+    now_is = 0.0
+    reply, load = Bot.reply, Bot.load
+    milliseconds: dict[int, float] = {}
+    version_of: dict[int, int] = {}
+
+    def loaded(folder: Path, **more: Any) -> Bot:
+        bot = load(folder, **more)
+        version_of[id(bot)] = int(folder.name)
+        return bot
+
+    def replied(self: Bot, texts: Sequence[str], **more: Any) -> Any:
+        nonlocal now_is
+        now_is += milliseconds.get(version_of.get(id(self), 0), 0.0) / 1000
+        return reply(self, texts, **more)
+
+    monkeypatch.setattr(Bot, "load", loaded)
+    monkeypatch.setattr(Bot, "reply", replied)
+    monkeypatch.setattr(compare, "time", SimpleNamespace(perf_counter=lambda: now_is))
+    return milliseconds
+
+
+def test_a_version_four_times_slower_and_above_the_budget_stays_out(
+    shop: Shop, promote: Callable[..., Released], took: dict[int, float]
+) -> None:
+    took.update({1: 30.0, 2: 120.0})
+    done = promote(2)
+    assert not done.version.production
+    assert done.refusal.startswith("desk@2 stays out: latency (failed); see ")
+    told = (
+        "failed     latency: 120.0 ms for one row, production 30.0 ms: 4.00 times (allowed: 1.5 "
+        "times, or 50 ms)"
+    )
+    assert told in done.lines
+    page = (shop.home.reports / "promotion-desk-2" / "comparison.html").read_text()
+    assert "120.0 ms for one row, production 30.0 ms" in page
+
+
+@pytest.mark.parametrize(("production", "candidate"), [(120.0, 120.0), (120.0, 170.0), (5.0, 45.0)])
+def test_a_version_as_slow_as_production_or_within_the_budget_goes_live(
+    promote: Callable[..., Released],
+    took: dict[int, float],
+    production: float,
+    candidate: float,
+) -> None:
+    took.update({1: production, 2: candidate})
+    done = promote(2)
+    assert done.version.production
+    (line,) = [line for line in done.lines if "latency" in line]
+    assert line.startswith(
+        f"passed     latency: {candidate:.1f} ms for one row, production {production:.1f} ms: "
+    )
+
+
+def test_a_candidate_is_too_slow_only_if_it_is_so_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured = [(400.0, 100.0), (300.0, 100.0), (350.0, 100.0), (90.0, 100.0)]
+    left: list[tuple[float, float]] = []
+    monkeypatch.setattr(compare, "latency_of", lambda *_: Latency(*left.pop(0)))
+    serve = (silent_rows, silent_rows)
+
+    left[:] = measured[:3]
+    assert compare.timed(serve, ["a"], GateLimits()) == Latency(300.0, 100.0)
+    left[:] = measured[2:]  # another program ran beside the first timing
+    assert compare.timed(serve, ["a"], GateLimits()) == Latency(90.0, 100.0)
+    left[:] = measured
+    allowed = GateLimits(latency_ratio=4.0)
+    assert compare.timed(serve, ["a"], allowed) == Latency(400.0, 100.0)
+    assert left == measured[1:]  # once is enough where it is quick enough
+
+
+def silent_rows(_: Sequence[str]) -> None:
+    pass
+
+
+def test_versions_that_kept_no_common_text_are_not_timed(shop: Shop, tmp_path: Path) -> None:
+    """As with texts that all hold personal data: nothing is left to ask both."""
+    versions = tuple(shop.registry.resolve(f"desk@{n}").path for n in (1, 2))
+    kept = dict.fromkeys(texts_of_both(*versions))
+    assert kept
+    assert set(kept) <= set(pd.read_csv(shop.folder / "examples1.csv")["text"])
+    one, two = (shutil.copytree(path, tmp_path / path.name) for path in versions)
+    (one / TEXTS).unlink()
+    assert dict.fromkeys(texts_of_both(two, one)) == kept  # kept by one of them
+    (two / TEXTS).write_text("{}")
+    race = comparison.race(two, one, shop.home)
+    assert race.asked == ()
+    assert latency_of(race.serve, race.asked) is None
+
+
 def test_a_version_worse_on_one_label_stays_out_and_the_report_names_it(
     shop: Shop, promote: Callable[..., Released]
 ) -> None:
@@ -315,3 +415,20 @@ def test_latency_is_that_of_each_model() -> None:
     assert latency is not None
     assert latency.candidate > 10 * latency.production
     assert latency_of((slow, quick), []) is None
+
+
+@pytest.mark.parametrize("rows", [1, 5, 40, 1000])
+def test_both_are_timed_in_turn_on_the_same_rows_equally_often(rows: int) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def serve(who: str) -> Callable[[Sequence[str]], None]:
+        return lambda texts: asked.extend((who, text) for text in texts)
+
+    given = [str(n) for n in range(rows)]
+    assert latency_of((serve("candidate"), serve("production")), given) is not None
+    assert len(asked) == 2 * (WARM_UP + TIMED)
+    turns = [dict(asked[at : at + 2]) for at in range(0, len(asked), 2)]
+    assert all(turn["candidate"] == turn["production"] for turn in turns)
+    first = [who for who, _ in asked[::2]]
+    assert first.count("candidate") in (len(first) // 2, len(first) - len(first) // 2)
+    assert {text for _, text in asked} == set(given[:: max(1, rows // TIMED)][:TIMED])

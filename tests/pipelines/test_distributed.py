@@ -13,8 +13,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pipelines.distributed import RayEngine
+from pipelines.distributed import Arrivals, Machine, Places, RayEngine, fewest_to_a_gpu
 from pipelines.embed import embed_table
+from shared.device import Device
 from shared.errors import DataError, ServiceError, SettingsError
 from shared.settings import Home
 from shared.shards import Finished, Job, LocalEngine, Shard, ShardsDone, Work, run_shards
@@ -28,12 +29,14 @@ def silent(_: str) -> None:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """Ray on this machine with two processors, open for all tests of this file."""
+    """Ray on this machine with two processors, open for all tests of this file; it believes in two
+    GPUs, which nobody computes on."""
     ray = pytest.importorskip("ray", reason="the extra `distributed` is not installed")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray.init(
         address="local",
         num_cpus=2,
+        num_gpus=2,
         include_dashboard=False,
         log_to_driver=False,
         logging_level="ERROR",
@@ -208,6 +211,142 @@ def test_more_workers_than_processors_is_an_error(
         "--workers 2 with 2 threads each: the cluster has 2 processors; ask for fewer workers or "
         "threads"
     )
+
+
+@dataclass(frozen=True)
+class OnDevice(Traced):
+    """Notes the GPUs that a process sees, too."""
+
+    device: Device = "auto"
+
+    def open(self) -> Work:
+        work = super().open()
+        self._note("gpus", os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
+        return work
+
+    @property
+    def gpus(self) -> list[str]:
+        return sorted((self.folder / "gpus").read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("device", "seen"), [("cuda", ["0", "1"]), ("auto", ["0", "1"]), ("cpu", ["all", "all"])]
+)
+def test_each_worker_of_a_job_on_gpus_sees_the_one_it_was_given(
+    cluster: Any,  # noqa: ARG001
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    device: Device,
+    seen: list[str],
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    job = OnDevice(tmp_path, seconds=0.05, device=device)
+    write(job, tmp_path / "out.parquet", RayEngine(workers=2), 5)
+    assert job.gpus == seen
+
+
+@pytest.mark.parametrize(
+    ("machines", "workers", "threads", "sharing", "part"),
+    [
+        ([Machine(8, 8)], 4, 1, 1, 1.0),
+        ([Machine(16, 2)], 3, 1, 2, 0.5),  # of 2/3 each GPU holds one, and the third worker waits
+        ([Machine(6, 1)], 6, 1, 6, 0.1666),  # 0.1667 six times is more than one
+        # Four threads are two workers, so that the other machine's GPU holds six.
+        ([Machine(4, 1), Machine(16, 1)], 8, 2, 6, 0.1666),
+        ([Machine(64, 4), Machine(64, 1)], 10, 1, 2, 0.5),
+    ],
+)
+def test_the_parts_of_gpus_that_workers_ask_for_fit(
+    machines: list[Machine], workers: int, threads: int, sharing: int, part: float
+) -> None:
+    assert fewest_to_a_gpu(machines, workers, threads) == sharing
+    assert Places(workers, sharing).gpu == part
+
+
+def test_a_job_on_processors_asks_for_no_gpu() -> None:
+    assert Places(2, None).gpu == 0.0
+
+
+def node(alive: bool = True, **resources: float) -> dict[str, Any]:
+    return {"Alive": alive, "Resources": resources}
+
+
+SMALL = [node(CPU=2.0, GPU=1.0), node(CPU=8.0), node(alive=False, CPU=64.0, GPU=8.0)]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "device", "threads", "message"),
+    [
+        (
+            [node(CPU=8.0), node(alive=False, CPU=64.0, GPU=8.0)], "cuda", 1,
+            "device = 'cuda': the cluster has no GPU; add a machine with one, or use auto or cpu",
+        ),
+        (
+            SMALL, "auto", 1,
+            "--workers 3 with 1 threads each: the machines with a GPU, on which device = 'auto' "
+            "computes, have 2 processors; ask for fewer workers or threads, or --device cpu",
+        ),
+        (
+            # Each has room for one worker of three threads, though together they have nine.
+            [node(CPU=5.0), node(CPU=4.0)], "auto", 3,
+            "--workers 3 with 3 threads each: the cluster has 9 processors; ask for fewer workers "
+            "or threads",
+        ),
+    ],
+)  # fmt: skip
+def test_workers_that_would_wait_for_ever_are_refused(
+    cluster: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    nodes: list[dict[str, Any]],
+    device: Device,
+    threads: int,
+    message: str,
+) -> None:
+    monkeypatch.setattr(cluster, "nodes", lambda: nodes)
+    job = OnDevice(tmp_path, device=device)
+    with pytest.raises(SettingsError) as caught:
+        write(job, tmp_path / "out.csv", RayEngine(workers=3, threads=threads), 10)
+    assert str(caught.value) == message
+
+
+class Idle:
+    """Takes a place."""
+
+
+def test_workers_that_find_no_room_are_told_of_once_and_waited_for(
+    cluster: Any, tmp_path: Path
+) -> None:
+    others = cluster.remote(Idle).options(num_cpus=2).remote()
+    cluster.get(others.__ray_ready__.remote())
+    said: list[str] = []
+
+    def make_room() -> None:
+        while not said:
+            time.sleep(0.05)
+        time.sleep(2.5)
+        cluster.kill(others)
+
+    leaver = threading.Thread(target=make_room)
+    leaver.start()
+    engine = RayEngine(workers=2, patience=1.0, say=said.append)
+    done = write(Traced(tmp_path), tmp_path / "out.parquet", engine, 10)
+    leaver.join()
+    assert done.rows == 60
+    assert said == [
+        "2 worker(s) not begun after 1 s: the cluster may have no room left for them "
+        "(`ray status` shows it); waiting goes on"
+    ]
+
+
+def test_a_worker_that_has_begun_is_not_told_of_however_long_it_takes(cluster: Any) -> None:
+    said: list[str] = []
+    arrivals = Arrivals(cluster, 0.2, said.append)
+    worker = arrivals.of(cluster.remote(Idle).remote())
+    cluster.get(worker.__ray_ready__.remote())
+    time.sleep(0.3)
+    arrivals.look()
+    assert said == []
 
 
 def test_vectors_by_ray_are_those_of_one_process(

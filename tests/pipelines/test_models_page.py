@@ -1,19 +1,22 @@
 """A candidate beside production on the rows that both kept: what customers would have met."""
 
+import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from apps.chatbot.decision import Policy
 from apps.chatbot.held_rows import HeldRow, HeldRows
 from apps.chatbot.shadow import Difference, shadow
+from pipelines.models_page import history_table
 from pipelines.page_jobs import Job, State, jobs_of
 from shared.errors import DataError
 from shared.evaluation.forgetting import keep_texts
@@ -103,6 +106,14 @@ def test_the_page_compares_without_loading_a_model(
     shown = [each.value for each in page.markdown]
     assert "Of 64 held-out questions 3 would be decided otherwise: 1 better, 1 worse." in shown
     assert any(line.startswith("desk@2 in place of desk@1: **") for line in shown)
+    # What takes a loaded model is left to the command, and the page says so.
+    (table,) = [each.value for each in page.dataframe if "says" in each.value]
+    assert not {"latency", "must-pass cases"} & set(table["of"])
+    (caption,) = [each.value for each in page.caption if "Speed and must-pass" in each.value]
+    assert caption.endswith(
+        "Speed and must-pass cases are judged by the button below, which loads both versions as "
+        "`triptych models promote` does."
+    )
     code = "import pipelines.models_page, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
 
@@ -130,7 +141,49 @@ def test_a_version_is_made_live_and_rolled_back_by_buttons(
     assert registry.resolve("desk").version == production.version
     page.run()
     assert page.success[0].value == "Done: above is what is live now."
+    tables = [each.value for each in page.dataframe]
+    (figures,) = [table for table in tables if "live" in table]
+    assert figures.loc[figures["rolled back"].notna(), "model"].tolist() == ["desk@2"]
+    (went_live,) = [table for table in tables if "went live" in table]
+    pd.testing.assert_frame_equal(went_live, history_table(registry))
+    assert went_live[["went live", "because"]].to_numpy().tolist() == [
+        ["desk@1", "rolled back from 2"],
+        ["desk@2", "for the test"],
+        ["desk@1", "first version"],
+    ]
     assert any(each.label.startswith("Make desk@2 live, if the gate") for each in page.button)
+
+
+def test_a_rollback_stands_in_the_list_and_in_the_history(
+    versions: tuple[ModelVersion, ModelVersion],
+    tmp_path: Path,
+    triptych_here: Callable[..., "subprocess.CompletedProcess[str]"],
+) -> None:
+    registry = Registry(tmp_path / "models", now)
+    registry.promote("desk", versions[1].version, reason="for the test")
+    back = triptych_here("models", "rollback", "desk", "--reason", "too curt", home=tmp_path)
+    assert (back.returncode, back.stdout) == (0, "desk@1 is in production again\n")
+    at = registry.history("desk")[-1]["at"]
+
+    listed = triptych_here("models", "list", home=tmp_path).stdout.splitlines()
+    assert [line.split(maxsplit=3)[-1] for line in listed] == [
+        "live",
+        f"rolled back {datetime.fromisoformat(at):%Y-%m-%dT%H:%M:%S+00:00}",
+    ]
+    rows = json.loads(triptych_here("models", "list", "--json", home=tmp_path).stdout)
+    assert [(row["version"], row["withdrawn_at"]) for row in rows] == [
+        (1, None),
+        (2, at[:19] + at[-6:]),
+    ]
+
+    shown = triptych_here("models", "show", "desk", home=tmp_path).stdout.splitlines()
+    assert [line.partition("  desk")[2] for line in shown if "went live" in line] == [
+        "@1 went live: first version",
+        "@2 went live: for the test",
+        "@1 went live: rolled back from 2: too curt",
+    ]
+    one = json.loads(triptych_here("models", "show", "desk", "--json", home=tmp_path).stdout)
+    assert one["history"] == registry.history("desk")
 
 
 def pressed(home: Path) -> Job:

@@ -146,12 +146,33 @@ def test_the_command_prints_the_trials_and_the_recipe(
     assert (tmp_path / "support.toml").read_text().count('method = "frozen"') == 1
 
 
+def test_the_command_called_with_more_minutes_goes_on_with_the_same_trials(
+    questions: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    arguments = ["search", "chatbot", "--examples", str(questions), "--name", "support"]
+    arguments += ["--method", "frozen", "--base", str(tiny_encoder), "--json"]
+    arguments += ["--home", str(tmp_path / "home")]
+    first = CliRunner().invoke(app, [*arguments, "--minutes", "0.4"])
+    assert first.exit_code == 0, first.output
+    assert "Going on" not in first.stderr
+    again = CliRunner().invoke(app, [*arguments, "--minutes", "0.8"])
+    assert again.exit_code == 0, again.output
+    assert "Going on with the search that is there, of 0.05 minutes a trial" in again.stderr
+    before, after = json.loads(first.stdout), json.loads(again.stdout)
+    assert before["trial_minutes"] == after["trial_minutes"] == 0.05
+    assert before["trials"] == after["trials"]  # its seconds too: nothing was learned again
+    other = CliRunner().invoke(app, [*arguments, "--minutes", "0.8", "--trial-minutes", "0.1"])
+    assert other.exit_code == 0, other.output
+    assert "Beginning a new search, of 0.1 minutes a trial: the one that is there" in other.stderr
+    assert json.loads(other.stdout)["trial_minutes"] == 0.1
+
+
 def test_a_training_follows_the_recipe_and_its_report_says_so(
     questions: Path, tiny_encoder: Path, tmp_path: Path
 ) -> None:
     files = ["chatbot", "--examples", str(questions), "--name", "support"]
     place = ["--base", str(tiny_encoder), "--home", str(tmp_path / "home"), "--json"]
-    tried = ["--minutes", "0.1", "--trial-minutes", "0.1", "--method", "lora"]
+    tried = ["--minutes", "0.25", "--trial-minutes", "0.1", "--method", "lora"]
     found = CliRunner().invoke(app, ["search", *files, *place, *tried])
     assert found.exit_code == 0, found.output
     file = json.loads(found.stdout)["recipe"]

@@ -82,6 +82,21 @@ def test_a_student_that_begins_as_another_encoder_by_the_command(
     assert "Layers 1, 2 of" in done.stderr
 
 
+def test_int8_on_a_gpu_is_refused_before_the_tables_are_read(
+    triptych_here: Run, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "chats.csv").write_text("no column of texts\n")
+    done = triptych_here(
+        "shrink", "--texts", tmp_path / "chats.csv", "--base", tiny_encoder, "--to", "static-int8",
+        "--output", tmp_path / "own", "--device", "cuda", home=tmp_path / "home",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == (
+        "triptych: device = 'cuda': a student of the kind static-int8 gives int8 vectors, which "
+        "are computed on processors; use auto or cpu\n"
+    )
+
+
 def test_the_lines_say_what_was_lost_and_what_was_allowed() -> None:
     student = Student(
         folder=Path("/own"),

@@ -1,10 +1,11 @@
 """Versions appear whole, are verified at every use, and can be taken back."""
 
+import json
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,65 @@ def test_rollback_goes_to_the_version_that_was_live_before(
     with pytest.raises(ModelError) as caught:
         registry.rollback("shop")
     assert str(caught.value) == "shop: nothing to go back to, no other version was ever live"
+
+
+def test_a_rollback_is_on_record_beside_the_promotion_that_it_took_back(
+    registry: Registry, publish: Publish, tmp_path: Path
+) -> None:
+    publish()
+    publish()
+    registry.promote("shop", 2, "passed the gate")
+    later = Registry(tmp_path / "models", lambda: NOW + timedelta(days=1))
+    assert later.rollback("shop", "worse on refunds").withdrawn is None
+    assert registry.history("shop") == [
+        {"version": 1, "at": NOW.isoformat(), "reason": "first version"},
+        {"version": 2, "at": NOW.isoformat(), "reason": "passed the gate"},
+        {
+            "version": 1,
+            "at": (NOW + timedelta(days=1)).isoformat(),
+            "reason": "rolled back from 2: worse on refunds",
+            "rolled_back": 2,
+        },
+    ]
+    first, second = registry.versions("shop")
+    assert (first.production, first.withdrawn) == (True, None)
+    assert (second.production, second.withdrawn) == (False, NOW + timedelta(days=1))
+    registry.promote("shop", 2)
+    assert registry.resolve("shop@2").withdrawn is None  # live again
+
+
+def test_what_was_withdrawn_is_not_gone_back_to(registry: Registry, publish: Publish) -> None:
+    for _ in range(4):
+        publish()
+    registry.promote("shop", 2)
+    registry.promote("shop", 3)
+    registry.rollback("shop")
+    registry.promote("shop", 4)
+    assert registry.rollback("shop").version == 2
+    assert registry.rollback("shop").version == 1
+    with pytest.raises(ModelError, match="nothing to go back to"):
+        registry.rollback("shop")
+    assert [entry["version"] for entry in registry.history("shop")] == [1, 2, 3, 2, 4, 2, 1]
+    assert [v.version for v in registry.versions("shop") if v.withdrawn] == [2, 3, 4]
+
+
+def test_a_history_from_before_rollbacks_were_recorded_is_read(
+    registry: Registry, publish: Publish, tmp_path: Path
+) -> None:
+    for _ in range(3):
+        publish()
+    # 2 was promoted and taken back, which struck it off; then 3 went live.
+    entries = [{"version": n, "at": NOW.isoformat(), "reason": ""} for n in (1, 3)]
+    written = {"production": 3, "history": entries}
+    (tmp_path / "models" / "shop" / "aliases.json").write_text(json.dumps(written))
+    assert registry.history("shop") == entries
+    assert [(v.production, v.withdrawn) for v in registry.versions("shop")] == [
+        (False, None),
+        (False, None),
+        (True, None),
+    ]
+    assert registry.rollback("shop").version == 1
+    assert registry.history("shop")[:2] == entries
 
 
 def change(path: Path) -> None:

@@ -16,6 +16,7 @@ from shared.settings import (
     default_home,
     load_section,
     settings_file,
+    wanted_device,
 )
 
 
@@ -193,9 +194,33 @@ def test_an_unknown_section_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_core_section_has_short_variables() -> None:
-    environ = {"TRIPTYCH_SEED": "4", "TRIPTYCH_HOME": "/x", "TRIPTYCH_TRIPTYCH__THREADS": "2"}
+    url = "sqlite:////x/own.db"
+    environ = {
+        "TRIPTYCH_DEVICE": "cpu", "TRIPTYCH_HOME": "/x", "TRIPTYCH_TRIPTYCH__DATABASE_URL": url
+    }  # fmt: skip
     core = load_section(CoreSettings, "triptych", file=None, environ=environ)
-    assert (core.seed, core.threads, core.base_model) == (4, 2, "minilm")
+    assert core.device == "cpu"
+    assert core.database_url is not None
+    assert core.database_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize("key", ["base_model", "seed", "threads", "log_dir"])
+def test_what_an_option_says_is_no_setting(tmp_path: Path, key: str) -> None:
+    file = write(tmp_path, f"[triptych]\n{key} = 3\n")
+    with pytest.raises(SettingsError) as caught:
+        wanted_device(None, {"TRIPTYCH_SETTINGS": str(file)})
+    assert str(caught.value) == (
+        f"triptych.toml [triptych]: unknown key {key!r}; allowed: database_url, device"
+    )
+
+
+def test_the_device_is_the_one_given_else_that_of_the_settings(tmp_path: Path) -> None:
+    file = write(tmp_path, '[triptych]\ndevice = "cpu"\n')
+    environ = {"TRIPTYCH_SETTINGS": str(file)}
+    assert wanted_device(None, environ) == "cpu"
+    assert wanted_device(None, {**environ, "TRIPTYCH_DEVICE": "cuda"}) == "cuda"
+    assert wanted_device("auto", environ) == "auto"
+    assert wanted_device(None, {"TRIPTYCH_SETTINGS": str(write(tmp_path, ""))}) == "auto"
 
 
 def test_the_home_is_named_by_the_environment(tmp_path: Path) -> None:

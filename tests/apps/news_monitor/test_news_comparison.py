@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from apps.news_monitor.comparison import cases, compare
+from apps.news_monitor.comparison import cases, compare, race
+from apps.news_monitor.labelling import Labeller
 from apps.news_monitor.recipe import NewsRecipe, evaluate
 from shared.evaluation.gate import GateLimits, judge
 from shared.evaluation.leakage import FILE
@@ -96,6 +97,17 @@ def test_several_topics_are_scored_by_f1_as_counted_by_hand(work: Path) -> None:
         total = len(given) + len(truth)
         assert score == pytest.approx(1.0 if total == 0 else 2 * both / total)
     assert contest.changes() == ()
+
+
+def test_two_labellers_are_timed_on_headlines_that_both_were_judged_on(work: Path) -> None:
+    # The sentiments of half the profits differ, and with them these rows: the topics are alike.
+    both = race(work / "bad" / "model", work / "good" / "model", Home(work))
+    assert len(both.asked) == len(set(both.asked)) > 30
+    assert set(both.asked) <= set(pd.read_csv(work / "good" / "topics.csv")["text"])
+    serve = dict(zip(("bad", "good"), both.serve, strict=True))
+    for name, label in serve.items():
+        labeller = Labeller.load(work / name / "model", home=Home(work))
+        assert label(both.asked[:20]) == labeller.label(both.asked[:20])
 
 
 def test_must_pass_headlines_may_name_a_sentiment_or_topics(work: Path) -> None:

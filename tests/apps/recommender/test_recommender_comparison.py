@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from apps.recommender.comparison import TASK, cases, compare
+from apps.recommender.comparison import TASK, cases, compare, race
 from apps.recommender.recipe import RecommenderRecipe
 from apps.recommender.recommender import Recommender
 from apps.recommender.settings import RecommenderSettings
@@ -92,6 +92,18 @@ def test_events_that_either_knows_are_no_targets(
 ) -> None:
     with pytest.raises(DataError, match="already in a log that one of the two versions"):
         compare(confused, trained[0], shop_files[1], {}, Home(confused), say=silent)
+
+
+def test_two_recommenders_are_timed_on_users_that_both_know(
+    trained: tuple[Path, Report], shop: Recommender, confused: Path
+) -> None:
+    both = race(confused, trained[0], Home(confused))
+    assert both.asked == shop.users
+    other = Recommender.load(confused, home=Home(confused))
+    for serve, recommender in zip(both.serve, (other, shop), strict=True):
+        lists = serve(both.asked[:3])
+        assert isinstance(lists, pd.DataFrame)
+        pd.testing.assert_frame_equal(lists, recommender.recommend(both.asked[:3], 10))
 
 
 def test_must_pass_items_are_looked_for_in_the_first_ten(

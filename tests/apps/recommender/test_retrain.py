@@ -10,13 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from apps.recommender import recommender
 from apps.recommender.importing import import_events
 from apps.recommender.live import open_live
 from apps.recommender.recommender import Recommender
 from pipelines.retrain import Retrained, Shop, retrain
+from shared.device import Device
 from shared.errors import DataError
 from shared.evaluation.gate import GateLimits
 from shared.evaluation.report import Report
+from shared.inference import runtime
 from shared.registry import Registry
 from shared.settings import Home
 from shared.training.options import TrainOptions
@@ -73,12 +76,16 @@ def shop_of(shop_files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.M
 def run(shop: Shop, home: Home, base: Path, limits: GateLimits = GateLimits()) -> Retrained:
     return retrain(
         "shop", shop, home=home, limits=limits, must_pass=None, clock=clock, say=lambda _: None,
-        options=TrainOptions(method="frozen", base=str(base), threads=1),
+        options=TrainOptions(method="frozen", base=str(base), threads=1, device="cpu"),
     )  # fmt: skip
 
 
 def test_a_candidate_that_is_no_worse_goes_live_and_has_everything(
-    shop_of: Shop, published: Home, tiny_encoder: Path, tmp_path: Path
+    shop_of: Shop,
+    published: Home,
+    tiny_encoder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Sent to the live version and in no file: the one before the cut is learnt, the one after it
     # judges. The third is in the file, which has no fractions of a second.
@@ -91,7 +98,18 @@ def test_a_candidate_that_is_no_worse_goes_live_and_has_everything(
     )
     live = open_live(published.models / "shop" / "1", home=published, clock=clock)
     import_events(live, sent, {})
-    done = run(shop_of, published, tiny_encoder)
+    devices: list[str] = []
+
+    def told(wanted: Device) -> str:
+        devices.append(wanted)
+        return "cpu"
+
+    with monkeypatch.context() as patch:
+        for module in (runtime, recommender):
+            patch.setattr(module, "serving_device", told)
+        done = run(shop_of, published, tiny_encoder)
+    # The live version, the encoder that trains, the candidate, and it again with what it is given.
+    assert devices == ["cpu"] * 4
     assert done.promoted, done.lines
     assert done.why == (
         "shop@2 is in production, in place of shop@1; back with `triptych models rollback shop`"

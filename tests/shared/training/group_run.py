@@ -34,7 +34,7 @@ def main(encoder: Path, folder: Path, count: int) -> None:
     if os.environ.get("RANK", "0") != "0":
         other_process()
         return
-    with main_process(count, 1):
+    with main_process(count, 1, "cpu"):
         done = finetune_classifier(
             tasks(),
             encoder=PretrainedEncoder("tiny", encoder, "", "0" * 64, "none"),

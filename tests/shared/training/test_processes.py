@@ -5,17 +5,26 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import distributed
+from torch._C._distributed_c10d import TCPStore
 
-from shared.errors import SettingsError
+from pipelines import training_processes
+from pipelines.training_processes import LOOPBACK, main_process
+from shared.device import Device
+from shared.errors import ServiceError, SettingsError
+from shared.training import processes
 from shared.training.batches import Collator
-from shared.training.processes import join
+from shared.training.processes import THERE, absent, join, tell_device
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = Path(__file__).with_name("group_run.py")
@@ -150,3 +159,152 @@ def test_half_of_torchruns_variables_is_an_error() -> None:
         "environment: RANK, WORLD_SIZE and LOCAL_RANK belong together ('LOCAL_RANK'); start "
         "several processes with torchrun or --processes, which set them, or unset WORLD_SIZE"
     )
+
+
+def started_as(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other processes are this shell script instead of themselves, run in `folder`."""
+    program = folder / "other"
+    program.write_text(f"#!/bin/sh\ncd {folder}\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+
+
+def refused(count: int, device: Device = "cpu") -> ServiceError:
+    """What the main process says instead of running its block."""
+    with pytest.raises(ServiceError) as caught, main_process(count, 1, device):
+        pytest.fail("the group cannot stand")
+    return caught.value
+
+
+def test_a_process_that_dies_at_its_start_is_one_error_and_ends_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started_as(
+        'if [ "$RANK" = 1 ]; then until [ -s pid ]; do sleep 0.1; done; exit 7; fi\n'
+        "echo $$ > new; mv new pid; exec sleep 600",
+        tmp_path,
+        monkeypatch,
+    )
+    before = dict(os.environ)
+    assert str(refused(3)) == (
+        "process 2 of 3 ended before the training began (exit code 7): what it said stands above; "
+        "try again with fewer processes, or without --processes"
+    )
+    assert not Path(f"/proc/{int((tmp_path / 'pid').read_text())}").exists()
+    assert dict(os.environ) == before
+    assert not distributed.is_initialized()
+
+
+def test_a_process_that_never_comes_is_one_error_after_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started_as("echo $$ > pid; exec sleep 600", tmp_path, monkeypatch)
+    monkeypatch.setattr(training_processes, "START", timedelta(seconds=2))
+    assert str(refused(2)) == (
+        "process 2 of 2 is not there after 2 s: this machine may be too busy; try again with fewer "
+        "processes, or without --processes"
+    )
+    assert not Path(f"/proc/{int((tmp_path / 'pid').read_text())}").exists()
+
+
+def test_a_process_that_dies_while_the_group_is_made_is_one_error_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started_as(
+        'echo "$TRIPTYCH_GROUP_PORT" > new; mv new port; until [ -e said ]; do sleep 0.1; done; '
+        "exit 7",
+        tmp_path,
+        monkeypatch,
+    )
+    monkeypatch.setattr(training_processes, "START", timedelta(seconds=4))
+
+    def come_in_its_place() -> None:
+        while not (tmp_path / "port").exists():
+            time.sleep(0.02)
+        TCPStore(LOOPBACK, int((tmp_path / "port").read_text()), 2).set(f"{THERE}/1", "")
+        (tmp_path / "said").touch()
+
+    double = threading.Thread(target=come_in_its_place)
+    double.start()
+    error = refused(2)
+    double.join()
+    assert str(error) == (
+        "process 2 of 2 ended before the training began (exit code 7): what it said stands above; "
+        "try again with fewer processes, or without --processes"
+    )
+
+
+@pytest.fixture
+def one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with a GPU, as far as torch says."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+
+
+@pytest.mark.parametrize("device", ["cuda", "auto"])
+@pytest.mark.usefixtures("one_gpu")
+def test_more_processes_than_gpus_are_refused_before_any_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: Device
+) -> None:
+    started_as("touch started", tmp_path, monkeypatch)
+    with pytest.raises(SettingsError) as caught, main_process(2, 1, device):
+        pytest.fail("there is a GPU for one of them alone")
+    assert str(caught.value) == (
+        "2 processes train on this machine and it has 1 GPU(s): each needs one of its own; start "
+        "no more than there are, or train with --device cpu"
+    )
+    assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.usefixtures("one_gpu")
+def test_processes_on_the_processor_are_started_whatever_the_gpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started_as("touch started; exit 7", tmp_path, monkeypatch)
+    assert "exit code 7" in str(refused(2, "cpu"))
+    assert (tmp_path / "started").exists()
+
+
+def lonely_store() -> TCPStore:
+    """A place to meet, of this process."""
+    return TCPStore(LOOPBACK, 0, 1, is_master=True, wait_for_workers=False)
+
+
+@pytest.mark.usefixtures("one_gpu")
+def test_a_group_on_the_processor_leaves_the_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _: pytest.fail("a GPU was taken"))
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # torch puts its own there
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    join({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}, lonely_store(), device="cpu")
+    try:
+        assert distributed.get_backend_config() == "cpu:gloo,cuda:gloo"
+    finally:
+        processes.leave()
+
+
+def test_a_process_takes_the_gpu_of_its_number_where_the_main_one_trains_on_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As far as can be seen without a GPU: what torch is asked for."""
+    taken: list[int] = []
+    made: list[tuple[str, dict[str, Any]]] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    monkeypatch.setattr(processes, "_set_pg_timeout", lambda _: None)
+    monkeypatch.setattr(
+        distributed, "init_process_group", lambda backend, **given: made.append((backend, given))
+    )
+    store = lonely_store()
+    tell_device(store, "auto")
+    assert absent(store, 2) == [1]
+    join({"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}, store)
+    assert absent(store, 2) == []
+    assert taken == [1]
+    assert [(backend, given["rank"], given["world_size"]) for backend, given in made] == [
+        ("cpu:gloo,cuda:nccl", 1, 2)
+    ]
+    with pytest.raises(SettingsError) as caught:
+        join({"RANK": "1", "WORLD_SIZE": "6", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "3"}, store)
+    assert str(caught.value).startswith("3 processes train on this machine and it has 2 GPU(s)")
+    assert len(made) == 1

@@ -2,9 +2,12 @@
 
 import json
 import random
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -109,6 +112,57 @@ def test_the_budget_is_kept_and_more_minutes_go_on(tiny_encoder: Path, tmp_path:
     assert len(set(recipes)) == len(recipes), "a call that goes on proposes nothing again"
 
 
+def test_more_minutes_go_on_with_the_trial_minutes_that_the_search_began_with(
+    tiny_encoder: Path, tmp_path: Path
+) -> None:
+    said: list[str] = []
+
+    def called(budget: Budget, **more: Any) -> Searched:
+        said.clear()
+        return hunt(tiny_encoder, tmp_path, budget, clock=ticking(4.0), say=said.append, **more)
+
+    methods = (Method.FROZEN, Method.FULL)
+    few = called(Budget(4.0), methods=methods)
+    assert few.trial_minutes == 0.5
+    assert said[0].startswith("trial 0: ")
+    more = called(Budget(7.0), methods=methods)
+    assert said[0] == (
+        "Going on with the search that is there, of 0.5 minutes a trial; --trial-minutes with "
+        "another number begins a new one"
+    )
+    assert more.trial_minutes == 0.5
+    assert more.trials[: len(few.trials)] == few.trials
+    assert len(more.trials) > len(few.trials)
+
+    # Of other methods, other minutes a trial, or less time than a trial had: another search.
+    assert called(Budget(4.0), methods=(Method.FROZEN,)).trials[0].recipe == {"method": "frozen"}
+    assert said[0].startswith("trial 0: ")
+    other = called(Budget(3.0, 2.0), methods=methods)
+    assert said[0] == (
+        "Beginning a new search, of 2 minutes a trial: the one that is there, of 0.5, cannot be "
+        "compared with it"
+    )
+    assert other.trials[0].number == 0
+    assert called(Budget(3.0), methods=methods).trials == other.trials  # the one begun last
+    short = called(Budget(0.4), methods=methods)
+    assert short.trial_minutes == 0.4 / 8
+    assert said[0].startswith("Beginning a new search, of 0.05 minutes a trial: the one that is")
+    assert called(Budget(7.0, 0.5), methods=methods).trials == more.trials
+
+
+def test_a_study_from_before_its_minutes_were_noted_is_gone_on_with(
+    tiny_encoder: Path, tmp_path: Path
+) -> None:
+    methods = (Method.FROZEN,)
+    first = hunt(tiny_encoder, tmp_path, Budget(8.0), methods=methods, clock=ticking(1.0))
+    with closing(sqlite3.connect(tmp_path / "study.db")) as file, file:
+        assert file.execute("DELETE FROM study_user_attributes").rowcount == 2
+    again = hunt(tiny_encoder, tmp_path, Budget(8.0), methods=methods, clock=ticking(1.0))
+    assert again == first
+    later = hunt(tiny_encoder, tmp_path, Budget(16.0), methods=methods, clock=ticking(1.0))
+    assert later == first
+
+
 # Slowed down, so that the kill falls into a trial.
 JOB = """
 import sys, time
@@ -126,25 +180,62 @@ test_search.hunt(Path(sys.argv[2]), Path(sys.argv[3]), Budget(0.3, 0.3), methods
 """
 
 
-def test_a_killed_search_takes_up_the_trial_it_was_in(tiny_encoder: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def killed(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a search that was killed after two epochs of its first trial."""
+    folder = tmp_path_factory.mktemp("killed")
     command = [sys.executable, "-c", JOB, str(Path(__file__).parent)]
-    process = subprocess.Popen([*command, str(tiny_encoder), str(tmp_path)])
+    process = subprocess.Popen([*command, str(tiny_encoder), str(folder)])
     try:
-        while not list(tmp_path.glob("trials/*.training/checkpoint-8/manifest.json")):
+        while not list(folder.glob("trials/*.training/checkpoint-8/manifest.json")):
             assert process.poll() is None, "the search ended before it could be killed"
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
+    return folder
+
+
+def test_a_killed_search_takes_up_the_trial_it_was_in(
+    killed: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(killed, tmp_path, dirs_exist_ok=True)
     said: list[str] = []
     budget = Budget(minutes=0.3, trial_minutes=0.3)
     done = hunt(tiny_encoder, tmp_path, budget, methods=(Method.FULL,), say=said.append)
-    assert said[0] == "Trial 0 was cut off: it is taken up again"
+    assert said[:2] == [
+        "Going on with the search that is there, of 0.3 minutes a trial; --trial-minutes with "
+        "another number begins a new one",
+        "Trial 0 was cut off: it is taken up again",
+    ]
     first = done.trials[0]
     assert first.number == 1
     assert first.value is not None
     assert first.recipe["learning_rate"] == METHODS[Method.FULL].learning_rate
     # The seconds before the kill count: at least the eight slow steps to its checkpoint.
     assert first.seconds > 8 * 0.1
+
+
+def test_the_killed_part_of_a_trial_counts_that_was_cut_short_after_it(
+    killed: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(killed, tmp_path, dirs_exist_ok=True)
+    said: list[str] = []
+    with pytest.raises(DataError, match="no trial came to its end"):
+        hunt(
+            tiny_encoder,
+            tmp_path,
+            Budget(minutes=0.3, trial_minutes=0.3),
+            methods=(Method.FULL,),
+            clock=ticking(1000.0),  # the minutes are over at the first step
+            say=said.append,
+        )
+    trials = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'study.db'}").trials
+    pruned = trials[1]
+    assert pruned.state is optuna.trial.TrialState.PRUNED
+    assert pruned.user_attrs["note"] == "the minutes of the search were over"
+    # All that this call spent is a multiple of a tick; the eight slow steps of the other are not.
+    assert pruned.user_attrs["seconds"] % 1000 > 8 * 0.1
+    assert len(trials) == 2
 
 
 def test_a_trial_below_the_median_of_its_forerunners_is_cut_short() -> None:
@@ -228,5 +319,5 @@ def test_trials_longer_than_the_search_are_refused() -> None:
 
 def test_differences_within_noise_are_told_from_the_rows() -> None:
     best = Trial(0, "complete", 0.9, {"method": "full"}, 1.0)
-    searched = Searched(best, (best,), "accuracy", 900, 1.0)
+    searched = Searched(best, (best,), "accuracy", 900, 1.0, 0.5)
     assert searched.standard_error == pytest.approx(0.01)  # sqrt(.9 * .1 / 900)

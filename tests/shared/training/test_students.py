@@ -231,6 +231,20 @@ def test_what_is_made_in_one_go_takes_neither_layers_nor_minutes(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_int8_on_a_gpu_is_refused_before_anything_is_made(
+    teacher: PretrainedEncoder, corpus: Corpus, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        shrink(corpus, teacher=teacher, plan=Plan(StudentKind.STATIC_INT8),
+               options=replace(QUICK, device="cuda"), folder=tmp_path / "out",
+               cache=tmp_path / "cache")  # fmt: skip
+    assert str(refused.value) == (
+        "device = 'cuda': a student of the kind static-int8 gives int8 vectors, which are computed "
+        "on processors; use auto or cpu"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.usefixtures("open_gates")
 def test_a_record_without_its_encoder_is_not_believed(
     teacher: PretrainedEncoder, corpus: Corpus, tmp_path: Path

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from apps.chatbot.answers import Answer, AnswerBook
 from apps.chatbot.bot import Bot
 from apps.chatbot.bot_files import BotConfig
-from apps.chatbot.precedents import Precedents
 from shared.inference.batches import unit_length
 from shared.inference.classifier import FusedClassifier
+from shared.inference.precedents import Precedents
 from shared.training.examples import from_rows
 from shared.training.fusion import fit_fused
 
