@@ -14,7 +14,7 @@ FOREVER = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Episode:
-    """An alert as it opened, and when it was over (None: it was not)."""
+    """An alert as it opened, or last became more severe, and when it was over (None: not yet)."""
 
     topic: str
     opened_at: datetime

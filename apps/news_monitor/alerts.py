@@ -19,7 +19,7 @@ from apps.news_monitor.evidence import (
 from apps.news_monitor.ingest import insert_new
 from apps.news_monitor.judging_tables import alert, alert_item
 from apps.news_monitor.labels import LabelSource
-from apps.news_monitor.outbox import enqueue
+from apps.news_monitor.outbox import enqueue, keep_told
 from apps.news_monitor.surges import Scan
 from apps.news_monitor.tables import (
     item,
@@ -31,7 +31,7 @@ from apps.news_monitor.tables import (
 )
 from apps.news_monitor.tails import beta_binomial_range
 from apps.news_monitor.telling import Subscription
-from apps.news_monitor.thresholds import FalseAlarmCurve
+from apps.news_monitor.thresholds import FalseAlarmCurve, Severity
 from apps.news_monitor.trends import Counts
 
 CHART_DAYS = 28
@@ -69,6 +69,14 @@ class Stored:
     line: StoryLine
 
 
+def severity_now(moment: Moment, topic: int) -> Severity:
+    """Of an alert about this topic (its position) that would open at the moment."""
+    scan, t = moment.scan, moment.index
+    window = int(scan.score[t, topic].argmax())
+    score, negative = float(scan.score[t, topic, window]), int(scan.negative[t, topic, window])
+    return moment.curve.severity(score, negative, len(moment.counts.topics))
+
+
 def gather(connection: Connection, moment: Moment, topic: int) -> tuple[Evidence, list[int]]:
     """The evidence of one topic (its position) and the ids of the stories that carry it."""
     scan, t = moment.scan, moment.index
@@ -78,11 +86,10 @@ def gather(connection: Connection, moment: Moment, topic: int) -> tuple[Evidence
     share, rho = float(scan.share[t, topic]), float(scan.rho[t, topic])
     low, high = beta_binomial_range(n, share, rho, 0.95)
     score = float(scan.score[t, topic, window])
-    topics = len(moment.counts.topics)
     stored = _stories(connection, moment, topic, hours)
     evidence = Evidence(
         topic=moment.counts.topics[topic],
-        severity=moment.curve.severity(score, k, topics),
+        severity=severity_now(moment, topic),
         opened_at=moment.at,
         evaluated_at=moment.at,
         score=score,
@@ -285,12 +292,7 @@ def open_alert(
     alert_id = int(
         connection.execute(select(alert.c.id).where(alert.c.dedupe_key == dedupe)).scalar_one()
     )
-    ranked = [
-        {"alert_id": alert_id, "item_id": number, "rank": rank}
-        for rank, number in enumerate(item_ids, start=1)
-    ]
-    if ranked:
-        insert_new(connection, alert_item, ranked)
+    _keep_items(connection, alert_id, item_ids)
     enqueue(
         connection,
         alert_id=alert_id,
@@ -303,6 +305,31 @@ def open_alert(
         late=late,
     )
     return alert_id
+
+
+def renew_alert(
+    connection: Connection, alert_id: int, evidence: Evidence, item_ids: Sequence[int]
+) -> None:
+    """An alert that has become more severe: what is now known of it stands in place of what was
+    known when it opened; the stories that carried it before stay with it. What is owed about it
+    already still tells what was known then."""
+    rows = connection.execute(select(alert.c.evidence_json).where(alert.c.id == alert_id))
+    keep_told(connection, alert_id, rows.scalar_one())
+    connection.execute(
+        update(alert)
+        .where(alert.c.id == alert_id)
+        .values(severity=evidence.severity, evidence_json=evidence.to_json())
+    )
+    _keep_items(connection, alert_id, item_ids)
+
+
+def _keep_items(connection: Connection, alert_id: int, item_ids: Sequence[int]) -> None:
+    ranked = [
+        {"alert_id": alert_id, "item_id": number, "rank": rank}
+        for rank, number in enumerate(item_ids, start=1)
+    ]
+    if ranked:
+        insert_new(connection, alert_item, ranked)
 
 
 def follow_alert(

@@ -5,47 +5,65 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select, true
+from sqlalchemy import Connection, Row, Select, and_, false, func, or_, select, true
+from sqlalchemy.sql.elements import ColumnElement
 
 from apps.news_monitor.ingest import epoch_hour
+from apps.news_monitor.judging_tables import detector_config
 from apps.news_monitor.memos import forget, note, recall
+from apps.news_monitor.surges import SurgeRule
 from apps.news_monitor.tables import item, prediction
 
 
 @dataclass
 class Backlog:
-    """Stories without a label by one model can only be above `high` or up to `low`, by id.
+    """Stories without a label by one model can only be above `high`, or above `floor` and up to
+    `low`, by id.
 
     Ids grow, and an article that was put into a story never becomes one of its own. Kept from one
     round to the next; where all is labelled, that is noted for the next start. until: no story
     after this one is looked at.
+
+    since: stories of this epoch hour and later come first, for judging reads them, and older ones
+    wait (None: all are alike). known: up to here those that wait have been looked for, and lie up
+    to `low`; recent: up to here others may stand among them. passing: which of high, recent and low
+    the last rows belong to.
     """
 
     model_id: int
     high: int
     low: int
     until: int | None = None
+    since: int | None = None
+    floor: int = 0
+    known: int = 0
+    recent: int = 0
+    passing: str = "high"
 
     @classmethod
-    def of(cls, connection: Connection, model_id: int) -> "Backlog":
+    def of(cls, connection: Connection, model_id: int, since: int | None = None) -> "Backlog":
         """As noted, or anywhere."""
         noted = recall(connection, _name(model_id))
         if noted is not None:
-            return cls(model_id, int(noted), 0)
+            done = int(noted)
+            return cls(model_id, done, 0, since=since, floor=done, known=done)
         last = int(connection.execute(select(func.max(item.c.id))).scalar_one() or 0)
-        return cls(model_id, last, last)
+        if since is None:
+            return cls(model_id, last, last)
+        _note_waiting(connection, model_id, since)
+        return cls(model_id, last, last, since=since, known=last, recent=last)
 
     @classmethod
     def of_released(
-        cls, connection: Connection, model_id: int, needed: timedelta, now: datetime
+        cls, connection: Connection, model_id: int, needed: timedelta, since: int, now: datetime
     ) -> "Backlog":
         """Of a model that is to judge. One that ran in shadow brings what it labelled along: where
         that is as long a past as is `needed`, older stories get no label, else they do."""
-        begun = whole_since(connection, model_id)
-        if begun is not None and epoch_hour(now - needed) < begun:
+        begun = recall(connection, _whole(model_id))
+        if begun is not None and epoch_hour(now - needed) < int(begun):
             for name in (_name(model_id), _whole(model_id)):
                 forget(connection, name)
-        return cls.of(connection, model_id)
+        return cls.of(connection, model_id, since)
 
     @classmethod
     def of_shadow(
@@ -58,36 +76,88 @@ class Backlog:
             note(connection, _whole(model_id), str(epoch_hour(now) // 24 * 24 + 24))
         return replace(cls.of(connection, model_id), until=until)
 
+    def look_back_to(self, since: int) -> None:
+        """Let stories of this epoch hour and later come first from now on; not while some wait that
+        another hour told apart."""
+        if self.since is not None and self.low <= self.floor and self.known <= self.high:
+            self.since = since
+
     def next(self, connection: Connection, limit: int) -> Sequence[Row[Any]]:
         """(id, title, summary, hour) of stories to label: what came since, oldest first, then
-        those before, newest first. Tell `passed` of them when they are stored."""
+        those before, newest first; then those that wait. Tell `passed` of them when they are
+        stored."""
         missing = self._missing(item.c.id, item.c.title, item.c.summary, item.c.hour).limit(limit)
-        above = missing.where(item.c.id > self.high).order_by(item.c.id)
+        top = self._set_aside(connection)
+        self.passing = "high"
+        above = missing.where(item.c.id > self.high, self._comes_first()).order_by(item.c.id)
         rows = connection.execute(above).all()
-        if rows or not self.low:
+        if rows:
             return rows
-        below = missing.where(item.c.id <= self.low).order_by(item.c.id.desc())
-        return connection.execute(below).all()
+        self.high = max(self.high, top)
+        below = missing.where(item.c.id > self.floor).order_by(item.c.id.desc())
+        if self.recent > self.floor:
+            self.passing = "recent"
+            rows = connection.execute(
+                below.where(item.c.id <= self.recent, self._comes_first())
+            ).all()
+            if rows:
+                return rows
+            self.recent = 0
+        if self.low <= self.floor:
+            return []
+        self.passing = "low"
+        return connection.execute(below.where(item.c.id <= self.low)).all()
+
+    def _comes_first(self) -> ColumnElement[bool]:
+        # Asked so that it is read in the order of ids: by the hour all would be sorted each time.
+        return true() if self.since is None else item.c.hour + 0 >= self.since
+
+    def _set_aside(self, connection: Connection) -> int:
+        """Let those that came since and are to wait do so up to `low`; returns the last story."""
+        if self.since is None:
+            return 0
+        top = int(connection.execute(select(func.max(item.c.id))).scalar_one() or 0)
+        if top > self.known:
+            waits = self._missing(item.c.id).where(
+                item.c.id > self.known, item.c.id <= top, ~self._comes_first()
+            )
+            if connection.execute(waits.limit(1)).one_or_none() is not None:
+                _note_waiting(connection, self.model_id, self.since)
+                self.floor = self.floor if self.low > self.floor else self.known
+                self.low = top
+            self.known = top
+        return top
 
     def passed(self, rows: Sequence[Row[Any]]) -> None:
         """What `next` gave is labelled now."""
-        if rows[0].id > self.high:
-            self.high = rows[-1].id
+        last = rows[-1].id
+        if self.passing == "high":
+            self.high = last
+        elif self.passing == "recent":
+            self.recent = last - 1
         else:
-            self.low = rows[-1].id - 1
+            self.low = last - 1
 
     def note_done(self, connection: Connection) -> None:
         """`next` gave nothing: all is labelled."""
-        self.low = 0
+        self.low, self.recent, self.floor = 0, 0, self.high
         note(connection, _name(self.model_id), str(self.high))
+        forget(connection, _waiting(self.model_id))
 
-    def count(self, connection: Connection) -> int:
-        """Stories (first items, not copies) without a label."""
-        number = self._missing(func.count())
-        left = connection.execute(number.where(item.c.id > self.high)).scalar_one()
-        if self.low:
-            left += connection.execute(number.where(item.c.id <= self.low)).scalar_one()
-        return int(left)
+    def count(self, connection: Connection, since: int | None = None) -> int:
+        """Stories (first items, not copies) without a label. since: only those of this epoch hour
+        and later, and those that come first."""
+        below = and_(item.c.id > self.floor, item.c.id <= self.low) if self.low else false()
+        query = self._missing(func.count()).where(or_(item.c.id > self.high, below))
+        if since is not None:
+            query = query.where(item.c.hour >= min(since, self.since or since))
+        return int(connection.execute(query).scalar_one())
+
+    def first_without(self, connection: Connection, after: int) -> int | None:
+        """The first story stored after this one that has no label, None if all have one."""
+        query = self._missing(item.c.id).where(item.c.id > max(after, self.floor))
+        found: int | None = connection.execute(query.order_by(item.c.id).limit(1)).scalar()
+        return found
 
     def _missing(self, *columns: Any) -> Select[Any]:
         labelled = select(prediction.c.item_id).where(
@@ -101,11 +171,30 @@ class Backlog:
         )
 
 
+def hours_needed(connection: Connection, rule: SurgeRule, now: datetime, *, companies: bool) -> int:
+    """The epoch hour from which stories must have their labels before anything is judged, be it an
+    hour that passed while the monitor was down. companies: whether these are judged too."""
+    of_companies = detector_config.c.settings_json.contains('"companies": "', autoescape=True)
+    begins = now
+    for chosen in (~of_companies, of_companies) if companies else (~of_companies,):
+        query = select(func.max(detector_config.c.evaluated_until)).where(chosen)
+        last = connection.execute(query).scalar_one()
+        begins = begins if last is None else min(begins, last)
+    return epoch_hour(begins - rule.reach) // 24 * 24
+
+
 def whole_since(connection: Connection, model_id: int) -> int | None:
-    """The epoch hour from which a model that began in shadow labelled all stories; None of one that
-    labelled whatever there was."""
-    noted = recall(connection, _whole(model_id))
-    return None if noted is None else int(noted)
+    """The epoch hour from which a model labelled all stories: one that began in shadow, or has
+    older ones still to label. None of one that labelled whatever there was."""
+    noted = [recall(connection, name(model_id)) for name in (_whole, _waiting)]
+    hours = [int(hour) for hour in noted if hour is not None]
+    return max(hours, default=None)
+
+
+def _note_waiting(connection: Connection, model_id: int, since: int) -> None:
+    noted = recall(connection, _waiting(model_id))
+    if noted is None or int(noted) < since:
+        note(connection, _waiting(model_id), str(since))
 
 
 def _name(model_id: int) -> str:
@@ -114,3 +203,7 @@ def _name(model_id: int) -> str:
 
 def _whole(model_id: int) -> str:
     return f"whole since:{model_id}"
+
+
+def _waiting(model_id: int) -> str:
+    return f"older wait:{model_id}"

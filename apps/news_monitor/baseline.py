@@ -26,7 +26,7 @@ class Baseline:
     story_rate (I,): a usual day's counts. negative_dispersion, story_dispersion (I,): variance over
     mean of daily counts, >= 1.05. negative_history, story_history (I,): weighted counts the rates
     rest on. week (I, 7): Monday-first factors around 1. hours (24,): share of a day's stories in
-    each UTC hour, sums to 1. days: days of history used.
+    each UTC hour, sums to 1. days: days of history used, without those of which nothing counts.
     """
 
     share: Floats
@@ -158,5 +158,5 @@ def estimate(history: History, rho: float) -> Baseline:
         story_history=story_history,
         week=week,
         hours=hours,
-        days=len(history.weekday),
+        days=int((history.usable > 0).any(axis=1).sum()),
     )

@@ -101,15 +101,15 @@ def read_delivery(connection: Connection, *, hours: Sequence[int], overdue: time
     absent, usual = np.zeros(shape, dtype=bool), np.zeros(shape)
     if not outlets.keys:
         return Delivery(outlets, absent, usual, np.zeros(shape, dtype=np.int64))
-    counts = _items_by_hour(connection, outlets, begin, end, hours[-1])
+    counts = items_by_hour(connection, outlets, begin, end, hours[-1])
     daily = counts.stories.reshape(-1, 24, shape[1]).sum(axis=1)
     for day, places in _by_day(hours).items():
         local = day - first_day
-        total = daily[_history(local)].sum(axis=0)
+        total = daily[usual_days(local)].sum(axis=0)
         known = total >= MIN_ITEMS  # (O,)
         ends = [hours[t] - begin for t in places]
         late = _overdue(outlets, ends, begin, overdue)
-        absent[places] = known & (_silent(counts, known, local, ends) | late)
+        absent[places] = known & (silent(counts, known, local, ends) | late)
         usual[places] = np.where(known, total / DELIVERY.baseline_days, 0.0)
     hour = np.arange(1, len(counts.stories) + 1)[:, None]
     newest = np.maximum.accumulate(np.where(counts.stories > 0, hour, 0), axis=0)
@@ -131,10 +131,10 @@ def read_coverage(
     found = read_delivery(connection, hours=hours, overdue=overdue)
     if not found.outlets.keys:
         return Coverage.unknown(len(hours), len(topic_ids))
-    topics = _items_by_day(connection, found.outlets, model_id, topic_ids, begin, end, hours[-1])
+    topics = items_by_day(connection, found.outlets, model_id, topic_ids, begin, end, hours[-1])
     weight = np.zeros((len(hours), len(found.outlets.keys), len(topic_ids)))
     for day, places in _by_day(hours).items():
-        weight[places] = topics[_history(day - first_day)].sum(axis=0)
+        weight[places] = topics[usual_days(day - first_day)].sum(axis=0)
     weight *= found.usual[:, :, None] > 0
     total = weight.sum(axis=1)  # (T, I)
     heard = (weight * ~found.absent[:, :, None]).sum(axis=1)
@@ -144,9 +144,13 @@ def read_coverage(
     return Coverage(found.outlets.names, share, found.absent, weight)
 
 
-def fallen_silent(connection: Connection, hour: int, overdue: timedelta) -> list[str]:
-    """Feeds that are absent at this epoch hour and were not an hour before, a line each."""
-    found = read_delivery(connection, hours=[hour - 1, hour], overdue=overdue)
+def fallen_silent(
+    connection: Connection, hour: int, overdue: timedelta, before: int | None = None
+) -> list[str]:
+    """Feeds that are absent at this epoch hour and were not at the one judged before it (None: an
+    hour earlier), a line each."""
+    earlier = hour - 1 if before is None else before
+    found = read_delivery(connection, hours=[earlier, hour], overdue=overdue)
     if not found.outlets.fetched:
         return []
     return [
@@ -154,6 +158,20 @@ def fallen_silent(connection: Connection, hour: int, overdue: timedelta) -> list
         f"hours, usual are {found.usual[1, o]:.1f} items a day"
         for o in np.flatnonzero(found.absent[1] & ~found.absent[0]).tolist()
     ]
+
+
+def silent_feeds(
+    connection: Connection, at: datetime, overdue: timedelta
+) -> dict[int | str, datetime]:
+    """Feeds that are absent at the hour of `at`: id -> since when nothing new has come."""
+    hour = int(at.timestamp() // 3600)
+    found = read_delivery(connection, hours=[hour], overdue=overdue)
+    if not found.outlets.fetched:
+        return {}
+    return {
+        found.outlets.keys[o]: at_hour(hour - int(found.quiet[0, o]))
+        for o in np.flatnonzero(found.absent[0]).tolist()
+    }
 
 
 def _reach(hours: Sequence[int]) -> tuple[int, int, int]:
@@ -170,13 +188,13 @@ def _by_day(hours: Sequence[int]) -> dict[int, list[int]]:
     return days
 
 
-def _history(day: int) -> slice:
+def usual_days(day: int) -> slice:
     """The days that are usual for a day, both counted from the first that is read."""
     stop = day - DELIVERY.guard_days
     return slice(stop - DELIVERY.baseline_days, stop)
 
 
-def _silent(
+def silent(
     counts: Counts, known: NDArray[np.bool_], day: int, ends: Sequence[int]
 ) -> NDArray[np.bool_]:
     """(T, O): brought so little before each end that its past makes it all but impossible."""
@@ -212,19 +230,25 @@ def _overdue(
     return np.array(late, dtype=bool)
 
 
-def _outlets(connection: Connection, begin: int, end: int) -> Outlets:
-    """The feeds asked; where there are none, the publishers with a usual rate."""
+def feeds_asked(connection: Connection) -> Outlets:
+    """The feeds that are read now, if any."""
     feeds = connection.execute(
         select(source.c.id, source.c.title, source.c.url, source.c.last_ok_at)
         .where(source.c.enabled.is_(True))
         .order_by(source.c.id)
     ).all()
-    if feeds:
-        return Outlets(
-            tuple(row.title or row.url for row in feeds),
-            tuple(row.id for row in feeds),
-            tuple(row.last_ok_at for row in feeds),
-        )
+    return Outlets(
+        tuple(row.title or row.url for row in feeds),
+        tuple(row.id for row in feeds),
+        tuple(row.last_ok_at for row in feeds),
+    )
+
+
+def _outlets(connection: Connection, begin: int, end: int) -> Outlets:
+    """The feeds asked; where there are none, the publishers with a usual rate."""
+    feeds = feeds_asked(connection)
+    if feeds.fetched:
+        return feeds
     query = (
         select(item.c.publisher)
         .where(item.c.hour >= begin, item.c.hour < end, item.c.publisher != "")
@@ -236,7 +260,7 @@ def _outlets(connection: Connection, begin: int, end: int) -> Outlets:
     return Outlets(names, names)
 
 
-def _items_by_hour(
+def items_by_hour(
     connection: Connection, outlets: Outlets, begin: int, end: int, known: int
 ) -> Counts:
     """Items, copies included, of each outlet in the hours [begin, known); (end - begin, O)."""
@@ -255,7 +279,7 @@ def _items_by_hour(
     return Counts(outlets.names, at_hour(begin), cells, np.zeros_like(cells), usable)
 
 
-def _items_by_day(
+def items_by_day(
     connection: Connection,
     outlets: Outlets,
     model_id: int,

@@ -3,18 +3,20 @@ dead look the same to who waits for alerts."""
 
 import json
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Table, func, select
 
+from apps.news_monitor.coverage import silent_feeds
 from apps.news_monitor.decisions import WORDS
 from apps.news_monitor.evidence import Evidence
 from apps.news_monitor.ingest import epoch_hour
 from apps.news_monitor.judging_tables import alert, decision, detector_config
 from apps.news_monitor.label_drift import LabelDrift, drift_lines, read_drift
-from apps.news_monitor.mail import subject
+from apps.news_monitor.mail import in_words, subject
 from apps.news_monitor.owed import OPEN
+from apps.news_monitor.settings import FetchSettings
 from apps.news_monitor.tables import item, job_run, model_version, source, topic
 from apps.news_monitor.telling_tables import outbox, webhook_call
 
@@ -33,10 +35,11 @@ class Post:
 @dataclass(frozen=True)
 class DayReport:
     """Counts of [begins, ends). rounds: ticks of the monitor. failing: feeds without a good answer
-    at their last check. moments: hours judged; decisions: (what was decided, of how many topics and
-    moments), the most frequent first. thinnest: the topic with the least coverage in the day, and
-    that, None while nothing is usual. alerts: their subjects. model: "" before anything was judged.
-    parts: of its labels, that were looked at for drift; drift: a line for each that moved.
+    at their last check, and those that answer and have fallen silent, with since when. moments:
+    hours judged; decisions: (what was decided, of how many topics and moments), the most frequent
+    first. thinnest: the topic with the least coverage in the day, and that, None while nothing is
+    usual. alerts: their subjects. model: "" before anything was judged. parts: of its labels, that
+    were looked at for drift; drift: a line for each that moved.
     """
 
     begins: datetime
@@ -73,17 +76,23 @@ class DayReport:
         return cls(**raw)
 
 
-def read_day(connection: Connection, begins: datetime, ends: datetime) -> DayReport:
-    """The report of a period, read from the tables."""
+def read_day(
+    connection: Connection,
+    begins: datetime,
+    ends: datetime,
+    overdue: timedelta = FetchSettings().overdue,
+) -> DayReport:
+    """The report of a period, read from the tables. overdue: see FetchSettings."""
 
     def number(query: Any) -> int:
         return int(connection.execute(query).scalar_one())
 
     feeds = connection.execute(
-        select(source.c.url, source.c.title, source.c.error_count, source.c.last_ok_at)
+        select(source.c.id, source.c.url, source.c.title, source.c.error_count, source.c.last_ok_at)
         .where(source.c.enabled.is_(True))
         .order_by(source.c.url)
     ).all()
+    silent = silent_feeds(connection, ends, overdue)
     inside = (item.c.hour >= epoch_hour(begins), item.c.hour < epoch_hour(ends))
     judged = (decision.c.at >= begins, decision.c.at < ends)
     decided = connection.execute(
@@ -121,7 +130,9 @@ def read_day(connection: Connection, begins: datetime, ends: datetime) -> DayRep
         rounds=number(select(func.count()).select_from(job_run).where(*ticks)),
         feeds=len(feeds),
         failing=tuple(
-            row.title or row.url for row in feeds if row.error_count or row.last_ok_at is None
+            _named(row, silent.get(row.id))
+            for row in feeds
+            if row.error_count or row.last_ok_at is None or row.id in silent
         ),
         stories=number(items.where(item.c.story_id == item.c.id)),
         copies=number(items.where(item.c.story_id != item.c.id)),
@@ -135,6 +146,14 @@ def read_day(connection: Connection, begins: datetime, ends: datetime) -> DayRep
         parts=moved.parts,
         drift=drift_lines(moved.found),
     )
+
+
+def _named(feed: Any, silent: datetime | None) -> str:
+    """silent: since when nothing new has come of a feed that answers."""
+    name = str(feed.title or feed.url)
+    if silent is None or feed.error_count:
+        return name
+    return f"{name} (silent since {in_words(silent)})"
 
 
 def _post(connection: Connection, table: Table, begins: datetime, ends: datetime) -> Post:

@@ -9,7 +9,7 @@ once.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,6 +26,7 @@ from apps.news_monitor.bucket_counts import (
     publisher_counts,
     read_counts,
 )
+from apps.news_monitor.clock_jumps import take_back
 from apps.news_monitor.coverage import read_coverage
 from apps.news_monitor.decisions import store_decisions, store_evaluations, verdicts
 from apps.news_monitor.detection_report import DetectionReport, Held
@@ -46,6 +47,7 @@ from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.surges import Scan, scan
 from apps.news_monitor.thresholds import Calibrator, FalseAlarmCurve
 from apps.news_monitor.trends import Counts
+from apps.news_monitor.usable_hours import UsableHours
 
 RECALIBRATE = timedelta(days=7)
 WEEK = 7 * 24
@@ -90,7 +92,9 @@ class Detector:
         self._quiet_too = companies is None
         self.topic_ids = tuple(known[name] for name in self.topics)
         self._calibrator = Calibrator(len(self.topics), self._episode_rule)
-        self._calibrated_until: int | None = None
+        self._calibrated_from: int | None = None
+        self._calibrated_until = 0
+        self._usable = UsableHours(model.id, self.topic_ids)
         described = json.dumps(
             {
                 "rule": self._rule.described,
@@ -124,6 +128,7 @@ class Detector:
             sender=settings.mail_from,
             labeller=model.labeller,
             late_after=settings.late_after,
+            min_coverage=settings.surges.min_coverage,
         )
 
     def run(
@@ -144,6 +149,8 @@ class Detector:
         """
         report = DetectionReport()
         with self._engine.begin() as connection:
+            if now is not None:
+                report.note = take_back(connection, now, self._episode_rule.cooldown_hours)
             first = first_bucket_hour(connection, self._model.id)
             mark = self._watermark(connection)
         if first is None:
@@ -184,7 +191,7 @@ class Detector:
             return  # another monitor on the same database was here first
         self._calibrate_until(connection, first, hours[0] - 1)
         curve, threshold = self._threshold(connection, at_hour(hours[0]))
-        reach = (self._rule.baseline_days + self._rule.guard_days + 2) * 24
+        reach = self._rule.reach.days * 24
         counts, scores = self._scan(connection, hours, max(first, hours[0] - reach))
         coverage = read_coverage(
             connection,
@@ -223,11 +230,13 @@ class Detector:
                 self._episode_rule,
                 blocked | (state.episodes.phase == Phase.FIRING),
             )
-        self._add(hours, scores)
+        self._add(hours, counts, scores)
         self._store(connection, moments, decided, keep_all)
         write_states(connection, detector_state, *mine, state)
         write_states(connection, attention_state, *mine, volume)
         report.evaluated += len(hours)
+        before = hours[0] - self._cadence if report.judged is None else report.judged[0]
+        report.judged = (before, hours[-1])
         report.threshold = threshold
 
     def _step(
@@ -289,6 +298,7 @@ class Detector:
             first_hour=first,
             end_hour=hours[-1],
         )
+        counts = replace(counts, usable=self._usable.of(connection, counts))
         offset = hours_before(counts)
         publishers = publisher_counts(
             connection,
@@ -301,19 +311,25 @@ class Detector:
         return counts, scan(counts, np.asarray(hours) - offset, self._rule, publishers)
 
     def _calibrate_until(self, connection: Connection, first: int, until: int) -> None:
-        """Let the calibrator see the past it has not seen: once after a start, then nothing."""
-        seen = self._calibrated_until
-        begin = first + self._rule.min_history_days * 24 if seen is None else seen
+        """Let the calibrator see the past it has not seen: once after a start, and anew where that
+        begins earlier than it did (an archive has come), or ends earlier (a clock was put back)."""
+        begin = first + self._rule.min_history_days * 24
+        seen = self._calibrated_from
+        if seen is None or begin < seen or until < self._calibrated_until:
+            self._calibrator = Calibrator(len(self.topics), self._episode_rule)
+            self._calibrated_from = self._calibrated_until = begin
+        begin = self._calibrated_until
         hours = [h for h in range(begin + 1, until + 1) if h % self._cadence == 0]
         if hours:
-            self._add(hours, self._scan(connection, hours, first)[1])
-        self._calibrated_until = max(until, begin)
+            self._add(hours, *self._scan(connection, hours, first))
 
-    def _add(self, hours: Sequence[int], scores: Scan) -> None:
+    def _add(self, hours: Sequence[int], counts: Counts, scores: Scan) -> None:
         best, calm = scores.best, scores.calm
+        offset = hours_before(counts)
         for t, hour in enumerate(hours):
             if scores.days[t] >= self._rule.min_history_days:
-                self._calibrator.add(best[t], calm[t], hour, self._cadence)
+                held = ~counts.usable[hour - 1 - offset]
+                self._calibrator.add(best[t], calm[t], hour, self._cadence, held)
         self._calibrated_until = hours[-1]
 
     def _threshold(self, connection: Connection, at: datetime) -> tuple[FalseAlarmCurve, float]:

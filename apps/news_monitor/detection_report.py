@@ -23,9 +23,11 @@ class DetectionReport:
     """evaluated: moments judged (each over all topics). held: alerts that did not open because too
     few of the topic's sources delivered, moment by moment. attention: more news than usual that is
     no worse, as it began. together: how many alerts the last common mail stands for, 0 without one.
-    note: why nothing was judged, if so."""
+    judged: the last epoch hour that was judged before, and the last one now; None without any.
+    note: why nothing was judged, if so, or what was judged wrongly before."""
 
     evaluated: int = 0
+    judged: tuple[int, int] | None = None
     opened: list[Opened] = field(default_factory=list)
     held: list[Held] = field(default_factory=list)
     attention: list[Attention] = field(default_factory=list)

@@ -1,4 +1,5 @@
-"""What an alert rests on: frozen when it opens, stored with it, shown in mail and page."""
+"""What an alert rests on: frozen when it opens, renewed when it becomes more severe, stored
+with it, shown in mail and page."""
 
 import json
 from dataclasses import asdict, dataclass

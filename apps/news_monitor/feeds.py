@@ -13,6 +13,7 @@ import httpx
 
 from apps.news_monitor.public_addresses import PublicTransport, RefusedAddressError
 from apps.news_monitor.settings import FetchSettings
+from shared.text import normalise
 
 LONGEST_WAIT = timedelta(hours=24)
 MAX_AGE = re.compile(r"(?:^|[\s,])max-age\s*=\s*\"?(\d{1,9})", re.IGNORECASE)
@@ -36,7 +37,8 @@ class FetchStatus(StrEnum):
 class Fetched:
     """The outcome of one request, redirects followed.
 
-    body: unpacked, only with OK. etag, last_modified: opaque, to be sent back as they came.
+    body: unpacked, only with OK. etag, last_modified: opaque, to be sent back as they came; None
+    for those that no header can carry.
     content_type: the header, for the charset. retry_after: the server's wish, at most 24 h.
     fresh_for: how long it says that this answer holds (Cache-Control, or Expires), at most 24 h.
     error: one line, empty with OK and NOT_MODIFIED. code: the last HTTP status, None without one.
@@ -92,11 +94,8 @@ def fetch(
 ) -> Fetched:
     """GET a feed, conditionally if etag or last_modified are known. No feed makes it raise."""
     begun = clock()
-    headers = {}
-    if etag:
-        headers["If-None-Match"] = etag
-    if last_modified:
-        headers["If-Modified-Since"] = last_modified
+    known = {"If-None-Match": _validator(etag), "If-Modified-Since": _validator(last_modified)}
+    headers = {name: value for name, value in known.items() if value}
     deadline = begun + settings.total_seconds
     try:
         with client.stream("GET", url, headers=headers) as response:
@@ -118,8 +117,18 @@ def fetch(
         fetched = Fetched(FetchStatus.FAILED, url, error=_one_line(error))
     except zlib.error as error:
         fetched = Fetched(FetchStatus.FAILED, url, error=f"broken compression ({error})")
+    except Exception as error:
+        # Servers have made httpx and idna raise what is no HTTPError, with addresses and headers
+        # that are none; whatever the next one sends, it must cost this feed only, and it is told.
+        fetched = Fetched(FetchStatus.FAILED, url, error=reason_of(error))
     client.cookies.clear()
     return _timed(fetched, clock() - begun)
+
+
+def reason_of(error: Exception) -> str:
+    """One line about what nobody thought of."""
+    name, said = type(error).__name__, _one_line(error)
+    return name if said == name else f"{name}: {said}"
 
 
 def _timed(fetched: Fetched, seconds: float) -> Fetched:
@@ -127,8 +136,13 @@ def _timed(fetched: Fetched, seconds: float) -> Fetched:
 
 
 def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = normalise(str(error)) or type(error).__name__
     return text if len(text) <= 200 else text[:197] + "..."
+
+
+def _validator(value: str | None) -> str | None:
+    """As it came, or None where it cannot be sent back: headers are ASCII."""
+    return value if value and value.isascii() and value.isprintable() else None
 
 
 def _read(
@@ -144,8 +158,8 @@ def _read(
         return Fetched(
             FetchStatus.NOT_MODIFIED,
             url,
-            etag=response.headers.get("ETag"),
-            last_modified=response.headers.get("Last-Modified"),
+            etag=_validator(response.headers.get("ETag")),
+            last_modified=_validator(response.headers.get("Last-Modified")),
             fresh_for=fresh_for(response.headers, now),
             code=code,
         )
@@ -166,8 +180,8 @@ def _read(
         url,
         body=body,
         content_type=response.headers.get("Content-Type", ""),
-        etag=response.headers.get("ETag"),
-        last_modified=response.headers.get("Last-Modified"),
+        etag=_validator(response.headers.get("ETag")),
+        last_modified=_validator(response.headers.get("Last-Modified")),
         fresh_for=fresh_for(response.headers, now),
         code=code,
     )
@@ -209,7 +223,7 @@ def retry_after(value: str | None, now: datetime) -> timedelta | None:
     if value is None:
         return None
     text = value.strip()
-    if text.isdigit():
+    if text.isascii() and text.isdigit():
         # A number of any length is a wish to wait long, not an overflow.
         return min(timedelta(seconds=min(int(text[:9]), 10**7)), LONGEST_WAIT)
     return _until(text, now)

@@ -124,17 +124,31 @@ def _stories_of(connection: Connection, items: Sequence[int]) -> dict[int, int]:
 
 def recent_stories(connection: Connection, now: datetime, window: timedelta = WINDOW) -> CopyIndex:
     """The index of copies as it stands at `now`, read from the last days' items."""
+    copies = CopyIndex()
+    read_back(connection, copies, now, window)
+    return copies
+
+
+def read_back(
+    connection: Connection, copies: CopyIndex, now: datetime, window: timedelta = WINDOW
+) -> None:
+    """Make an index what `recent_stories` gives, whatever it has learnt."""
+    first = item.alias()
     query = (
-        select(item.c.title, item.c.summary, item.c.publisher, item.c.effective_at)
-        .add_columns(func.coalesce(item.c.copy_of, item.c.id).label("first_id"))
-        .where(item.c.effective_at >= now - window, item.c.story_id.is_not(None))
+        select(item.c.title, item.c.summary, item.c.publisher, item.c.copy_of, item.c.id)
+        .add_columns(first.c.effective_at.label("begun"))
+        .join(first, first.c.id == func.coalesce(item.c.copy_of, item.c.id))
+        .where(
+            first.c.effective_at >= now - window,
+            # A copy may be dated before the first that was read; this one is found by an index.
+            item.c.effective_at >= now - 2 * window,
+            item.c.story_id.is_not(None),
+        )
         .order_by(item.c.effective_at, item.c.id)
     )
     rows = connection.execute(query).all()
-    copies = CopyIndex()
     copies.restore(
-        [row.first_id for row in rows],
+        [row.copy_of or row.id for row in rows],
         [story_text(row.title or row.summary, (row.publisher,)) for row in rows],
-        [row.effective_at for row in rows],
+        [row.begun for row in rows],
     )
-    return copies

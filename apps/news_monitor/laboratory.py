@@ -3,7 +3,7 @@
 Stories, labels and counts are read where they are; everything that judging writes (configurations,
 thresholds, decisions, alerts) goes into tables of the same names in a space of its own: a file with
 SQLite, a schema with PostgreSQL, both gone afterwards. The detector is the monitor's own, nobody is
-mailed, and the database that is read is not changed.
+mailed or called, and the database that is read is not changed.
 """
 
 import secrets
@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event, func, select, text
+from sqlalchemy import Connection, Engine, UpdateBase, event, func, select, text
 
 from apps.news_monitor.alert_difference import Episode
 from apps.news_monitor.detection import Detector
@@ -37,7 +37,13 @@ from apps.news_monitor.page_data import SQLITE, last_detector
 from apps.news_monitor.predictions import KnownModel
 from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.tables import bucket, company, metadata, model_version, topic
-from apps.news_monitor.telling_tables import outbox, recipient
+from apps.news_monitor.telling_tables import (
+    acknowledgement,
+    outbox,
+    recipient,
+    silenced,
+    webhook_call,
+)
 from shared.errors import DataError
 from shared.storage import create_engine
 
@@ -55,7 +61,11 @@ WRITTEN = (
     broad_member,
     attention,
     attention_state,
+    silenced,
+    webhook_call,
+    acknowledgement,
 )
+"""All that judging writes to, or reads by the number of an alert, which means another one there."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +149,7 @@ def try_out(
     """
     if since >= until:
         raise DataError(f"the period ends ({until:%Y-%m-%d}) before it begins ({since:%Y-%m-%d})")
-    silent = settings.model_copy(update={"recipients": ()})
+    silent = settings.model_copy(update={"recipients": (), "webhooks": ()})
     with own_space(url) as engine:
         labelled = KnownModel(model.id, _StoredLabels(model), model.topics)
         detector = Detector(engine, labelled, silent, now=since)
@@ -170,12 +180,14 @@ def _episode(evidence: Evidence, resolved_at: datetime | None) -> Episode:
 
 @contextmanager
 def own_space(url: str) -> Iterator[Engine]:
-    """An engine that reads the database at `url` and writes beside it, while it is open."""
+    """An engine that reads the database at `url` and writes beside it, while it is open. It raises
+    RuntimeError for a statement that writes to any other table than WRITTEN."""
     if url.startswith(SQLITE):
         with tempfile.TemporaryDirectory(prefix="triptych-laboratory-") as folder:
             # Read-only as pages are: it never takes the monitor's write lock.
             engine = create_engine(f"{SQLITE}{Path(folder) / 'own.db'}", read_only=True)
             event.listen(engine, "connect", _beside(url.removeprefix(SQLITE)))
+            event.listen(engine, "before_execute", _refuse_foreign)
             try:
                 metadata.create_all(engine, tables=WRITTEN, checkfirst=False)
                 yield engine
@@ -185,6 +197,7 @@ def own_space(url: str) -> Iterator[Engine]:
     name = f"triptych_laboratory_{secrets.token_hex(6)}"
     engine = create_engine(url)
     event.listen(engine, "connect", _before(name))
+    event.listen(engine, "before_execute", _refuse_foreign)
     try:
         with engine.begin() as connection:
             connection.execute(text(f"CREATE SCHEMA {name}"))
@@ -194,6 +207,15 @@ def own_space(url: str) -> Iterator[Engine]:
         with engine.begin() as connection:
             connection.execute(text(f"DROP SCHEMA IF EXISTS {name} CASCADE"))
         engine.dispose()
+
+
+def _refuse_foreign(
+    _connection: Connection, statement: Any, _rows: Any, _parameters: Any, _options: Any
+) -> None:
+    # A name that the own space lacks is found in the database that is read: without this a table
+    # forgotten above would be written to there.
+    if isinstance(statement, UpdateBase) and statement.table not in WRITTEN:
+        raise RuntimeError(f"the laboratory has no table {statement.table} of its own")
 
 
 def _beside(file: str) -> Callable[[Any, object], None]:

@@ -16,8 +16,11 @@ from apps.news_monitor.chart import chart_png
 from apps.news_monitor.evidence import Evidence, StoryLine
 from apps.news_monitor.links import AlertRef, MailLinks
 from apps.news_monitor.mail_html import RED, Cell, Head, render
+from apps.news_monitor.occasion import Occasion
+from apps.news_monitor.thresholds import Severity
 
 TOP_STORIES = 5
+OPENING = Occasion()
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,11 @@ def subject(evidence: Evidence) -> str:
     )
 
 
-def first_sentence(evidence: Evidence) -> str:
+def first_sentence(evidence: Evidence, was: Severity | None = None) -> str:
+    """was: the severity from which the alert has risen."""
+    does = "is surging" if was is None else f"has risen from {was} to {evidence.severity}"
     return (
-        f"Bad news about {_line(evidence.topic)} is surging: {evidence.negative} of the "
+        f"Bad news about {_line(evidence.topic)} {does}: {evidence.negative} of the "
         f"{evidence.stories} stories of the last {span_words(evidence.window_hours)} are negative, "
         f"where about {counted(evidence.expected)} would be usual."
     )
@@ -91,14 +96,16 @@ class _Row:
 
 
 def _rows(evidence: Evidence) -> list[_Row]:
+    """Each row by one null: of as many stories as there are (number and share), of the number of
+    negative ones in itself, and of the volume."""
     stories = max(evidence.stories, 1)
     return [
         _Row(
-            "Negative stories",
+            f"Negative of {evidence.stories}",
             f"{evidence.negative}",
             counted(evidence.expected),
             f"{evidence.low} to {evidence.high}",
-            chance_words(evidence.p_count),
+            chance_words(evidence.p_share),
         ),
         _Row(
             "Negative share",
@@ -106,6 +113,13 @@ def _rows(evidence: Evidence) -> list[_Row]:
             f"{evidence.usual_share:.0%}",
             f"{evidence.low / stories:.0%} to {evidence.high / stories:.0%}",
             chance_words(evidence.p_share),
+        ),
+        _Row(
+            "Negative in all",
+            f"{evidence.negative}",
+            counted(evidence.usual_stories * evidence.usual_share),
+            "",
+            chance_words(evidence.p_count),
         ),
         _Row(
             "All stories",
@@ -124,9 +138,16 @@ def chance_words(p: float) -> str:
     return f"1 in {float(f'{1 / p:.2g}'):,.0f}" if p > 1e-6 else "below 1 in 1,000,000"
 
 
-def reminder_sentence(revision: int) -> str:
-    """Of the mails that follow the first; "" for that one."""
-    return "" if revision == 1 else "It still fires, and nobody has acknowledged it yet."
+def occasion_sentence(evidence: Evidence, occasion: Occasion) -> str:
+    """What is to be said beside the figures; "" of an alert that has just opened."""
+    if occasion.reminder:
+        return "It still fires, and nobody has acknowledged it yet."
+    if occasion.hushed:
+        return (
+            f"It opened on {in_words(evidence.opened_at)}, while its topic was silenced, and still "
+            f"fires; these figures are of {in_words(evidence.evaluated_at)}."
+        )
+    return f"It opened on {in_words(evidence.opened_at)}." if occasion.was else ""
 
 
 def compose(
@@ -134,19 +155,17 @@ def compose(
     envelope: Envelope,
     at: datetime,
     alert: AlertRef | None = None,
-    revision: int = 1,
+    occasion: Occasion = OPENING,
 ) -> EmailMessage:
     """multipart/alternative of text and HTML with its picture; readable with pictures off.
 
-    The same arguments give the same bytes, so that a repeated attempt repeats the mail. revision:
-    above 1 for a reminder.
+    The same arguments give the same bytes, so that a repeated attempt repeats the mail.
     """
     cid = "chart." + envelope.message_id.strip("<>")
-    title = subject(evidence)
     return multipart(
-        title if revision == 1 else f"Reminder: {title}",
-        text_body(evidence, envelope, alert, revision),
-        html_body(evidence, envelope, cid, alert, revision),
+        occasion.title + subject(evidence),
+        text_body(evidence, envelope, alert, occasion),
+        html_body(evidence, envelope, cid, alert, occasion),
         [Picture(cid, chart_png(evidence), "last-28-days.png")],
         envelope,
         at,
@@ -199,11 +218,14 @@ def multipart(
 
 
 def text_body(
-    evidence: Evidence, envelope: Envelope, alert: AlertRef | None = None, revision: int = 1
+    evidence: Evidence,
+    envelope: Envelope,
+    alert: AlertRef | None = None,
+    occasion: Occasion = OPENING,
 ) -> str:
     heading = f"{'':18}{'now':>8}{'usual':>8}   {'usual range':<14}{'chance':<12}"
-    reminder = reminder_sentence(revision)
-    lines = [first_sentence(evidence), *([reminder] if reminder else []), "", heading.rstrip()]
+    said = [first_sentence(evidence, occasion.was), occasion_sentence(evidence, occasion)]
+    lines = [*filter(None, said), "", heading.rstrip()]
     for row in _rows(evidence):
         line = f"{row.name:<18}{row.now:>8}{row.usual:>8}   {row.span:<14}{row.chance:<12}"
         lines.append(line.rstrip())
@@ -259,7 +281,7 @@ def html_body(
     envelope: Envelope,
     cid: str,
     alert: AlertRef | None = None,
-    revision: int = 1,
+    occasion: Occasion = OPENING,
 ) -> str:
     rows = _rows(evidence)
     values: dict[str, object] = {
@@ -268,8 +290,8 @@ def html_body(
         "severity": evidence.severity.capitalize(),
         "topic": evidence.topic,
         "opened": in_words(evidence.opened_at),
-        "first": first_sentence(evidence),
-        "reminder": reminder_sentence(revision),
+        "first": first_sentence(evidence, occasion.was),
+        "reminder": occasion_sentence(evidence, occasion),
         "heads": [
             Head("", left=True),
             *(Head(name) for name in ("now", "usual", "usual range", "chance")),

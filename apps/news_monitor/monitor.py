@@ -11,37 +11,40 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import Engine, delete, insert
+from sqlalchemy.exc import OperationalError
 
-from apps.news_monitor.articles import articles_of
 from apps.news_monitor.attention import attention_line
-from apps.news_monitor.backlog import Backlog
+from apps.news_monitor.backlog import Backlog, hours_needed
+from apps.news_monitor.choices import Choices
 from apps.news_monitor.company_watch import CompanyWatch
 from apps.news_monitor.coverage import fallen_silent
 from apps.news_monitor.day_report import TICK
 from apps.news_monitor.delivery import Mailer
 from apps.news_monitor.detection import Detector
 from apps.news_monitor.detection_report import DetectionReport, held_line
-from apps.news_monitor.feed_list import sync_feeds
+from apps.news_monitor.due_feeds import due_feeds
 from apps.news_monitor.feed_parser import feed_parser
-from apps.news_monitor.feeds import Fetched, FetchStatus, feed_client, fetch
-from apps.news_monitor.ingest import Ingested, epoch_hour, ingest, recent_stories
+from apps.news_monitor.feeds import Fetched, FetchStatus, feed_client, fetch, reason_of
+from apps.news_monitor.ingest import ingest, recent_stories
 from apps.news_monitor.judging_tables import decision, evaluation
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.links import Links
 from apps.news_monitor.mail import subject
-from apps.news_monitor.outbox import deliver_due
+from apps.news_monitor.outbox import deliver_due, going_on
 from apps.news_monitor.parsing import ParsedFeed
 from apps.news_monitor.predictions import label_pending, register_model
 from apps.news_monitor.reminders import owe_reminders
 from apps.news_monitor.reports import (
     note_pause,
+    owe_after_silence,
     owe_digests,
     owe_heartbeat,
     owe_summary,
@@ -52,16 +55,19 @@ from apps.news_monitor.shadow import Progress, Shadow
 from apps.news_monitor.source_state import Reading, note_source
 from apps.news_monitor.stories import CopyIndex
 from apps.news_monitor.story_vectors import forget_vectors
-from apps.news_monitor.tables import MIGRATIONS, VERSION_TABLE, fetch_log, job_run, source
+from apps.news_monitor.tables import MIGRATIONS, VERSION_TABLE, fetch_log, job_run
 from apps.news_monitor.tick_report import SourceReport, TickReport
+from apps.news_monitor.unreached import Unreached
 from apps.news_monitor.watched_folder import take_files
 from apps.news_monitor.webhooks import call_due, owe_resolved
-from shared.errors import DataError
+from shared.errors import DataError, ServiceError
 from shared.storage import upgrade
 
 LABELS_PER_TICK = 2000
 ROUND_SECONDS = 60.0
 """How long a shadow waits for the end of a round before it tries again at its next time."""
+DELIVERY = timedelta(minutes=1)
+"""How long a round begins mails, and then calls: the next one takes up what is left."""
 GRACE = timedelta(minutes=10)
 """How long an hour waits for its last articles before it is judged."""
 KEEP_LOGS = timedelta(days=30)
@@ -106,6 +112,7 @@ class Monitor:
         self._backlog: Backlog | None = None
         self._detector: Detector | None = None
         self._companies = CompanyWatch(engine, settings)
+        self._choices = Choices(engine, settings)
         self._shadow = None if candidate is None else Shadow(engine, candidate)
         self._labelled_until: int | None = None
         self._round = threading.Lock()
@@ -125,7 +132,7 @@ class Monitor:
         self.read_folder(now, report)
         self.judge(now, report)
         self.owe(now, report)
-        self.deliver(now, report)
+        self.deliver(now + timedelta(seconds=time.monotonic() - begun), report)
         report.seconds = round(time.monotonic() - begun, 3)
         with self._engine.begin() as connection:
             connection.execute(
@@ -153,45 +160,32 @@ class Monitor:
 
     def read_feeds(self, now: datetime, report: TickReport) -> None:
         """Fetch the feeds that are due, several hosts at once, one request a host at a time."""
-        due = self._due_sources(now)
+        with self._engine.begin() as connection:
+            due, line = due_feeds(connection, self._settings.feeds, self._settings.fetch, now)
+        report.lines += [line] if line else []
         if not due:
             return
         hosts: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for row in due:
             hosts[urlsplit(row["url"]).netloc.lower()].append(row)
         with self._client() as client, ThreadPoolExecutor(self._settings.fetch.parallel) as pool:
-            queues = [pool.submit(self._read_host, client, rows, now) for rows in hosts.values()]
+            read = partial(self._read_host, client, Unreached(client), now=now)
+            queues = [pool.submit(read, rows) for rows in hosts.values()]
             for queue in queues:
                 for row, fetched, parsed in queue.result():
                     self._take_in(row, fetched, parsed, now, report)
 
-    def _due_sources(self, now: datetime) -> list[dict[str, Any]]:
-        """Rows of the feeds to ask now; their next time is written before they are asked, so that
-        a crash or a restart makes no burst."""
-        soon = now + timedelta(minutes=self._settings.fetch.every_minutes)
-        with self._engine.begin() as connection:
-            sync_feeds(connection, self._settings.feeds, now)
-            query = (
-                select(source)
-                .where(source.c.enabled.is_(True), source.c.next_check_at <= now)
-                .order_by(source.c.next_check_at, source.c.id)
-            )
-            rows = [dict(row) for row in connection.execute(query).mappings()]
-            if rows:
-                connection.execute(
-                    update(source)
-                    .where(source.c.id.in_([row["id"] for row in rows]))
-                    .values(next_check_at=soon)
-                )
-        return rows
-
     def _read_host(
-        self, client: httpx.Client, rows: Sequence[dict[str, Any]], now: datetime
+        self,
+        client: httpx.Client,
+        unreached: Unreached,
+        rows: Sequence[dict[str, Any]],
+        now: datetime,
     ) -> list[tuple[dict[str, Any], Fetched, ParsedFeed]]:
         results = []
         settings = self._settings.fetch
         for row in rows:
-            fetched = fetch(
+            fetched = unreached.instead(row["url"]) or fetch(
                 client,
                 row["url"],
                 settings,
@@ -219,41 +213,44 @@ class Monitor:
         now: datetime,
         report: TickReport,
     ) -> None:
-        """One feed's articles and its own row, in one transaction."""
-        problem = fetched.error or parsed.problem
-        failed = bool(fetched.error) or (bool(parsed.problem) and not parsed.entries)
-        publisher = parsed.title or row["title"] or urlsplit(row["url"]).hostname or ""
-        articles = articles_of(parsed.entries, publisher=publisher, fetched=now)
-        result = Ingested(0, 0, 0)
+        """One feed's articles and its own row."""
+        try:
+            reading = self._store(Reading(row, fetched, parsed), now)
+        except (ServiceError, OperationalError):
+            raise  # the database is locked or away, which is no feed's fault
+        except Exception as error:
+            # Whatever a feed holds, it must cost this feed only: it is told, and asked again later.
+            failed = replace(fetched, status=FetchStatus.FAILED, error=reason_of(error))
+            reading = self._store(Reading(row, failed, ParsedFeed()), now)
+        done, problem = reading.result, reading.problem
+        report.sources.append(
+            SourceReport(row["url"], reading.status, done.found, done.new, problem)
+        )
+        report.new += done.new
+        report.copies += done.copies
+        if reading.failed:
+            report.lines.append(f"feed {row['url']}: {problem}")
+
+    def _store(self, reading: Reading, now: datetime) -> Reading:
+        """What was read, in one transaction; returns it with what came of it."""
+        articles = reading.articles(now)
         try:
             with self._engine.begin() as connection:
                 if articles:
                     if self._copies is None:
                         self._copies = recent_stories(connection, now)
-                    result = ingest(
-                        connection,
-                        articles,
-                        copies=self._copies,
-                        fetched=now,
-                        source_id=row["id"],
+                    number = reading.row["id"]
+                    done = ingest(
+                        connection, articles, copies=self._copies, fetched=now, source_id=number
                     )
-                note_source(
-                    connection,
-                    Reading(row, fetched, parsed, failed, result),
-                    self._settings.fetch,
-                    now=now,
-                    jitter=self._jitter.random(),
-                )
+                    reading = replace(reading, result=done)
+                jitter = self._jitter.random()
+                note_source(connection, reading, self._settings.fetch, now=now, jitter=jitter)
         except BaseException:
             # What the index of copies learnt was not stored: it is read anew next time.
             self._copies = None
             raise
-        status = "malformed" if failed and not fetched.error else fetched.status.value
-        report.sources.append(SourceReport(row["url"], status, result.found, result.new, problem))
-        report.new += result.new
-        report.copies += result.copies
-        if failed:
-            report.lines.append(f"feed {row['url']}: {problem}")
+        return reading
 
     def read_folder(self, now: datetime, report: TickReport) -> None:
         """Take in the files that were dropped into the watched folder, if there is one."""
@@ -286,20 +283,24 @@ class Monitor:
             return
         with self._engine.begin() as connection:
             model = register_model(connection, self._labeller, now)
+            rule, companies = self._settings.surges.rule, bool(self._settings.companies)
+            since = hours_needed(connection, rule, now, companies=companies)
             if self._backlog is None:
-                needed = self._settings.surges.rule.needed
-                self._backlog = Backlog.of_released(connection, model.id, needed, now)
-        companies = self._companies.read(model, report.lines)
+                self._backlog = Backlog.of_released(connection, model.id, rule.needed, since, now)
+            self._backlog.look_back_to(since)
+        followed = self._companies.read(model, report.lines)
+        report.lines += self._choices.check(model, followed, now)
         report.labelled = label_pending(
             self._engine,
             model,
             now=now,
             limit=LABELS_PER_TICK,
-            companies=companies,
+            companies=followed,
             backlog=self._backlog,
         )
         with self._engine.begin() as connection:
-            report.unlabelled = self._backlog.count(connection)
+            left = self._backlog.count(connection)
+            report.unlabelled = self._backlog.count(connection, since) if left else 0
         if report.unlabelled:
             # Half a history would make the other half look like a surge.
             report.lines.append(
@@ -307,17 +308,21 @@ class Monitor:
                 "nothing is judged before that"
             )
             return
-        self._labelled_until = self._backlog.high
-        report.joined = join_events(self._engine, model, self._settings.stories)
+        if left:
+            report.lines.append(f"{left} older stories still to label; judging goes on meanwhile")
+        else:
+            self._labelled_until = self._backlog.high
+        report.joined = join_events(self._engine, model, self._settings.stories, self._backlog)
         if self._detector is None:
             self._detector = Detector(self._engine, model, self._settings, now=now)
         found = self._detector.run(now - GRACE, now=now)
         report.evaluated = found.evaluated
         self._tell(found, report)
-        if found.evaluated:
+        if found.judged is not None:
+            before, last = found.judged
             with self._engine.begin() as connection:
                 report.lines += fallen_silent(
-                    connection, epoch_hour(now - GRACE), self._settings.fetch.overdue
+                    connection, last, self._settings.fetch.overdue, before
                 )
         named = self._companies.judge(model, now - GRACE, now, report.lines)
         if named is not None:
@@ -342,18 +347,22 @@ class Monitor:
             if self._labeller is not None and not report.unlabelled:
                 line = owe_summary(connection, self._settings, now)
                 report.lines += [line] if line else []
-        for owe in (owe_digests, owe_reminders, owe_heartbeat):
+        for owe in (owe_digests, owe_after_silence, owe_reminders, owe_heartbeat):
             with self._engine.begin() as connection:
                 owe(connection, self._settings, now)
         with self._engine.begin() as connection:
             owe_resolved(connection, self._settings.webhooks, now)
 
     def deliver(self, now: datetime, report: TickReport) -> None:
-        """Send the mails and call the webhooks that are owed."""
+        """Send the mails and call the webhooks that are owed; a mail server that takes its time
+        with each is left alone after DELIVERY."""
+        clock = going_on(now)
         report.mails = deliver_due(
             self._engine,
             self._mailer,
             now=now,
+            clock=clock,
+            until=now + DELIVERY,
             sender=self._settings.mail_from,
             dashboard_url=self._settings.dashboard_url,
             links=Links.of(self._settings.links),
@@ -361,7 +370,9 @@ class Monitor:
         report.calls = call_due(
             self._engine,
             self._settings.webhooks,
-            now=now,
+            now=clock(),
+            clock=clock,
+            until=clock() + DELIVERY,
             agent=self._settings.fetch.user_agent,
         )
         report.lines += report.mails.lines + report.calls.lines

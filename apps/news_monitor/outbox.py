@@ -4,37 +4,46 @@ Besides what owed.py knows, a mail may wait in the state digest (for its reader'
 offline (for the summary after a pause of the monitor); it is joined once it stands in such a mail.
 """
 
-import json
-from collections.abc import Sequence
-from dataclasses import replace
-from datetime import datetime
+import time
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime, timedelta
 from email.message import EmailMessage
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy.exc import DBAPIError
 
-from apps.news_monitor.broad import told_in
+from apps.news_monitor.broad import Portion, told_in
 from apps.news_monitor.broad_mail import compose_broad
 from apps.news_monitor.day_report import DayReport
 from apps.news_monitor.delivery import Mailer
 from apps.news_monitor.evidence import Evidence
 from apps.news_monitor.ingest import insert_new
-from apps.news_monitor.judging_tables import alert
+from apps.news_monitor.judging_tables import alert, broad, broad_member
 from apps.news_monitor.links import AlertRef, Links, MailLinks, Reader
 from apps.news_monitor.mail import Envelope, compose, sender_domain
+from apps.news_monitor.occasion import Occasion
 from apps.news_monitor.owed import (
+    OPEN,
     DeliveryError,
     DeliveryReport,
+    RefusedForGoodError,
     claim,
     due_rows,
     new_row,
     note_failed,
     note_sent,
 )
-from apps.news_monitor.report_mail import Collected, compose_collected, compose_heartbeat
+from apps.news_monitor.report_mail import (
+    Collected,
+    compose_collected,
+    compose_heartbeat,
+    how_many,
+)
 from apps.news_monitor.telling import Subscription
 from apps.news_monitor.telling_tables import outbox, recipient
 from apps.news_monitor.thresholds import Severity
+from shared.errors import ServiceError
 
 Topics = Sequence[tuple[str, Severity]]
 """What a mail is about: (topic, severity) of each alert in it."""
@@ -68,13 +77,15 @@ def enqueue(
     """One row for each recipient who wants it, in the caller's transaction; rows already there stay
     one.
 
-    kind: "alert", or "broad" for a mail about many topics, of which alert_id is the lead. number:
-    of what the mail is about, where that is not the alert. alert_key tells it from one of the same
-    number in another database. content: the topics that a reminder of many is about, as JSON.
-    late: it happened while the monitor was down, and waits for the
-    summary.
+    kind: "alert", or "broad" for a mail about many topics, of which alert_id is the lead, and of
+    which each is told what that reader wants. number: of what the mail is about, where that is not
+    the alert. alert_key tells it from one of the same number in another database. content: an
+    Occasion, or the topics that a reminder of many is about, as JSON. late: it happened while the
+    monitor was down, and waits for the summary.
     """
     ids = recipients_of(connection, [one.address for one in subscriptions])
+    told = told_in(connection, alert_id, revision) if kind == "broad" else None
+    firing = Portion.from_json(content).firing if told else ()
     rows: list[dict[str, Any]] = []
     for one in subscriptions:
         wanted = [severity for topic, severity in topics if one.wants(topic, severity)]
@@ -89,16 +100,91 @@ def enqueue(
             "revision": revision,
             "recipient_id": ids[one.address],
             "message_id": f"<{identity}@{sender_domain(sender)}>",
-            "content_json": content,
+            "content_json": (Portion.of_reader(told, one, firing).to_json() if told else content),
             **new_row(now, one.not_before(now, severity)),
+            "state": state_of(one, severity, late=late),
         }
-        if one.waits_for_digest(severity):
-            row["state"] = "digest"
-        elif late:
-            row["state"] = "offline"
         rows.append(row)
     insert_new(connection, outbox, rows)
     return len(rows)
+
+
+def state_of(one: Subscription, severity: Severity, *, late: bool) -> str:
+    """In which a mail to this reader begins."""
+    if one.waits_for_digest(severity):
+        return "digest"
+    return "offline" if late else "queued"
+
+
+def waiting_in(connection: Connection, alert_id: int) -> set[tuple[str, str]]:
+    """(address, state) of the mails about an alert alone that have not been put together."""
+    query = (
+        select(recipient.c.email, outbox.c.state)
+        .join(outbox, outbox.c.recipient_id == recipient.c.id)
+        .where(
+            outbox.c.kind == "alert",
+            outbox.c.alert_id == alert_id,
+            outbox.c.state.in_(("digest", "offline")),
+        )
+    )
+    return {(email, state) for email, state in connection.execute(query)}
+
+
+def told_of(connection: Connection, numbers: Collection[int]) -> dict[int, set[str]]:
+    """alert -> addresses to which a mail about it has gone or is owed: alone, or with others."""
+    found: dict[int, set[str]] = {number: set() for number in numbers}
+    alone = (
+        select(outbox.c.alert_id, recipient.c.email)
+        .join(recipient, recipient.c.id == outbox.c.recipient_id)
+        .where(outbox.c.kind == "alert", outbox.c.alert_id.in_(numbers))
+    )
+    for number, email in connection.execute(alone):
+        found[number].add(email)
+    common = (
+        select(broad_member.c.alert_id, recipient.c.email, outbox.c.content_json)
+        .join(broad, broad.c.id == broad_member.c.broad_id)
+        .join(outbox, outbox.c.alert_id == broad.c.lead_alert_id)
+        .join(recipient, recipient.c.id == outbox.c.recipient_id)
+        .where(
+            outbox.c.kind == "broad",
+            outbox.c.revision >= broad_member.c.revision,
+            broad_member.c.alert_id.in_(numbers),
+        )
+    )
+    for number, email, content in connection.execute(common):
+        if Portion.from_json(content).holds(number):
+            found[number].add(email)
+    return found
+
+
+def keep_told(connection: Connection, alert_id: int, evidence: str) -> None:
+    """Let the mails about an alert that are owed already tell what they told so far: its evidence
+    is about to be renewed."""
+    alone = select(outbox.c.id, outbox.c.content_json, outbox.c.revision).where(
+        outbox.c.kind == "alert", outbox.c.alert_id == alert_id, outbox.c.state.in_(OPEN)
+    )
+    kept = {
+        number: Occasion.from_json(content, revision).before(evidence).to_json()
+        for number, content, revision in connection.execute(alone)
+    }
+    common = (
+        select(outbox.c.id, outbox.c.content_json)
+        .join(broad, broad.c.lead_alert_id == outbox.c.alert_id)
+        .join(broad_member, broad_member.c.broad_id == broad.c.id)
+        .where(
+            outbox.c.kind == "broad",
+            outbox.c.revision >= broad_member.c.revision,
+            outbox.c.state.in_(OPEN),
+            broad_member.c.alert_id == alert_id,
+        )
+    )
+    for number, content in connection.execute(common):
+        portion = Portion.from_json(content)
+        if portion.holds(alert_id):
+            kept[number] = portion.before(alert_id, evidence).to_json()
+    for number, content in kept.items():
+        row = outbox.c.id == number
+        connection.execute(update(outbox).where(row).values(content_json=content))
 
 
 def deliver_due(
@@ -110,16 +196,28 @@ def deliver_due(
     dashboard_url: str,
     links: Links | None = None,
     limit: int = 100,
+    clock: Callable[[], datetime] | None = None,
+    until: datetime | None = None,
 ) -> DeliveryReport:
-    """Send what is due, one mail at a time, each claimed first so that nobody else sends it."""
+    """Send what is due, one mail at a time, each claimed first so that nobody else sends it.
+
+    All go to one server: once its connection fails, the rest is left for the next round. clock: the
+    moment of each attempt, from which its lease and its next one are counted; None takes `now`.
+    until: when no further mail is begun.
+    """
     report = DeliveryReport()
+    clock = clock or (lambda: now)
     whole = (
         select(outbox, recipient.c.email, alert.c.evidence_json, alert.c.dedupe_key)
         .join(recipient, recipient.c.id == outbox.c.recipient_id)
         .outerjoin(alert, alert.c.id == outbox.c.alert_id)
     )
-    for number in due_rows(engine, outbox, now, limit):
-        row = claim(engine, outbox, whole, number, now)
+    due = due_rows(engine, outbox, now, limit)
+    for place, number in enumerate(due):
+        if until is not None and clock() >= until:
+            report.lines.append(_left(len(due) - place, "the time of a round is used up"))
+            break
+        row = claim(engine, outbox, whole, number, clock())
         if row is None:
             continue
         reader = Reader(row["recipient_id"], row["email"])
@@ -132,13 +230,54 @@ def deliver_due(
             links=None if links is None else MailLinks(links, reader, row["created_at"]),
         )
         try:
-            mailer.send(_message(engine, row, envelope))
+            _hand_over(engine, mailer, row, envelope)
         except DeliveryError as error:
             what = f"mail {row['message_id']} to {row['email']}"
-            note_failed(engine, outbox, row, error, now, report, what)
+            note_failed(engine, outbox, row, error, clock(), report, what)
+            left = len(due) - place - 1
+            if left and _connection_failed(error):
+                report.lines.append(_left(left, "the mail server is not reached"))
+                break
         else:
-            note_sent(engine, outbox, number, now, report)
+            note_sent(engine, outbox, number, clock(), report)
     return report
+
+
+def going_on(now: datetime) -> Callable[[], datetime]:
+    """A clock that goes on from `now`, whatever happens to the machine's."""
+    begun = time.monotonic()
+    return lambda: now + timedelta(seconds=time.monotonic() - begun)
+
+
+def _left(mails: int, why: str) -> str:
+    return f"{how_many(mails, 'more mail')} left for the next round: {why}"
+
+
+def _connection_failed(error: DeliveryError) -> bool:
+    """Not this mail is at fault: the error was raised while one of the connection was handled. An
+    answer that refuses has none behind it."""
+    refused = isinstance(error, RefusedForGoodError)
+    return not refused and isinstance(error.__context__, OSError)
+
+
+def _hand_over(engine: Engine, mailer: Mailer, row: dict[str, Any], envelope: Envelope) -> None:
+    """Raises DeliveryError, also for a mail that cannot be written: the others go on."""
+    try:
+        message = _message(engine, row, envelope)
+    except (DBAPIError, ServiceError):
+        raise  # of the database: no fault of the mail's
+    except Exception as error:
+        said = " ".join(str(error).split())[:200]
+        raise RefusedForGoodError(
+            f"it cannot be written ({type(error).__name__}: {said})"
+        ) from None
+    try:
+        mailer.send(message)
+    except UnicodeError:
+        # smtplib sends its commands in ASCII; the mail itself has not gone.
+        raise RefusedForGoodError(
+            f"no mail server takes the address {row['email']}: it is not ASCII"
+        ) from None
 
 
 def _message(engine: Engine, row: dict[str, Any], envelope: Envelope) -> EmailMessage:
@@ -146,20 +285,25 @@ def _message(engine: Engine, row: dict[str, Any], envelope: Envelope) -> EmailMe
     if kind == "broad":
         with engine.begin() as connection:
             told = told_in(connection, row["alert_id"], row["revision"])
-        firing = json.loads(row["content_json"]) if row["content_json"] else ()
-        return compose_broad(replace(told, firing=tuple(firing)), envelope, at)
+        told = Portion.from_json(row["content_json"]).of(told)
+        if len(told.alerts) > 1:
+            return compose_broad(told, envelope, at)
+        # Who wants one topic of many is told as if it were alone.
+        alone = Occasion(reminder=bool(told.firing))
+        return compose(told.alerts[0], envelope, at, told.refs[0], alone)
     if kind == "heartbeat":
         return compose_heartbeat(DayReport.from_json(row["content_json"]), envelope, at)
     if kind in ("digest", "offline"):
         with engine.begin() as connection:
             content = Collected.from_json(row["content_json"])
             return compose_collected(connection, content, envelope, at)
+    occasion = Occasion.from_json(row["content_json"], row["revision"])
     return compose(
-        Evidence.from_json(row["evidence_json"]),
+        Evidence.from_json(occasion.evidence or row["evidence_json"]),
         envelope,
         at,
         AlertRef(row["alert_id"], row["dedupe_key"][:8]),
-        row["revision"],
+        occasion,
     )
 
 

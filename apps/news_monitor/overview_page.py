@@ -1,12 +1,14 @@
 """Every topic at a glance: how negative its news is now, what is usual, what stops an alert."""
 
+import os
+
 import streamlit as st
 from sqlalchemy import Connection
 
 from apps.news_monitor.database_choice_page import judging, show_over
 from apps.news_monitor.mail import in_words, names_of
 from apps.news_monitor.page_data import LIVE, Detector, TopicTile, topic_tiles
-from apps.news_monitor.source_data import source_frame
+from apps.news_monitor.source_data import overdue_as_set, source_frame
 from apps.news_monitor.subject_page import show_tile, show_trend
 
 COLUMNS = 3
@@ -27,7 +29,7 @@ def show_topics(connection: Connection, detector: Detector, tiles: list[TopicTil
 
 def feeds_sentence(connection: Connection) -> str:
     """How many feeds deliver, and which do not."""
-    feeds = source_frame(connection)
+    feeds = source_frame(connection, overdue_as_set(os.environ))
     if feeds.empty:
         return "No feeds are read."
     bad = feeds[(feeds["failures in a row"] > 0) | feeds["silent"] | feeds["last answer"].isna()]

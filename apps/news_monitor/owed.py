@@ -20,6 +20,8 @@ UNKNOWN_WAIT = timedelta(minutes=10)
 GIVE_UP_AFTER = timedelta(days=5)
 LEASE = timedelta(minutes=20)
 """Longer than a mail can take: connecting, 30 seconds a command, 10 minutes for the last answer."""
+LONGEST_WAIT = timedelta(hours=26)
+"""Nothing waits longer: a reader's quiet hours, or REFUSED_RETRY_HOURS; a day may have 25 hours."""
 OPEN = ("queued", "sending", "unknown")
 
 
@@ -58,11 +60,16 @@ def new_row(now: datetime, not_before: datetime | None = None) -> dict[str, Any]
 
 
 def due_rows(engine: Engine, table: Table, now: datetime, limit: int) -> list[int]:
-    """Ids of what is to be sent now, the longest due first."""
+    """Ids of what is to be sent now, the longest due first. What is to wait, or is being sent, for
+    longer than anything is made to was written by a clock that ran ahead, and is due too."""
+    waits, sends = table.c.next_try_at, table.c.lease_until
     due = or_(
-        and_(table.c.state.in_(("queued", "unknown")), table.c.next_try_at <= now),
+        and_(
+            table.c.state.in_(("queued", "unknown")),
+            or_(waits <= now, waits > now + LONGEST_WAIT),
+        ),
         # Whoever was sending it has died: its fate is unknown, and it is tried again.
-        and_(table.c.state == "sending", table.c.lease_until <= now),
+        and_(table.c.state == "sending", or_(sends <= now, sends > now + 2 * LEASE)),
     )
     query = select(table.c.id).where(due).order_by(table.c.next_try_at, table.c.id).limit(limit)
     with engine.begin() as connection:

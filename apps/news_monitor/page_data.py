@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Connection, func, inspect, select
+from sqlalchemy import Connection, func, inspect, null, select
 
+from apps.news_monitor.broad import Portion
 from apps.news_monitor.bucket_counts import read_counts
 from apps.news_monitor.decisions import WORDS
 from apps.news_monitor.episodes import Phase
@@ -26,7 +27,7 @@ from apps.news_monitor.judging_tables import (
     evaluation,
 )
 from apps.news_monitor.labels import Worth
-from apps.news_monitor.responses import Answers, answers_to
+from apps.news_monitor.responses import Answers, answerable, answers_to
 from apps.news_monitor.tables import REPLAY_DATABASE, bucket, model_version, topic
 from apps.news_monitor.telling_tables import outbox, recipient
 from apps.news_monitor.trends import share_interval, trend_frame
@@ -272,16 +273,19 @@ def alert_rows(connection: Connection, limit: int = ALERTS_LISTED) -> list[Alert
     owed = (
         select(outbox.c.alert_id, outbox.c.kind, recipient.c.email, outbox.c.state)
         .add_columns(outbox.c.last_error)
+        # A database of an earlier version lacks it.
+        .add_columns(outbox.c.content_json if answerable(connection) else null())
         .join(recipient, recipient.c.id == outbox.c.recipient_id)
         .where(outbox.c.alert_id.in_([*numbers, *lead.values()]))
         .order_by(outbox.c.id)
     )
     for mail in connection.execute(owed):
+        portion = Portion.from_json(mail[-1]) if mail.kind == "broad" else None
         said = f"{mail.state}: {mail.last_error}" if mail.last_error else mail.state
         told = [mail.alert_id]
-        if mail.kind == "broad":
+        if portion is not None:
             said += " (with other topics)"
-            told = [number for number, first in lead.items() if first == mail.alert_id]
+            told = [n for n, first in lead.items() if first == mail.alert_id and portion.holds(n)]
         for number in told:
             mails.setdefault(number, {})[mail.email] = said
     answers = answers_to(connection, numbers)

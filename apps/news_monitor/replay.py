@@ -9,15 +9,18 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, select
 
 from apps.news_monitor.articles import (
+    NAME_LIMIT,
     SUMMARY_LIMIT,
     TITLE_LIMIT,
     Article,
@@ -52,7 +55,7 @@ from shared.atomic import write_text
 from shared.errors import DataError
 from shared.intake import take_in
 from shared.storage import create_engine, upgrade
-from shared.tables import Column, sniff_columns, write_table
+from shared.tables import Column, Reject, Table, sniff_columns, write_rejects, write_table
 
 ALERTS, TREND, OUTBOX = "alerts.jsonl", "trend.csv", "outbox"
 DEFAULT_RECIPIENT = "desk@example.com"
@@ -70,6 +73,8 @@ USUAL_NAMES = {
     "source": ("publisher",),
     "url": ("link",),
 }
+YEARS = (1, 9998)
+"""Of the dates that are believed: a file's types can hold others, Python's datetime cannot."""
 LABEL_BATCH = 512
 LOG = logging.getLogger(__name__)
 
@@ -192,11 +197,42 @@ def read_items(
             found = [other for other in others if other in present]
             names.update({name: found[0]} if found else {})
     table = take_in(items, ITEM_COLUMNS, mapping=names, rejects=output, say=say)
+    beyond = ~table.frame["published_at"].dt.year.between(*YEARS)
+    if beyond.any():
+        rows, table = len(table.frame), _without(table, beyond.to_numpy())
+        target = output / f"{items.name.split('.')[0]}.rejects.csv"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_rejects(table, target)  # with those that take_in found
+        say(f"{items.name}: {beyond.sum()} of {rows} rows rejected for their dates, see {target}")
     frame = table.frame.sort_values("published_at", kind="stable").reset_index(drop=True)
     for name in ("summary", "source", "url"):
         frame[name] = frame[name].fillna("").astype(str) if name in frame else ""
     kept = ["published_at", "title", "summary", "source", "url"]
     return frame[kept + [c for c in LABEL_COLUMNS if c in frame]], len(table.rejects)
+
+
+def _without(table: Table, beyond: NDArray[np.bool_]) -> Table:
+    """The table with the rows of a mask (n,) rejected for their dates.
+
+    Raises DataError where no row is left.
+    """
+    expected = f"expected a year from {YEARS[0]} to {YEARS[1]}"
+    found = [
+        Reject(
+            int(line),
+            f"published_at is {cells['published_at']}, {expected}",
+            json.dumps(cells, ensure_ascii=False, default=str),
+        )
+        for line, cells in zip(
+            table.lines[beyond], table.frame[beyond].to_dict("records"), strict=True
+        )
+    ]
+    if beyond.all():
+        first = f"line {found[0].line}: {found[0].reason}"
+        raise DataError(f"{table.path}: no row can be used; the first: {first}")
+    rejects = tuple(sorted((*table.rejects, *found), key=lambda reject: reject.line))
+    kept = table.frame[~beyond].reset_index(drop=True)
+    return replace(table, frame=kept, rejects=rejects, lines=table.lines[~beyond])
 
 
 def _clear(output: Path) -> None:
@@ -235,7 +271,7 @@ def _store(engine: Engine, frame: pd.DataFrame) -> Ingested:
                 url=url,
                 title=title,
                 summary=plain_text(row.summary, SUMMARY_LIMIT),
-                publisher=plain_text(row.source, 200),
+                publisher=plain_text(row.source, NAME_LIMIT),
                 published_at=at,
                 effective_at=at,
                 date_quality="given",
@@ -251,7 +287,8 @@ def _store(engine: Engine, frame: pd.DataFrame) -> Ingested:
 
 
 def alert_record(evidence: Evidence, state: str, resolved_at: datetime | None) -> dict[str, object]:
-    """One line of alerts.jsonl: the figures of the moment it opened, and what became of it."""
+    """One line of alerts.jsonl: the figures of the moment it opened, or last became more severe,
+    and what became of it."""
     return {
         "topic": evidence.topic,
         "opened_at": evidence.opened_at.isoformat(),

@@ -129,8 +129,8 @@ def heartbeat_facts(report: DayReport) -> list[tuple[str, str]]:
 def compose_collected(
     connection: Connection, content: Collected, envelope: Envelope, at: datetime
 ) -> EmailMessage:
-    """A digest, or the summary after a pause. The same each time: evidence is frozen when an alert
-    opens, what became of it when the mail fell due."""
+    """A digest, or the summary after a pause. The same each time, but for an alert that
+    becomes more severe meanwhile; what became of it is as when the mail fell due."""
     told, overs = _told(connection, content)
     first = collected_sentence(content)
     notes = _notes(told, overs)

@@ -5,24 +5,33 @@ transaction: whenever the process dies, each is owed once, under one Message-ID.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
-from apps.news_monitor.broad import told_in
+from apps.news_monitor.broad import Portion, told_in
 from apps.news_monitor.day_report import TICK, read_day
 from apps.news_monitor.evidence import Evidence
 from apps.news_monitor.ingest import insert_new
 from apps.news_monitor.judging_tables import alert, decision
 from apps.news_monitor.mail import sender_domain
 from apps.news_monitor.memos import database_key, forget, note, note_once, recall
-from apps.news_monitor.outbox import recipients_of
+from apps.news_monitor.occasion import Occasion
+from apps.news_monitor.outbox import enqueue, recipients_of
 from apps.news_monitor.owed import new_row
 from apps.news_monitor.report_mail import Collected, how_many
 from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.tables import job_run
 from apps.news_monitor.telling import Subscription, last_due
-from apps.news_monitor.telling_tables import outbox, recipient, silenced
+from apps.news_monitor.telling_tables import (
+    acknowledgement,
+    outbox,
+    recipient,
+    silence,
+    silenced,
+)
+from apps.news_monitor.webhooks import OPENED, owe_calls
 
 PAUSE, HEARTBEAT = "pause", "heartbeat"
 
@@ -40,21 +49,23 @@ def note_pause(connection: Connection, now: datetime, pause: timedelta) -> None:
 def owe_summary(connection: Connection, settings: NewsSettings, now: datetime) -> str:
     """The summary after a pause, once the hours missed are judged; a line about it, or "".
 
-    It tells of alerts that opened in moments too long past to be mailed as news; readers of a
-    digest have theirs there.
+    It tells of alerts that opened, or became more severe, in moments too long past to be mailed as
+    news; readers of a digest have theirs there, except what would not have waited for it.
     """
     noted = recall(connection, PAUSE)
-    waiting = select(func.min(alert.c.opened_at)).join(outbox, outbox.c.alert_id == alert.c.id)
-    oldest = connection.execute(waiting.where(outbox.c.state == "offline")).scalar_one()
-    if noted is None and oldest is None:
+    waiting = _waiting(connection)
+    if noted is None and not waiting:
         return ""
-    begins = oldest if noted is None else datetime.fromisoformat(noted)
+    begins = min(one.moment for one in waiting) if noted is None else datetime.fromisoformat(noted)
+    oldest = min([begins, *(one.moment for one in waiting)])
     hushed = select(silenced.c.alert_id).where(silenced.c.alert_id == alert.c.id)
     missed = connection.execute(
         select(alert.c.id, alert.c.resolved_at, alert.c.evidence_json)
         .where(
-            alert.c.opened_at >= min(begins, oldest or begins),
-            alert.c.opened_at < now - settings.late_after,
+            or_(
+                and_(alert.c.opened_at >= oldest, alert.c.opened_at < now - settings.late_after),
+                alert.c.id.in_({number for one in waiting for number in one.alerts}),
+            ),
             ~hushed.exists(),
         )
         .order_by(alert.c.id)
@@ -71,12 +82,20 @@ def owe_summary(connection: Connection, settings: NewsSettings, now: datetime) -
     }
     for address in settings.reports.to:  # those who run the monitor are told of all
         audience[address] = Subscription(address=address)
+    told_of_all = set(audience)
+    for each in waiting:
+        audience.setdefault(each.email, settings.subscription(each.email))
     evidence = {row.id: Evidence.from_json(row.evidence_json) for row in missed}
     for one in audience.values():
+        owed = {number for each in waiting if each.email == one.address for number in each.alerts}
         mine = tuple(
             (row.id, row.resolved_at)
             for row in missed
-            if one.wants(evidence[row.id].topic, evidence[row.id].severity)
+            if row.id in owed
+            or (
+                one.address in told_of_all
+                and one.wants(evidence[row.id].topic, evidence[row.id].severity)
+            )
         )
         content = Collected("offline", begins, now, int(moments), mine)
         _owe(connection, settings, one, content.kind, f"{begins:%Y%m%dT%H%M%S}",
@@ -91,6 +110,67 @@ def owe_summary(connection: Connection, settings: NewsSettings, now: datetime) -
     )
 
 
+@dataclass(frozen=True)
+class _Waiting:
+    """A mail that waits for the summary. moment: which it is of; alerts: that it tells of."""
+
+    email: str
+    moment: datetime
+    alerts: tuple[int, ...]
+
+
+def _waiting(connection: Connection) -> list[_Waiting]:
+    rows = connection.execute(
+        select(outbox, recipient.c.email, alert.c.opened_at, alert.c.evidence_json)
+        .join(recipient, recipient.c.id == outbox.c.recipient_id)
+        .join(alert, alert.c.id == outbox.c.alert_id)
+        .where(outbox.c.state == "offline")
+        .order_by(outbox.c.id)
+    ).all()
+    found = []
+    for row in rows:
+        moment: datetime = row.opened_at
+        numbers: tuple[int, ...] = (row.alert_id,)
+        if row.kind == "broad":
+            told = told_in(connection, row.alert_id, row.revision)
+            numbers = tuple(ref.id for ref in Portion.from_json(row.content_json).of(told).refs)
+        elif row.revision > 1:  # it has become more severe then
+            moment = Evidence.from_json(row.evidence_json).evaluated_at
+        found.append(_Waiting(row.email, moment, numbers))
+    return found
+
+
+def owe_after_silence(connection: Connection, settings: NewsSettings, now: datetime) -> None:
+    """What opened while its topic was silenced, once the silence is over: told as it would have
+    been, if it still fires and nobody has acknowledged it."""
+    held = select(silence.c.id).where(
+        silence.c.topic_id == alert.c.topic_id, silence.c.begins_at <= now, silence.c.ends_at > now
+    )
+    seen = select(acknowledgement.c.alert_id).where(acknowledgement.c.alert_id == alert.c.id)
+    rows = connection.execute(
+        select(alert.c.id, alert.c.dedupe_key, alert.c.revision, alert.c.evidence_json)
+        .join(silenced, silenced.c.alert_id == alert.c.id)
+        .where(alert.c.state == "firing", ~held.exists(), ~seen.exists())
+        .order_by(alert.c.id)
+    ).all()
+    for row in rows:
+        evidence = Evidence.from_json(row.evidence_json)
+        # From now on it is as any other alert, and is not found here again.
+        connection.execute(delete(silenced).where(silenced.c.alert_id == row.id))
+        owe_calls(connection, row.id, OPENED, settings.webhooks, now)
+        enqueue(
+            connection,
+            alert_id=row.id,
+            alert_key=row.dedupe_key[:8],
+            revision=row.revision,
+            topics=[(evidence.topic, evidence.severity)],
+            subscriptions=[settings.subscription(one) for one in settings.recipients],
+            sender=settings.mail_from,
+            now=now,
+            content=Occasion(hushed=True).to_json(),
+        )
+
+
 def owe_heartbeat(connection: Connection, settings: NewsSettings, now: datetime) -> None:
     """The day's heartbeat, once its hour has come; a new monitor begins at the next one."""
     reports = settings.reports
@@ -100,7 +180,7 @@ def owe_heartbeat(connection: Connection, settings: NewsSettings, now: datetime)
     if note_once(connection, HEARTBEAT, due.isoformat()) == due.isoformat():
         return
     note(connection, HEARTBEAT, due.isoformat())
-    report = read_day(connection, due - timedelta(days=1), due)
+    report = read_day(connection, due - timedelta(days=1), due, settings.fetch.overdue)
     for address in reports.to:
         _owe(connection, settings, Subscription(address=address), HEARTBEAT,
              f"{due:%Y%m%dT%H%M}", report.to_json(), now)  # fmt: skip

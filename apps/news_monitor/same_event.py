@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Engine, Select, bindparam, delete, select, update
 
+from apps.news_monitor.backlog import Backlog
 from apps.news_monitor.bucket_counts import rebuild_buckets
 from apps.news_monitor.labels import LabelVectors
 from apps.news_monitor.memos import note, recall
@@ -55,9 +56,13 @@ class Told:
     says: Mapping[int, bool]
 
 
-def join_events(engine: Engine, model: ActiveModel, settings: StorySettings) -> int:
+def join_events(
+    engine: Engine, model: ActiveModel, settings: StorySettings, backlog: Backlog | None = None
+) -> int:
     """Join what is new to what was told before; returns how many stories were joined, 0 with labels
-    that came without vectors. All stories must have their labels by the model."""
+    that came without vectors. All stories must have their labels by the model, but for those in its
+    backlog: what was stored after the first of them waits with it, for stories are looked at in the
+    order in which they were stored."""
     if not settings.same_event or not isinstance(model.labeller, LabelVectors):
         return 0
     unrelated = model.labeller.unrelated
@@ -65,7 +70,7 @@ def join_events(engine: Engine, model: ActiveModel, settings: StorySettings) -> 
     joined = 0
     while True:
         with engine.begin() as connection:
-            rows = _next(connection)
+            rows = _next(connection, backlog)
             if not rows:
                 return joined
             joined += _join(connection, rows, model.id, least, timedelta(hours=settings.hours))
@@ -82,10 +87,14 @@ def _stories() -> Select[Any]:
     )
 
 
-def _next(connection: Connection) -> list[Any]:
+def _next(connection: Connection, backlog: Backlog | None) -> list[Any]:
     """The first stories that were not looked at, of one encoder."""
     seen = int(recall(connection, LOOKED_AT) or 0)
-    rows = connection.execute(_stories().where(item_vector.c.item_id > seen).limit(PORTION)).all()
+    query = _stories().where(item_vector.c.item_id > seen)
+    stop = None if backlog is None else backlog.first_without(connection, seen)
+    if stop is not None:
+        query = query.where(item_vector.c.item_id < stop)
+    rows = connection.execute(query.limit(PORTION)).all()
     for place, row in enumerate(rows):
         if row.encoder != rows[0].encoder:
             return list(rows[:place])

@@ -2,6 +2,7 @@
 
 import re
 from datetime import date, timedelta
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,8 @@ from shared.settings import Section
 
 SECTION = "news"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+LEAST_COVERAGE = 0.6
+"""Of a topic's usual items, those whose sources must deliver."""
 
 
 class FetchSettings(Section):
@@ -90,7 +93,7 @@ class SurgeSettings(Section):
     min_history_days: int = Field(default=14, ge=7)
     min_negative: int = Field(default=4, ge=1)
     min_publishers: int = Field(default=3, ge=1)
-    min_coverage: float = Field(default=0.6, ge=0.0, le=1.0)
+    min_coverage: float = Field(default=LEAST_COVERAGE, ge=0.0, le=1.0)
     holidays: tuple[date, ...] = ()
 
     @field_validator("windows_hours")
@@ -188,7 +191,10 @@ class NewsSettings(Section):
     @classmethod
     def _sender(cls, value: str) -> str:
         bare = re.search(r"<([^<>]*)>\s*$", value)
-        if "\n" in value or "\r" in value or not ADDRESS.fullmatch(bare[1] if bare else value):
+        address = bare[1] if bare else value
+        # A comma or semicolon in a name without quotation marks ends it for mail programs.
+        read = "\n" not in value and "\r" not in value and parseaddr(value)[1] == address
+        if not read or not ADDRESS.fullmatch(address):
             raise ValueError("expected an address such as News <news@bank.example>")
         return value
 

@@ -1,5 +1,6 @@
 """What is shown of the feeds: what each usually brings, how it answers, what is wrong with it."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -10,25 +11,37 @@ from apps.news_monitor.coverage import read_delivery
 from apps.news_monitor.feeds import FetchStatus
 from apps.news_monitor.ingest import epoch_hour
 from apps.news_monitor.page_data import last_detector
-from apps.news_monitor.settings import FetchSettings
+from apps.news_monitor.settings import SECTION, FetchSettings, NewsSettings
 from apps.news_monitor.tables import fetch_log, source
+from shared.errors import TriptychError
+from shared.settings import load_section, settings_file
 
 ASKED_SHOWN = 100
 ASKED_SPAN = timedelta(days=7)
 ANSWERED = (FetchStatus.OK.value, FetchStatus.NOT_MODIFIED.value)
+USUAL_OVERDUE = FetchSettings().overdue
 
 
-def source_frame(connection: Connection) -> pd.DataFrame:
+def overdue_as_set(environ: Mapping[str, str]) -> timedelta:
+    """How long a feed may be without a good answer by the settings in force; as by default where
+    they cannot be read, which the page Settings tells of."""
+    try:
+        file = settings_file(environ)
+        return load_section(NewsSettings, SECTION, file=file, environ=environ).fetch.overdue
+    except TriptychError:
+        return USUAL_OVERDUE
+
+
+def source_frame(connection: Connection, overdue: timedelta = USUAL_OVERDUE) -> pd.DataFrame:
     """Every feed: when it last answered, how much it usually brings, what is wrong with it.
 
-    Silent is what its own past makes all but impossible, at the last hour judged.
+    Silent is what its own past makes all but impossible, at the last hour judged, or a feed without
+    a good answer for as long as `overdue`.
     """
     detector = last_detector(connection)
     brings: dict[int | str, tuple[float, int, bool]] = {}
     if detector is not None:
-        found = read_delivery(
-            connection, hours=[epoch_hour(detector.until)], overdue=FetchSettings().overdue
-        )
+        found = read_delivery(connection, hours=[epoch_hour(detector.until)], overdue=overdue)
         brings = {
             key: (float(found.usual[0, o]), int(found.quiet[0, o]), bool(found.absent[0, o]))
             for o, key in enumerate(found.outlets.keys)
@@ -61,9 +74,8 @@ def publisher_frame(connection: Connection) -> pd.DataFrame:
     detector = last_detector(connection)
     if detector is None:
         return pd.DataFrame()
-    found = read_delivery(
-        connection, hours=[epoch_hour(detector.until)], overdue=FetchSettings().overdue
-    )
+    hours = [epoch_hour(detector.until)]
+    found = read_delivery(connection, hours=hours, overdue=USUAL_OVERDUE)
     names, usual = found.outlets.names, found.usual[0]
     known = sorted(np.flatnonzero(usual > 0).tolist(), key=lambda o: (-usual[o], names[o]))
     return pd.DataFrame(

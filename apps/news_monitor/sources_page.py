@@ -1,5 +1,6 @@
 """The feeds: who delivers, who has fallen silent or fails, and what that means for each topic."""
 
+import os
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -12,6 +13,7 @@ from apps.news_monitor.page_data import LIVE, Detector, coverage_now, last_detec
 from apps.news_monitor.source_data import (
     answers_of_feeds,
     last_answers,
+    overdue_as_set,
     publisher_frame,
     source_frame,
 )
@@ -78,7 +80,7 @@ def show_coverage(connection: Connection, detector: Detector) -> None:
 
 def show(connection: Connection, chosen: str, _url: str) -> None:
     detector = last_detector(connection)
-    feeds = source_frame(connection)
+    feeds = source_frame(connection, overdue_as_set(os.environ))
     if chosen != LIVE:
         st.caption("A replay reads a file, no feeds; its sources are the publishers.")
         st.dataframe(publisher_frame(connection), hide_index=True, width="stretch")

@@ -1,6 +1,7 @@
 """One story, many copies: the same wire text from several publishers counts once.
 
-Copies are found by their words (exact key, then character n-grams) within 72 hours of another.
+Copies are found by their words (exact key, then character n-grams) within 72 hours of the first of
+their story: what is told again each day is a new story every few days, and not one without end.
 Each copy adds its publisher to the story's breadth and nothing to its count.
 """
 
@@ -45,7 +46,8 @@ def same_numbers(first: str, second: str) -> bool:
 
 @dataclass
 class CopyIndex:
-    """Stories of the last 72 hours, against which new texts are held in the order they appeared.
+    """Stories begun in the last 72 hours, against which new texts are held in the order they
+    appeared.
 
     Similarity is the cosine of hashed character 3-5-grams, binary and without document weights:
     it depends on the two texts alone, so the answer is the same in whatever portions they come.
@@ -54,7 +56,7 @@ class CopyIndex:
     similarity: float = SIMILARITY
     window: timedelta = WINDOW
     _stories: list[int] = field(default_factory=list)
-    _times: list[datetime] = field(default_factory=list)
+    _begun: list[datetime] = field(default_factory=list)
     _texts: list[str] = field(default_factory=list)
     _vectors: csr_matrix | None = None
     _exact: dict[str, int] = field(default_factory=dict)
@@ -65,7 +67,7 @@ class CopyIndex:
         """The story each text belongs to: an earlier one it copies, or its own number.
 
         stories: the number each would get as a story of its own. times: not decreasing within a
-        call; what is older than the window before the first of them is forgotten.
+        call; stories begun before the window that ends with the first of them are forgotten.
         """
         answers: list[int] = []
         for begin in range(0, len(stories), BLOCK):
@@ -74,10 +76,11 @@ class CopyIndex:
         return answers
 
     def restore(
-        self, stories: Sequence[int], texts: Sequence[str], times: Sequence[datetime]
+        self, stories: Sequence[int], texts: Sequence[str], begun: Sequence[datetime]
     ) -> None:
-        """Take in texts whose stories are known already, instead of what was there."""
-        self._stories, self._texts, self._times = list(stories), list(texts), list(times)
+        """Take in texts whose stories are known already, instead of what was there. begun: the time
+        of the first of each one's story."""
+        self._stories, self._texts, self._begun = list(stories), list(texts), list(begun)
         self._vectors = self._vectorise(texts) if texts else None
         self._exact = {exact_key(text): place for place, text in enumerate(texts)}
 
@@ -103,14 +106,15 @@ class CopyIndex:
         known = len(self._stories)
         vectors = fresh if self._vectors is None else vstack([self._vectors, fresh]).tocsr()
         self._stories += stories
-        self._times += times
+        self._begun += times
         self._texts += texts
         likeness = (fresh @ vectors.T).tocsr()
         for row in range(len(stories)):
             place, own = known + row, slice(likeness.indptr[row], likeness.indptr[row + 1])
             key = exact_key(texts[row])
             found = likeness.indices[own], likeness.data[own]
-            self._stories[place] = self._match(place, key, *found)
+            other = self._match(place, key, *found)
+            self._stories[place], self._begun[place] = self._stories[other], self._begun[other]
             self._exact[key] = place
         self._vectors = vectors
         return self._stories[known:]
@@ -118,27 +122,27 @@ class CopyIndex:
     def _match(
         self, place: int, key: str, others: NDArray[np.int32], likeness: NDArray[np.float32]
     ) -> int:
-        """others, likeness: (m,) places of texts that share a gram with this one, and how alike
-        they are."""
-        text, at = self._texts[place], self._times[place]
+        """The place of the text that this one copies, or its own. others, likeness: (m,) places of
+        texts that share a gram with this one, and how alike they are."""
+        text, at = self._texts[place], self._begun[place]
         same = self._exact.get(key)
-        if same is not None and key and abs(at - self._times[same]) <= self.window:
-            return self._stories[same]
+        if same is not None and key and abs(at - self._begun[same]) <= self.window:
+            return same
         close = np.flatnonzero(likeness >= self.similarity)
         for entry in close[np.argsort(-likeness[close], kind="stable")]:
             other = int(others[entry])
-            near = abs(at - self._times[other]) <= self.window
+            near = abs(at - self._begun[other]) <= self.window
             if other < place and near and same_numbers(text, self._texts[other]):
-                return self._stories[other]
-        return self._stories[place]
+                return other
+        return place
 
     def _forget(self, before: datetime) -> None:
-        keep = [i for i, at in enumerate(self._times) if at >= before]
-        if len(keep) == len(self._times):
+        keep = [i for i, at in enumerate(self._begun) if at >= before]
+        if len(keep) == len(self._begun):
             return
         if self._vectors is not None:
             self._vectors = self._vectors[keep]
         self._stories = [self._stories[i] for i in keep]
-        self._times = [self._times[i] for i in keep]
+        self._begun = [self._begun[i] for i in keep]
         self._texts = [self._texts[i] for i in keep]
         self._exact = {exact_key(text): i for i, text in enumerate(self._texts)}

@@ -57,6 +57,8 @@ class SurgeRule:
     windows_hours: tuple[int, ...] = (24, 48, 72)
     baseline_days: int = 84
     min_history_days: int = 14
+    # Not refitted: thresholds are counted on scores of this rho and absorb what it is wrong by, and
+    # scores of another one would be on another scale than those they were counted on.
     overdispersion: float = 0.02
     min_negative: int = 4
     newest_hours: int = 24
@@ -77,6 +79,12 @@ class SurgeRule:
     def needed(self) -> timedelta:
         """The past without which no topic is judged."""
         return timedelta(days=self.min_history_days + self.guard_days)
+
+    @property
+    def reach(self) -> timedelta:
+        """The past that any judgement reads: the baseline, what lies behind its guard, and the days
+        that are begun at either end."""
+        return timedelta(days=self.baseline_days + self.guard_days + 2)
 
     @property
     def described(self) -> dict[str, object]:

@@ -15,18 +15,37 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from apps.news_monitor.thresholds import Severity
 from shared.settings import Section
 
-ADDRESS = re.compile(r"[^@\s<>\"(),:;\[\]\\]+@[^@\s<>\"(),:;\[\]\\]+")
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+ADDRESS = re.compile(rf"(?=.{{1,64}}@){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*")
+"""What every mail server takes, without the extension for other scripts (RFC 6531)."""
 CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 SEVERITIES: tuple[Severity, ...] = ("warning", "high", "critical")
 SHORTEST_SECRET = 16
-LONGEST_ADDRESS = 320
+LONGEST_ADDRESS = 254
 
 
 def mail_address(value: str) -> str:
-    """Raises ValueError for what is no bare mail address."""
+    """Raises ValueError for what is no bare mail address, or none that every server takes."""
     if not ADDRESS.fullmatch(value) or len(value) > LONGEST_ADDRESS:
-        raise ValueError(f"expected mail addresses such as desk@bank.example, not {value!r}")
+        said = f"expected mail addresses such as desk@bank.example, not {value!r}"
+        raise ValueError(said + _wrong_with(value))
     return value
+
+
+def _wrong_with(address: str) -> str:
+    """What is easily overlooked in an address, and the way out; "" where it is plain to see."""
+    name, at, domain = address.rpartition("@")
+    if at and not domain.isascii():
+        # Not converted here: two editions of IDNA lead "ß" to two different domains.
+        return "; write its domain as it is registered, xn--..."
+    if at and not name.isascii():
+        return "; mail goes to ASCII letters, digits and signs only: give another address of theirs"
+    if name and domain and not all(f"{name}.{domain}".split(".")):
+        return "; no dot may begin or end either side of the @, or stand beside another"
+    if len(name) > 64 or len(address) > LONGEST_ADDRESS:
+        return f"; at most 64 characters before the @, {LONGEST_ADDRESS} in all"
+    return ""
 
 
 def web_address(value: str) -> str:
@@ -100,13 +119,13 @@ class LinkSettings(Section):
 
 
 class Choice(Section):
-    """Which alerts are wanted. topics: empty for all."""
+    """Which alerts are wanted. topics: of topics and companies, in any case; empty for all."""
 
     topics: tuple[str, ...] = ()
     min_severity: Severity = "warning"
 
     def wants(self, topic: str, severity: Severity) -> bool:
-        chosen = not self.topics or topic in self.topics
+        chosen = not self.topics or topic.casefold() in {name.casefold() for name in self.topics}
         return chosen and SEVERITIES.index(severity) >= SEVERITIES.index(self.min_severity)
 
 

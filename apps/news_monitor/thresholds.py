@@ -119,14 +119,21 @@ class Calibrator:
         self._state = Episodes.quiet(topics * len(GRID))
         self._threshold = np.tile(GRID, topics)
         self._opened = np.zeros(len(GRID))
-        self._hours = 0.0
+        self._topic_hours = 0.0
         self._busy = False
 
     def add(
-        self, score: NDArray[np.float64], calm: NDArray[np.bool_], hour: int, cadence_hours: float
+        self,
+        score: NDArray[np.float64],
+        calm: NDArray[np.bool_],
+        hour: int,
+        cadence_hours: float,
+        held: NDArray[np.bool_] | None = None,
     ) -> None:
-        """One evaluation of all topics: score and calm (I,), cadence_hours since the last."""
-        self._hours += cadence_hours
+        """One evaluation of all topics: score and calm (I,), cadence_hours since the last. held
+        (I,): topics of which too little was heard: for them it is as if it had not been."""
+        heard = self._topics - (0 if held is None else int(held.sum()))
+        self._topic_hours += cadence_hours * heard
         if not self._busy and float(score.max()) < GRID[0]:
             return  # nothing opens and nothing is open: most hours are like this
         repeat = len(GRID)
@@ -137,10 +144,11 @@ class Calibrator:
             hour,
             self._threshold,
             self._rule,
+            None if held is None else np.repeat(held, repeat),
         )
         self._opened = self._opened + change.opened.reshape(self._topics, repeat).sum(axis=0)
         self._busy = bool(self._state.phase.any())
 
     def curve(self) -> FalseAlarmCurve:
         """What has been counted so far."""
-        return FalseAlarmCurve(self._opened.copy(), self._hours * self._topics / 168.0)
+        return FalseAlarmCurve(self._opened.copy(), self._topic_hours / 168.0)

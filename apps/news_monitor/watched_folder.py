@@ -10,8 +10,8 @@ import gzip
 import hashlib
 import stat
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,19 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 from sqlalchemy import Engine, delete, select
+from sqlalchemy.exc import OperationalError
 
 from apps.news_monitor.articles import Article, articles_of
-from apps.news_monitor.ingest import Ingested, ingest, insert_new
+from apps.news_monitor.feeds import reason_of
+from apps.news_monitor.ingest import Ingested, ingest, insert_new, read_back
 from apps.news_monitor.parsing import FIELD_LIMIT, Entry
 from apps.news_monitor.replay import read_items
 from apps.news_monitor.stories import CopyIndex
 from apps.news_monitor.tables import dropped_file
 from shared.atomic import write_text
-from shared.errors import DataError
+from shared.errors import DataError, ServiceError
 from shared.table_rows import format_of
+from shared.text import normalise
 
 TAKEN, REFUSED = "taken", "refused"
 STILL = timedelta(seconds=10)
@@ -53,6 +56,17 @@ class Taken:
     copies: int
     rejected: int
     problem: str
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What was read of a file. key: its sha256, "" where it could not be read."""
+
+    name: str
+    key: str
+    articles: Sequence[Article] = ()
+    rejected: int = 0
+    problem: str = ""
 
 
 def take_files(
@@ -103,37 +117,65 @@ def _take(
     now: datetime,
     say: Callable[[str], None],
 ) -> Taken:
-    result, rejected, problem, key = Ingested(0, 0, 0), 0, "", ""
-    articles: list[Article] = []
+    content = _read(folder, path, now, say)
     try:
+        result = _store(engine, content, copies, now)
+    except (ServiceError, OperationalError):
+        raise  # the database is locked or away, which is no file's fault
+    except Exception as error:
+        # Whatever a file holds, it must cost this file only.
+        problem = f"{content.name}: cannot be stored: {reason_of(error)}"
+        content = replace(content, problem=problem)
+        with engine.begin() as connection:
+            read_back(connection, copies, now)
+        result = _store(engine, content, copies, now)
+    problem = content.problem
+    _put_away(folder / (REFUSED if problem else TAKEN), path, problem)
+    return Taken(content.name, result.found, result.new, result.copies, content.rejected, problem)
+
+
+def _read(folder: Path, path: Path, now: datetime, say: Callable[[str], None]) -> _Content:
+    name = path.name.encode("utf-8", "replace").decode("utf-8")
+    key = ""
+    try:
+        if name != path.name:
+            raise DataError(f"{path}: its name is not UTF-8")
         _refuse_huge(path)
         key = _digest(path)
         frame, rejected = read_items(path, mapping={}, output=folder / REFUSED, say=say)
-        articles = _articles(frame, now)
+        return _Content(name, key, _articles(frame, now), rejected)
     except DataError as error:
-        problem = str(error).replace(str(path), path.name)
+        problem = str(error).replace(str(path), name)
     except OSError as error:
-        problem = f"{path.name}: cannot be read: {error.strerror}"
+        problem = f"{name}: cannot be read: {error.strerror}"
+    except Exception as error:
+        # A file can hold what no reader thought of: it must cost this file only, and it is told.
+        problem = f"{name}: cannot be read: {reason_of(error)}"
+    return _Content(name, key, problem=normalise(problem))
+
+
+def _store(engine: Engine, content: _Content, copies: CopyIndex, now: datetime) -> Ingested:
+    """Its articles, unless it has a problem, and its row, in one transaction."""
+    result = Ingested(0, 0, 0)
     with engine.begin() as connection:
-        same = dropped_file.c.sha256 == key
+        same = dropped_file.c.sha256 == content.key
         # What was refused once may be good by now: the settings or the program have changed.
         connection.execute(delete(dropped_file).where(same, dropped_file.c.problem != ""))
         before = connection.execute(select(dropped_file.c.name).where(same)).scalar_one_or_none()
-        if before is None and not problem:
-            result = ingest(connection, articles, copies=copies, fetched=now)
-        if before is None and key:
+        if before is None and not content.problem:
+            result = ingest(connection, content.articles, copies=copies, fetched=now)
+        if before is None and content.key:
             row = {
-                "sha256": key,
-                "name": path.name,
+                "sha256": content.key,
+                "name": content.name,
                 "taken_at": now,
                 "found": result.found,
                 "new": result.new,
-                "rejected": rejected,
-                "problem": problem,
+                "rejected": content.rejected,
+                "problem": content.problem,
             }
             insert_new(connection, dropped_file, [row])
-    _put_away(folder / (REFUSED if problem else TAKEN), path, problem)
-    return Taken(path.name, result.found, result.new, result.copies, rejected, problem)
+    return result
 
 
 def _articles(frame: pd.DataFrame, now: datetime) -> list[Article]:

@@ -8,7 +8,7 @@ webhook's secret: a receiver refuses what is not signed or was signed too long a
 import hashlib
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -98,26 +98,36 @@ def _body(row: Row[Any], event: str, key: str, now: datetime) -> str:
 
 
 def call_due(
-    engine: Engine, webhooks: Sequence[Webhook], *, now: datetime, agent: str
+    engine: Engine,
+    webhooks: Sequence[Webhook],
+    *,
+    now: datetime,
+    agent: str,
+    clock: Callable[[], datetime] | None = None,
+    until: datetime | None = None,
 ) -> DeliveryReport:
     """Post what is due. A webhook that fails is left alone for the rest of the round: one that
-    hangs must not hold up the others."""
+    hangs must not hold up the others. clock, until: as of outbox.deliver_due."""
     report = DeliveryReport()
+    clock = clock or (lambda: now)
     known = {hook.url: hook for hook in webhooks}
     failed: set[str] = set()
     for number in due_rows(engine, webhook_call, now, PER_ROUND):
+        if until is not None and clock() >= until:
+            report.lines.append("webhook calls left for the next round: its time is used up")
+            break
         query = select(webhook_call).where(webhook_call.c.url.not_in(list(failed)))
-        row = claim(engine, webhook_call, query, number, now)
+        row = claim(engine, webhook_call, query, number, clock())
         if row is None:
             continue
         try:
-            _post(known.get(row["url"]), row, now, agent)
+            _post(known.get(row["url"]), row, clock(), agent)
         except DeliveryError as error:
             failed.add(row["url"])
             what = f"{row['event']} of alert {row['alert_id']} to {place_of(row['url'])}"
-            note_failed(engine, webhook_call, row, error, now, report, what)
+            note_failed(engine, webhook_call, row, error, clock(), report, what)
         else:
-            note_sent(engine, webhook_call, number, now, report)
+            note_sent(engine, webhook_call, number, clock(), report)
     return report
 
 

@@ -15,24 +15,28 @@ from alembic import command
 from alembic.config import Config
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, delete, select
 
+from apps.news_monitor.alerts import follow_alert
 from apps.news_monitor.delivery import OutboxMailer
 from apps.news_monitor.evidence import Evidence
 from apps.news_monitor.ingest import insert_new
 from apps.news_monitor.links import LABELS, Action, AlertRef, LinkError, Links, Reader, read_token
 from apps.news_monitor.outbox import deliver_due
+from apps.news_monitor.reports import owe_after_silence
 from apps.news_monitor.responses import (
     Answers,
     acknowledge,
     answers_to,
     end_silence,
     mark_alert,
+    note_silenced,
     silence_of,
     silence_topic,
     silences,
 )
 from apps.news_monitor.rest import answer_site
+from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.tables import MIGRATIONS, VERSION_TABLE, metadata
 from apps.news_monitor.telling import LinkSettings
 from apps.news_monitor.telling_tables import mark, outbox, recipient, silence
@@ -298,6 +302,26 @@ def test_a_silence_covers_what_happens_and_what_is_told_within_it(
         assert silences(connection, AT + 2 * HOUR) == []
         with pytest.raises(DataError, match="a silence of 721 hours, expected 1 to 720"):
             silence_topic(connection, number, 721, DESK, AT)
+
+
+def test_what_is_over_seen_or_silenced_anew_is_not_told_when_a_silence_ends(
+    sqlite: Engine, evidence: Evidence, open_evidence: OpenAlert
+) -> None:
+    settings = NewsSettings(recipients=(DESK,))
+    with sqlite.begin() as connection:
+        for name in ("Over", "Seen", "Anew", "On"):
+            number = open_evidence(connection, replace(evidence, topic=name))
+            silence_topic(connection, number, 2, "ana", AT - HOUR)
+            note_silenced(connection, number, number)
+        connection.execute(delete(outbox))
+        follow_alert(connection, 1, 3.0, resolved_at=AT)
+        acknowledge(connection, 2, "ana", AT)
+        silence_topic(connection, 3, 9, "ana", AT)
+        told = []
+        for hours in (0, 1, 2):
+            owe_after_silence(connection, settings, AT + hours * HOUR)
+            told.append(list(connection.execute(select(outbox.c.alert_id)).scalars()))
+    assert told == [[], [4], [4]]
 
 
 def test_answers_are_kept_in_both_databases(

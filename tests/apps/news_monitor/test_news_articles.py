@@ -24,6 +24,8 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
         ("http://news.example:port/", ""),
         ("http://[broken/", ""),
         ("http://news.example/\ud800", ""),
+        ("http://\ud800.example/", ""),
+        ("http://news\0.example/", ""),
         ("", ""),
     ],
 )
@@ -35,6 +37,7 @@ def test_markup_scripts_and_entities_are_gone() -> None:
     markup = "<p>Profit &amp; loss<script>alert(1)</script> at&nbsp;<b>AT&amp;T</b>\n\n now</p>"
     assert plain_text(markup, 100) == "Profit & loss at AT&T now"
     assert plain_text("x" * 50, 10) == "x" * 9 + "…"
+    assert plain_text("a\ud800b\0c", 10) == "abc"
 
 
 @pytest.mark.parametrize(
@@ -72,6 +75,33 @@ def test_a_revision_counter_in_the_guid_is_no_new_article() -> None:
     assert keys(Entry(guid="bbc#0", title="T")) == keys(Entry(guid="bbc#3", title="T"))
 
 
+def test_a_new_feeds_backlog_without_dates_is_history_and_what_follows_is_news() -> None:
+    undated = Entry(url="https://a.example/1", title="T")
+    dated = Entry(url="https://a.example/2", title="U", published=NOW)
+
+    def times(first_read: bool) -> list[tuple[datetime, str]]:
+        found = articles_of([undated, dated], publisher="P", fetched=NOW, first_read=first_read)
+        return [(article.effective_at, article.date_quality) for article in found]
+
+    assert times(True) == [(NOW - timedelta(days=7), "missing"), (NOW, "given")]
+    assert times(False) == [(NOW, "missing"), (NOW, "given")]
+
+
+def test_what_stays_in_a_feed_is_one_article_on_each_day() -> None:
+    old = datetime(2019, 5, 1, tzinfo=UTC)
+    for entry in (Entry(title="T"), Entry(title="T", published=old)):
+        found = {
+            article.key
+            for day in range(3)
+            for article in articles_of(
+                [entry], publisher="P", fetched=NOW + timedelta(days=day), first_read=day == 0
+            )
+        }
+        assert len(found) == 1
+    days = [Entry(title="T", published=NOW - timedelta(days=n)) for n in range(2)]
+    assert len(set(keys(*days))) == 2
+
+
 def test_entries_without_text_are_left_out_and_repeats_too() -> None:
     one = Entry(url="https://a.example/1", title="T")
     found = articles_of([one, Entry(url="https://a.example/2"), one], publisher="P", fetched=NOW)
@@ -101,6 +131,17 @@ def test_exact_and_near_copies_belong_to_the_first() -> None:
 def test_copies_are_looked_for_within_three_days() -> None:
     assert placed((WIRE, 0), (WIRE, 71)) == [0, 0]
     assert placed((WIRE, 0), (WIRE, 73)) == [0, 1]
+
+
+def test_what_is_told_each_day_is_a_new_story_once_the_first_is_three_days_old() -> None:
+    assert placed(*[(WIRE, 24 * day) for day in range(9)]) == [0, 0, 0, 0, 4, 4, 4, 4, 8]
+    # Nearly the same as well: the likest is a copy of too old a story, the first is not.
+    assert placed((WIRE, 0), (WIRE + " now", 71), (WIRE + " now", 73)) == [0, 0, 2]
+    # The first is the one that was read first, though the other is dated before it.
+    index = CopyIndex()
+    assert index.add([0], [WIRE], [NOW + timedelta(hours=50)]) == [0]
+    assert index.add([1], [WIRE], [NOW]) == [0]
+    assert index.add([2], [WIRE], [NOW + timedelta(hours=120)]) == [0]
 
 
 def test_other_numbers_are_another_event() -> None:

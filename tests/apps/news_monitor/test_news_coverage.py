@@ -14,17 +14,18 @@ from sqlalchemy import Engine, insert, select, update
 from apps.news_monitor.articles import Article
 from apps.news_monitor.bucket_counts import at_hour
 from apps.news_monitor.coverage import Coverage, fallen_silent, read_coverage
+from apps.news_monitor.day_report import read_day
 from apps.news_monitor.delivery import OutboxMailer
 from apps.news_monitor.episodes import EpisodeRule, Episodes, advance
 from apps.news_monitor.ingest import epoch_hour, ingest
-from apps.news_monitor.judging_tables import decision
+from apps.news_monitor.judging_tables import decision, detector_config
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.monitor import Monitor
 from apps.news_monitor.page_data import reading
 from apps.news_monitor.predictions import ActiveModel, label_pending, register_model
 from apps.news_monitor.replay import replay
 from apps.news_monitor.settings import NewsSettings, SurgeSettings
-from apps.news_monitor.source_data import source_frame
+from apps.news_monitor.source_data import overdue_as_set, source_frame
 from apps.news_monitor.stories import CopyIndex
 from apps.news_monitor.tables import source
 from apps.news_monitor.why_no_alert import held_back, why, why_lines
@@ -187,6 +188,23 @@ def test_a_feed_that_falls_silent_is_told_once(
             lines = fallen_silent(connection, epoch_hour(at), timedelta(hours=2))
             told.update({at: lines} if lines else {})
         shown = source_frame(connection)
+        # Judged every six hours, or after a pause: it is told of once all the same.
+        hours = range(0, 48, 6)
+        seldom = [
+            fallen_silent(
+                connection, epoch_hour(stop) + n, timedelta(hours=2), epoch_hour(stop) + n - 6
+            )
+            for n in hours
+        ]
+        late = fallen_silent(
+            connection, epoch_hour(stop) + 40, timedelta(hours=2), epoch_hour(stop) - 5
+        )
+        day = read_day(connection, SUNDAY, SUNDAY + timedelta(days=1))
+    assert [n for n, lines in zip(hours, seldom, strict=True) if lines] == [18]
+    assert late == [
+        "feed Feed 0 has fallen silent: nothing new for 40 hours, usual are 24.0 items a day"
+    ]
+    assert (day.feeds, day.failing) == (2, ("Feed 0 (silent since Sat 7 Mar 2026, 12:00 UTC)",))
     ((at, (line,)),) = told.items()
     quiet = int((at - stop) / timedelta(hours=1))
     assert 12 <= quiet <= 24
@@ -194,6 +212,30 @@ def test_a_feed_that_falls_silent_is_told_once(
         f"feed Feed 0 has fallen silent: nothing new for {quiet} hours, usual are 24.0 items a day"
     )
     assert shown["silent"].tolist() == [False, False]  # no hour has been judged yet
+
+
+def test_a_feed_that_is_asked_seldom_is_not_shown_as_silent(
+    sqlite: Engine, story: Story, labeller: LabelTexts, tmp_path: Path
+) -> None:
+    """Asked every three hours, it is down after twelve without a good answer."""
+    _feeds(sqlite, [SUNDAY - timedelta(hours=5)])
+    kept = sorted(days(story, SUNDAY, 45, PLAN), key=lambda a: a.effective_at)
+    model = take_in(sqlite, labeller, kept, lambda _: 1)
+    settings = tmp_path / "triptych.toml"
+    environ = {"TRIPTYCH_SETTINGS": str(settings)}
+    settings.write_text("[news.fetch]\nevery_minutes = 180\n")
+    with sqlite.begin() as connection:
+        connection.execute(
+            insert(detector_config).values(
+                fingerprint="f", model_id=model.id, settings_json='{"topics": []}',
+                created_at=SUNDAY, evaluated_until=SUNDAY,
+            )
+        )  # fmt: skip
+        assert source_frame(connection)["silent"].tolist() == [True]
+        shown = source_frame(connection, overdue_as_set(environ))
+        assert shown["silent"].tolist() == [False]
+    settings.write_text("[news.fetch]\nevery_minutes = 'often'\n")
+    assert overdue_as_set(environ) == timedelta(hours=2)
 
 
 def test_held_cells_are_as_if_the_moment_had_not_been() -> None:

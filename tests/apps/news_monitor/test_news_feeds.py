@@ -2,15 +2,20 @@
 
 import gzip
 import http.server
+import random
 import threading
 import time
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import Engine, select
 
+from apps.news_monitor.delivery import OutboxMailer
 from apps.news_monitor.feeds import (
     Fetched,
     FetchStatus,
@@ -20,13 +25,21 @@ from apps.news_monitor.feeds import (
     next_check,
     retry_after,
 )
+from apps.news_monitor.monitor import Monitor
 from apps.news_monitor.public_addresses import PublicTransport, is_public
-from apps.news_monitor.settings import FetchSettings
+from apps.news_monitor.settings import FetchSettings, NewsSettings
+from apps.news_monitor.stories import CopyIndex
+from apps.news_monitor.tables import item, source
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 # Made beforehand: to make it takes longer than an impatient reader waits.
 BOMB = gzip.compress(b"\0" * 40_000_000)
 RSS = b"<?xml version='1.0'?><rss version='2.0'><channel><title>T</title></channel></rss>"
+
+SURROGATES = rb"""{"title": "\ud800W\u0000ire", "items": [
+    {"id": "1", "title": "oil \ud800report", "url": "http://\ud800.com/"},
+    {"id": "2\u0000", "title": "bank \u0000report", "url": "http://a\u0000.example/"},
+    {"id": "3", "summary": "airline \udfffreport", "url": "http://a.example/\udfff"}]}"""
 
 
 class Server(http.server.BaseHTTPRequestHandler):
@@ -77,6 +90,29 @@ class Server(http.server.BaseHTTPRequestHandler):
 
     def serve_down(self) -> None:
         self.answer(503, Retry_After="Sun, 01 Mar 2026 13:00:00 GMT")
+
+    def serve_breaking(self) -> None:
+        self.answer(
+            200, RSS.replace(b"</title>", b"</title><item><title>Of the torn feed</title></item>")
+        )
+
+    def serve_square(self) -> None:
+        self.answer(429, Retry_After="\xb2")
+
+    def serve_accented(self) -> None:
+        if "If-None-Match" in self.headers or "If-Modified-Since" in self.headers:
+            self.answer(400)
+        else:
+            self.answer(200, RSS, ETag='"\xe9"', Last_Modified="\xe9")
+
+    def serve_unnamed(self) -> None:
+        self.answer(302, Location="http://xn--a/")
+
+    def serve_longname(self) -> None:
+        self.answer(302, Location=f"http://xn--{'z' * 60}/")
+
+    def serve_surrogates(self) -> None:
+        self.answer(200, SURROGATES, Content_Type="application/feed+json")
 
     def serve_gone(self) -> None:
         self.answer(410)
@@ -228,6 +264,78 @@ def test_broken_answers_are_rows(site: str, path: str) -> None:
     assert "\n" not in fetched.error
 
 
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("unnamed", r"InvalidCodepoint: Codepoint U+0080 at position 1 of '\x80' not allowed"),
+        ("longname", "IDNAError: Invalid A-label"),
+    ],
+)
+def test_a_redirect_to_a_name_that_is_none_is_a_row(site: str, path: str, error: str) -> None:
+    fetched = get(f"{site}/{path}")
+    assert (fetched.status, fetched.error) == (FetchStatus.FAILED, error)
+
+
+def test_a_wish_to_wait_in_other_digits_says_nothing(site: str) -> None:
+    fetched = get(f"{site}/square")
+    assert (fetched.status, fetched.retry_after) == (FetchStatus.BUSY, None)
+
+
+def test_what_no_header_can_carry_is_not_sent_back(site: str) -> None:
+    fetched = get(f"{site}/accented")
+    assert (fetched.status, fetched.etag, fetched.last_modified) == (FetchStatus.OK, None, None)
+    # Of a row that was stored before they were left out.
+    again = get(f"{site}/accented", etag='"\xe9"', last_modified="\xe9")
+    assert again.status is FetchStatus.OK
+
+
+def test_hostile_feeds_cost_only_themselves(
+    engine: Engine, site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(copies: CopyIndex, *given: Any) -> list[int]:
+        if "of the torn feed" in given[1]:
+            raise ValueError("torn")
+        return add(copies, *given)
+
+    add = CopyIndex.add
+    monkeypatch.setattr(CopyIndex, "add", breaks)
+    paths = ("square", "accented", "unnamed", "longname", "surrogates", "breaking", "plain")
+    feeds = tuple(f"{site}/{path}" for path in paths)
+    settings = NewsSettings(feeds=feeds, fetch=SETTINGS)
+    watch = Monitor(engine, settings, None, OutboxMailer(tmp_path), jitter=random.Random(1))
+    report = watch.tick(NOW)
+    found = {row.url.rpartition("/")[2]: (row.status, row.found, row.new) for row in report.sources}
+    assert found == {
+        "square": ("busy", 0, 0),
+        "accented": ("ok", 0, 0),
+        "unnamed": ("failed", 0, 0),
+        "longname": ("failed", 0, 0),
+        "surrogates": ("ok", 3, 3),
+        "breaking": ("failed", 0, 0),
+        "plain": ("ok", 0, 0),
+    }
+    assert f"feed {site}/breaking: ValueError: torn" in report.lines
+    with engine.begin() as connection:
+        rows = {row.url.rpartition("/")[2]: row for row in connection.execute(select(source))}
+        kept = connection.execute(select(item).order_by(item.c.id)).all()
+    assert [rows[path].error_count for path in paths] == [1, 0, 1, 1, 0, 1, 0]
+    assert rows["surrogates"].title == "Wire"
+    assert rows["breaking"].last_error == "ValueError: torn"
+    assert sorted((row.title, row.summary, row.url, row.publisher) for row in kept) == [
+        ("", "airline report", "", "Wire"),
+        ("bank report", "", "", "Wire"),
+        ("oil report", "", "", "Wire"),
+    ]
+    # A second failure in a row waits for twice as long.
+    later = rows["breaking"].next_check_at
+    watch.tick(later)
+    with engine.begin() as connection:
+        query = select(source).where(source.c.url == f"{site}/breaking")
+        row = connection.execute(query).one()
+    every = timedelta(minutes=settings.fetch.every_minutes)
+    assert (row.error_count, row.next_check_at - later >= 2 * every) == (2, True)
+
+
 def test_a_redirect_to_a_file_is_refused(site: str) -> None:
     fetched = get(f"{site}/elsewhere")
     assert fetched.status is FetchStatus.REFUSED
@@ -288,7 +396,7 @@ def test_unknown_names_and_closed_ports_are_rows() -> None:
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("7", 7), ("-3", None), ("soon", None), ("9" * 40, 86400), (None, None),
+    [("7", 7), ("-3", None), ("soon", None), ("9" * 40, 86400), (None, None), ("\xb2", None),
      ("Sun, 01 Mar 2026 11:00:00 GMT", 0), ("Sun, 01 Mar 2099 11:00:00 GMT", 86400)],
 )  # fmt: skip
 def test_retry_after_in_all_its_forms(value: str | None, seconds: int | None) -> None:

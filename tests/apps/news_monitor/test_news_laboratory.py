@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, insert, select, update
 
 from apps.news_monitor.alert_difference import (
     Episode,
@@ -17,11 +18,12 @@ from apps.news_monitor.articles import Article
 from apps.news_monitor.ingest import ingest
 from apps.news_monitor.judging_tables import alert, detector_config
 from apps.news_monitor.labels import LabelTexts
-from apps.news_monitor.laboratory import stored_models, try_out
+from apps.news_monitor.laboratory import own_space, stored_models, try_out
 from apps.news_monitor.predictions import label_pending, register_model
 from apps.news_monitor.settings import NewsSettings, SurgeSettings
 from apps.news_monitor.stories import CopyIndex
-from apps.news_monitor.tables import metadata
+from apps.news_monitor.tables import metadata, topic
+from apps.news_monitor.telling_tables import silence
 from shared.errors import DataError
 
 END = datetime(2026, 3, 1, tzinfo=UTC)
@@ -110,6 +112,53 @@ def test_two_configurations_differ_and_the_database_stays_as_it_is(judged: Engin
         ]
         assert connection.execute(select(alert)).all() == []
         assert connection.execute(select(detector_config)).all() == []
+
+
+def all_rows(engine: Engine) -> dict[str, list[str]]:
+    """table -> its rows as text, in one order."""
+    with engine.begin() as connection:
+        return {
+            table.name: sorted(map(repr, connection.execute(select(table))))
+            for table in metadata.sorted_tables
+        }
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_neither_webhooks_nor_silences_reach_the_database(judged: Engine, silent: bool) -> None:
+    url = judged.url.render_as_string(hide_password=False)
+    with judged.begin() as connection:
+        (model,) = stored_models(connection)
+        oil = model.topics["Oil"]
+        held: dict[str, Any] = {
+            "topic_id": oil,
+            "by": "a@b.c",
+            "begins_at": END - timedelta(days=9),
+        }
+        ends = END + timedelta(days=9 if silent else -8)
+        connection.execute(insert(silence).values(ends_at=ends, **held))
+    before = all_rows(judged)
+    settings = NewsSettings.model_validate(
+        {
+            "false_alarms_per_week": 5.0,
+            "surges": {"cadence_hours": 24, "min_negative": 4},
+            "recipients": ["a@b.c"],
+            "webhooks": [{"url": "https://hook.example/in", "secret": "s" * 16}],
+        }
+    )
+    done = try_out(url, settings, model, since=END - timedelta(days=3), until=END)
+    assert [one.topic for one in done.alerts] == ["Oil"]
+    assert all_rows(judged) == before
+
+
+def test_what_the_laboratory_has_no_table_for_is_not_written_at_all(judged: Engine) -> None:
+    url = judged.url.render_as_string(hide_password=False)
+    before = all_rows(judged)
+    with own_space(url) as engine, engine.begin() as connection:
+        assert connection.execute(select(func.count()).select_from(topic)).scalar_one() == 3
+        with pytest.raises(RuntimeError) as caught:
+            connection.execute(update(topic).values(enabled=False))
+    assert str(caught.value) == "the laboratory has no table news_topic of its own"
+    assert all_rows(judged) == before
 
 
 def test_a_period_that_ends_before_it_begins_is_one_clear_line(judged: Engine) -> None:

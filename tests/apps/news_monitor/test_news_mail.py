@@ -22,7 +22,9 @@ from apps.news_monitor.mail import (
     text_body,
     web_link,
 )
+from apps.news_monitor.occasion import Occasion
 
+HOUR = timedelta(hours=1)
 ENVELOPE = Envelope(
     sender="Triptych News <news@bank.example>",
     recipient="desk@bank.example",
@@ -73,8 +75,9 @@ Bad news about Airlines is surging: 14 of the 30 stories of the last 24 hours ar
 negative, where about 4 would be usual.
 
                        now   usual   usual range   chance
-Negative stories        14       4   1 to 8        1 in 3,300
+Negative of 30          14       4   1 to 8        1 in 83,000
 Negative share         47%     13%   3% to 27%     1 in 83,000
+Negative in all         14       3                 1 in 3,300
 All stories             30      22                 1 in 5
 
 Luck alone takes a topic this far about once in 167 weeks (score 7.2, alerts start at 3.4).
@@ -100,6 +103,39 @@ All evidence: http://127.0.0.1:8501
 Sent to desk@bank.example by the Triptych news monitor.
 """.replace("{blank}", " ")
     )
+
+
+def test_of_a_doubled_volume_no_row_contradicts_itself(evidence: Evidence) -> None:
+    doubled = replace(
+        evidence, stories=60, negative=8, expected=8.04, low=3, high=14, usual_stories=30.0,
+        p_share=0.5, p_count=0.02, p_volume=0.01,
+    )  # fmt: skip
+    rows = text_body(doubled, ENVELOPE).splitlines()[3:7]
+    assert rows == [
+        "Negative of 60           8       8   3 to 14       usual",
+        "Negative share         13%     13%   5% to 23%     usual",
+        "Negative in all          8       4                 1 in 50",
+        "All stories             60      30                 1 in 100",
+    ]
+
+
+def test_an_alert_that_rose_says_so_first(evidence: Evidence) -> None:
+    later = replace(evidence, severity="critical", evaluated_at=evidence.opened_at + HOUR)
+    message = compose(later, ENVELOPE, later.evaluated_at, occasion=Occasion(was="warning"))
+    assert message["Subject"] == "Risen: [Critical] Airlines: 14 of 30 stories negative (usual 4)"
+    assert part(message, "plain").splitlines()[:2] == [
+        "Bad news about Airlines has risen from warning to critical: 14 of the 30 stories of the "
+        "last 24 hours are negative, where about 4 would be usual.",
+        "It opened on Wed 11 Mar 2026, 14:00 UTC.",
+    ]
+
+
+def test_why_a_mail_goes_is_kept_with_it() -> None:
+    assert Occasion.from_json(None, 1) == Occasion()
+    assert Occasion.from_json(None, 2) == Occasion(reminder=True)
+    kept = Occasion(was="high").before("{}")
+    assert Occasion.from_json(kept.to_json(), 2) == Occasion(was="high", evidence="{}")
+    assert kept.before("{later}") == kept
 
 
 def test_titles_are_escaped_and_only_web_links_are_links(evidence: Evidence) -> None:

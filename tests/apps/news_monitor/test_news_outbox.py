@@ -167,6 +167,134 @@ def test_a_sender_that_died_is_replaced_when_its_lease_ends(
     assert mails(engine)[0].attempts == 2
 
 
+class Slow:
+    """A mail server that takes its time before it takes a mail, or breaks off; `at` is a clock."""
+
+    def __init__(self, at: datetime, each: timedelta, *, breaks: bool = False) -> None:
+        self.at, self.each, self.breaks, self.asked = at, each, breaks, 0
+
+    def send(self, _message: EmailMessage) -> None:
+        self.asked += 1
+        self.at += self.each
+        if self.breaks:
+            try:
+                raise TimeoutError
+            except OSError:
+                raise DeliveryError("mail server mx:25 cannot be reached") from None
+
+    def deliver(self, engine: Engine, until: datetime | None = None) -> DeliveryReport:
+        return deliver_due(
+            engine,
+            self,
+            now=self.at,
+            sender=SENDER,
+            dashboard_url="http://x.example",
+            clock=lambda: self.at,
+            until=until,
+        )
+
+
+FIVE = tuple(f"{name}@bank.example" for name in "abcde")
+SECOND = timedelta(seconds=1)
+
+
+def test_a_server_that_is_not_reached_is_asked_once_a_round(
+    engine: Engine, owe: Callable[..., int], evidence: Evidence
+) -> None:
+    owe(*FIVE)
+    server = Slow(evidence.opened_at, 30 * SECOND, breaks=True)
+    report = server.deliver(engine)
+    assert (server.asked, report.waiting) == (1, 1)
+    assert report.lines[1:] == [
+        "4 more mails left for the next round: the mail server is not reached"
+    ]
+    first, *others = mails(engine)
+    # From the moment it failed: counted from the round's beginning it would be due in 30 s.
+    assert first.next_try_at == evidence.opened_at + 90 * SECOND
+    assert {(row.state, row.attempts) for row in others} == {("queued", 0)}
+    assert server.deliver(engine).waiting == 1
+    assert [row.attempts for row in mails(engine)] == [1, 1, 0, 0, 0]
+    server.breaks = False
+    assert server.deliver(engine).sent == 3  # those that were tried wait for their time
+
+
+def test_a_refused_reader_does_not_hold_up_the_others(
+    engine: Engine, owe: Callable[..., int], evidence: Evidence
+) -> None:
+    owe(*FIVE)
+    box = Letterbox(DeliveryError("450 try later"), RefusedForGoodError("550 no such user"))
+    report = deliver(engine, box, evidence.opened_at)
+    assert (report.sent, report.waiting) == (3, 2)
+
+
+def test_a_slow_server_is_left_alone_when_the_time_of_a_round_is_used_up(
+    engine: Engine, owe: Callable[..., int], evidence: Evidence
+) -> None:
+    owe(*FIVE)
+    begun = evidence.opened_at
+    server = Slow(begun, 25 * SECOND)
+    report = server.deliver(engine, until=begun + 60 * SECOND)
+    assert report.sent == 3
+    assert report.lines == ["2 more mails left for the next round: the time of a round is used up"]
+    assert [row.sent_at for row in mails(engine)][2] == begun + 75 * SECOND
+    assert server.deliver(engine, until=server.at + 60 * SECOND).sent == 2
+
+
+def test_a_lease_is_counted_from_when_it_is_taken(
+    sqlite: Engine, evidence: Evidence, open_evidence: Callable[..., int]
+) -> None:
+    with sqlite.begin() as connection:
+        open_evidence(connection, evidence, *[Subscription(address=one) for one in FIVE[:2]])
+    taken = []
+
+    class Looking(Slow):
+        def send(self, message: EmailMessage) -> None:
+            taken.append(next(row for row in mails(sqlite) if row.state == "sending").lease_until)
+            super().send(message)
+
+    Looking(evidence.opened_at, 30 * SECOND).deliver(sqlite)
+    assert taken == [evidence.opened_at + LEASE, evidence.opened_at + 30 * SECOND + LEASE]
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("müller@bank.example", "it cannot be written (NonASCIILocalPartDefect: "),
+        ("a..b@bank.example", "it cannot be written (InvalidHeaderDefect: "),
+        ("desk@bank.example.", "it cannot be written (HeaderParseError: "),
+        (
+            "desk@bänk.example",
+            "no mail server takes the address desk@bänk.example: it is not ASCII",
+        ),
+    ],
+)
+def test_an_address_from_before_they_were_checked_becomes_a_dead_letter(
+    sqlite: Engine,
+    evidence: Evidence,
+    open_evidence: Callable[..., int],
+    address: str,
+    said: str,
+) -> None:
+    class Ascii(Letterbox):
+        def send(self, message: EmailMessage) -> None:
+            str(message["To"]).encode("ascii")  # as smtplib's commands are
+            super().send(message)
+
+    with sqlite.begin() as connection:
+        open_evidence(connection, evidence, Subscription(address="a@bank.example"))
+        open_evidence(connection, evidence, Subscription(address="b@bank.example"))
+        stored = update(recipient).where(recipient.c.email == "a@bank.example")
+        connection.execute(stored.values(email=address))
+    now, box = evidence.opened_at, Ascii()
+    assert deliver(sqlite, box, now).sent == 1  # the other one
+    for _ in range(3):
+        now = mails(sqlite)[0].next_try_at
+        report = deliver(sqlite, box, now)
+    first = mails(sqlite)[0]
+    assert (first.state, report.dead) == ("dead", 1)
+    assert first.last_error.startswith(said)
+
+
 def test_what_became_of_an_alert_is_written_down(
     engine: Engine, owe: Callable[..., int], evidence: Evidence
 ) -> None:

@@ -53,7 +53,8 @@ def test_the_crisis_and_nothing_else_is_alerted(
 ) -> None:
     report = run(stream, tmp_path, labeller)
     assert (report.items, report.copies, report.rejected) == (60 * 24 + 48, 24, 1)
-    assert (report.evaluated, len(report.alerts), report.mails) == (20 * 24, 1, 1)
+    # Told when it opens, and each time that it has become more severe.
+    assert (report.evaluated, len(report.alerts), report.mails) == (20 * 24, 1, 3)
     (line,) = (tmp_path / "alerts.jsonl").read_text().splitlines()
     record = json.loads(line)
     assert list(record)[:9] == [
@@ -73,10 +74,19 @@ def test_the_crisis_and_nothing_else_is_alerted(
     assert record["state"] == "resolved"
     assert all("crash" in title for title in record["headlines"])
     assert record["headlines"][0].startswith("bank crash 7")
-    (mail,) = (tmp_path / "outbox").glob("*.eml")
-    message = email.message_from_bytes(mail.read_bytes(), policy=default)
-    assert message["To"] == "desk@example.com"
-    assert message["Subject"].startswith(f"[{record['severity'].capitalize()}] Banks: ")
+    messages = [
+        email.message_from_bytes(mail.read_bytes(), policy=default)
+        for mail in sorted((tmp_path / "outbox").glob("alert-1.r*.eml"))
+    ]
+    assert {message["To"] for message in messages} == {"desk@example.com"}
+    assert [message["Subject"].partition("Banks: ")[0] for message in messages] == [
+        "[Warning] ", "Risen: [High] ", "Risen: [Critical] "
+    ]  # fmt: skip
+    opened = report.alerts[0]
+    first = f"Banks: {opened.negative} of {opened.stories} stories negative"
+    assert first in messages[0]["Subject"]
+    last = f"Banks: {record['negative']} of {record['total']} stories negative"
+    assert (last in messages[2]["Subject"], record["severity"]) == (True, "critical")
     assert "not a date" in (tmp_path / "items.rejects.csv").read_text()
 
 

@@ -19,15 +19,16 @@ from apps.news_monitor.alerts import follow_alert
 from apps.news_monitor.day_report import DayReport, Post, read_day
 from apps.news_monitor.delivery import OutboxMailer
 from apps.news_monitor.evidence import Evidence
+from apps.news_monitor.ingest import insert_new
 from apps.news_monitor.judging_tables import alert
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.monitor import Monitor
 from apps.news_monitor.outbox import deliver_due
 from apps.news_monitor.reminders import owe_reminders
-from apps.news_monitor.reports import owe_digests, owe_heartbeat
+from apps.news_monitor.reports import PAUSE, owe_digests, owe_heartbeat, owe_summary
 from apps.news_monitor.responses import acknowledge, silence_topic, write_to
 from apps.news_monitor.settings import NewsSettings
-from apps.news_monitor.tables import job_run, topic
+from apps.news_monitor.tables import job_run, memo, topic
 from apps.news_monitor.telling import ReportSettings, Subscription, last_due
 from apps.news_monitor.telling_tables import outbox, recipient, silence, silenced
 from apps.news_monitor.thresholds import Severity
@@ -303,6 +304,42 @@ def test_after_a_pause_one_summary_tells_what_happened_meanwhile(
     )
 
 
+def test_of_a_pause_a_reader_of_digests_is_told_what_would_not_have_waited(
+    sqlite: Engine, evidence: Evidence, open_evidence: OpenAlert, tmp_path: Path
+) -> None:
+    daily = Subscription(address="daily@b.example", mode="digest", digest_at="08:00")
+    now = Subscription(address="now@b.example")
+    settings = NewsSettings(
+        recipients=(daily.address, now.address), subscriptions=(daily,), mail_from=SENDER
+    )
+    with sqlite.begin() as connection:
+        open_evidence(connection, replace(evidence, topic="Told before"), now)
+        connection.execute(update(outbox).values(state="sent"))
+        late = replace(evidence, opened_at=AT + 5 * HOUR)
+        open_evidence(connection, replace(late, topic="Banks"), daily, now)
+        worst = replace(late, topic="Oil", severity="critical")
+        open_evidence(connection, worst, daily, now)
+        # As they are owed of moments long past.
+        queued = update(outbox).where(outbox.c.state == "queued")
+        connection.execute(queued.values(state="offline"))
+        insert_new(connection, memo, [{"name": PAUSE, "value": (AT + 4 * HOUR).isoformat()}])
+        owe_summary(connection, settings, AT + 12 * HOUR)
+    assert [(row.email.partition("@")[0], row.kind, row.state) for row in mails(sqlite)][1:] == [
+        ("daily", "alert", "digest"),
+        ("now", "alert", "joined"),
+        ("daily", "alert", "joined"),
+        ("now", "alert", "joined"),
+        ("now", "offline", "queued"),
+        ("daily", "offline", "queued"),
+    ]
+    found = {str(m["To"]): text_of(m) for m in sent(sqlite, tmp_path, AT + 12 * HOUR)}
+    going_on = "Still going on: {} (since Wed 11 Mar 2026, 19:00 UTC).\n"
+    assert going_on.format("Oil") in found[daily.address]
+    assert "Banks" not in found[daily.address]
+    assert "Banks (since " in found[now.address]
+    assert "Told before" not in found[now.address]
+
+
 def test_a_silenced_topic_alerts_on_the_page_and_in_no_mail(
     engine: Engine,
     labeller: LabelTexts,
@@ -325,3 +362,15 @@ def test_a_silenced_topic_alerts_on_the_page_and_in_no_mail(
     with engine.begin() as connection:
         (row,) = connection.execute(select(silenced)).all()
         assert connection.execute(select(alert.c.id)).scalars().all() == [row.alert_id]
+    # It still fires when the silence is over: then it is told, once.
+    assert watch.tick(AT + HOUR + timedelta(minutes=1)).mails.sent == 1
+    (message,) = sent(engine, tmp_path, AT + HOUR)
+    assert message["Subject"].startswith("[Critical] Airlines: ")
+    assert message["Message-ID"].startswith("<alert-1.r1.u1.")
+    assert (
+        "It opened on Wed 11 Mar 2026, 14:00 UTC, while its topic was silenced, and still fires; "
+        "these figures are of Wed 11 Mar 2026, 14:00 UTC.\n"
+    ) in text_of(message)
+    assert watch.tick(AT + 3 * HOUR).mails.sent == 0
+    with engine.begin() as connection:
+        assert connection.execute(select(silenced)).all() == []

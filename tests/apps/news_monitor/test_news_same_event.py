@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, func, select
 
 from apps.news_monitor import same_event as same_event_module
 from apps.news_monitor.articles import Article
+from apps.news_monitor.backlog import Backlog
 from apps.news_monitor.bucket_counts import publisher_counts
 from apps.news_monitor.ingest import epoch_hour, ingest, recent_stories
 from apps.news_monitor.labels import Labels, LabelTexts, Worth
@@ -247,6 +248,33 @@ def test_whatever_the_portions_and_wherever_it_is_cut_the_stories_are_the_same(
     assert {row.id: row.story_id for row in rows} == wanted
     assert 10 < sum(number != first for number, first in wanted.items()) < 50
     assert counted(engine)[0] == len(set(wanted.values()))
+
+
+def test_what_was_stored_after_an_archive_waits_for_its_labels(
+    sqlite: Engine, angles: Pointing, story: Story
+) -> None:
+    """News is labelled first, and still joined in the order in which all was stored."""
+    old = NOW - timedelta(days=60)
+    plan = ((0, NOW), (1, old), (3, old), (90, NOW), (92, NOW), (2, NOW))
+    with sqlite.begin() as connection:
+        model = register_model(connection, angles, NOW)
+    for degrees, when in plan:
+        with sqlite.begin() as connection:
+            one = story(f"oil crash {at(degrees)}", when, "A")
+            ingest(connection, [one], copies=CopyIndex(similarity=1.1), fetched=NOW)
+    with sqlite.begin() as connection:
+        backlog = Backlog.of(connection, model.id, epoch_hour(NOW - timedelta(days=30)))
+    assert label_pending(sqlite, model, now=NOW, limit=4, backlog=backlog) == 4
+    with sqlite.begin() as connection:
+        assert backlog.count(connection) == 2
+        assert backlog.first_without(connection, 0) == 2
+    assert join_events(sqlite, model, RULE, backlog) == 0
+    assert label_pending(sqlite, model, now=NOW, limit=4, backlog=backlog) == 2
+    assert join_events(sqlite, model, RULE, backlog) == 3
+    titles = [f"oil crash {at(degrees)}" for degrees, _ in plan]
+    assert stories(sqlite) == dict(
+        zip(titles, (titles[n] for n in (0, 1, 1, 3, 3, 0)), strict=True)
+    )
 
 
 def test_another_model_changes_no_story_and_counts_the_same_ones(

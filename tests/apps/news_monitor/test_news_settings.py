@@ -1,5 +1,6 @@
 """Mistakes in [news] are one clear line each."""
 
+from email.headerregistry import Address
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,34 @@ def test_the_whole_section_is_read(tmp_path: Path) -> None:
             "desk@bank.example, not 'desk'",
         ),
         (
+            'recipients = ["müller@bank.example"]',
+            "[news]: recipients = ['müller@bank.example'], expected mail addresses such as "
+            "desk@bank.example, not 'müller@bank.example'; mail goes to ASCII letters, digits and "
+            "signs only: give another address of theirs",
+        ),
+        (
+            'recipients = ["a..b@x.example"]',
+            "not 'a..b@x.example'; no dot may begin or end either side of the @, or stand beside "
+            "another",
+        ),
+        (
+            '[news.reports]\nto = ["desk@bank.example."]',
+            "not 'desk@bank.example.'; no dot may begin or end either side of the @",
+        ),
+        (
+            'recipients = ["desk@bänk.example"]',
+            "not 'desk@bänk.example'; write its domain as it is registered, xn--...",
+        ),
+        (
+            f'recipients = ["{"a" * 65}@bank.example"]',
+            "; at most 64 characters before the @, 254 in all",
+        ),
+        (
+            'mail_from = "News, Desk <news@bank.example>"',
+            "mail_from = 'News, Desk <news@bank.example>', expected an address such as "
+            "News <news@bank.example>",
+        ),
+        (
             'mail_from = "a@b\\nBcc: x@y"',
             "triptych.toml [news]: mail_from = 'a@b\\nBcc: x@y', expected an address such as "
             "News <news@bank.example>",
@@ -77,3 +106,14 @@ def test_mistakes_are_named(text: str, message: str, tmp_path: Path) -> None:
         load(f"[news]\n{text}", tmp_path)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["desk@bank.example", "o'neil+news/1@b.example", "a.b@localhost", "desk@xn--bnk-sla.example"],
+)
+def test_every_address_that_is_taken_makes_a_mail(address: str) -> None:
+    assert NewsSettings(recipients=(address,)).recipients == (address,)
+    assert Address(addr_spec=address).addr_spec == address
+    assert NewsSettings(mail_from=f"Desk at night <{address}>").mail_from
+    assert NewsSettings(mail_from=f'"Desk, at night" <{address}>').mail_from

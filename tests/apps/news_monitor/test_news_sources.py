@@ -3,16 +3,21 @@
 import gzip
 import os
 import random
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Connection, Engine, func, select
 
 import apps.news_monitor.watched_folder as folder_module
+from apps.news_monitor.articles import Article
 from apps.news_monitor.delivery import OutboxMailer
 from apps.news_monitor.feed_list import (
     Feed,
@@ -24,6 +29,8 @@ from apps.news_monitor.feed_list import (
     remove_feed,
     sync_feeds,
 )
+from apps.news_monitor.ingest import Ingested, ingest
+from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.monitor import Monitor
 from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.stories import CopyIndex
@@ -128,6 +135,63 @@ def test_bad_files_are_set_aside_with_the_reason(
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == []
 
 
+def test_a_date_that_no_clock_shows_costs_its_row_only(sqlite: Engine, tmp_path: Path) -> None:
+    good, bad = "2026-03-11T13:00:00Z,Fine\n", "9999-12-31T23:59:59-01:00,Late\n"
+    drop(tmp_path, "a.csv", f"published_at,title\nnever,Bad\n{bad}{good}".encode())
+    drop(tmp_path, "b.csv", f"published_at,title\n{bad}".encode())
+    for name, unit, number in (("c", "us", 2**62), ("d", "ms", 2**62)):
+        at = pa.array([number, 1773234000 * 10 ** (6 if unit == "us" else 3)], pa.timestamp(unit))
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(pa.table({"published_at": at, "title": ["Late", "Also fine"]}), path)
+        drop(tmp_path, path.name, path.read_bytes())
+    drop(tmp_path, "e.csv")
+    found = {t.name: t for t in take(sqlite, tmp_path)}
+    told = {name: (t.new, t.rejected, t.problem) for name, t in found.items()}
+    assert told["a.csv"] == (1, 2, "")
+    assert told["b.csv"] == (
+        0,
+        0,
+        "b.csv: no row can be used; the first: line 2: published_at is 10000-01-01 "
+        "00:59:59+00:00, expected a year from 1 to 9998",
+    )
+    assert told["c.parquet"] == (1, 1, "")
+    # Of such a size pandas reads no row of the file: it is set aside whole.
+    assert told["d.parquet"][2].startswith("d.parquet: cannot be read: OutOfBoundsDatetime: ")
+    assert told["e.csv"][0] == 2
+    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == []
+    rejects = pd.read_csv(tmp_path / "refused" / "a.rejects.csv")
+    assert rejects["line"].tolist() == [2, 3]
+    assert rejects["reason"][1].endswith("expected a year from 1 to 9998")
+    assert '"title": "Late"' in rejects["row"][1]
+    assert (tmp_path / "refused" / "c.rejects.csv").is_file()
+
+
+def test_whatever_goes_wrong_with_a_file_is_told_and_the_next_is_taken(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails_after(connection: Connection, articles: list[Article], **named: Any) -> Ingested:
+        done = ingest(connection, articles, **named)
+        if articles[0].title == "Odd news of the day":
+            raise ValueError("what nobody\nthought of")
+        return done
+
+    monkeypatch.setattr(folder_module, "ingest", fails_after)
+    line = b"published_at,title\n2026-03-11T13:00:00Z,Odd news of the day\n"
+    drop(tmp_path, "a.csv", line)
+    drop(tmp_path, "b.csv", line + b"2026-03-11T12:00:00Z,Other news of the day\n")
+    drop(tmp_path, os.fsdecode(b"\xff.csv"))
+    found = take(engine, tmp_path)
+    assert [(t.name, t.new, t.copies, t.problem) for t in found] == [
+        ("a.csv", 0, 0, "a.csv: cannot be stored: ValueError: what nobody thought of"),
+        ("b.csv", 2, 0, ""),  # no copy of what was not stored
+        ("?.csv", 0, 0, "?.csv: its name is not UTF-8"),
+    ]
+    with engine.begin() as connection:
+        rows = connection.execute(select(dropped_file.c.name, dropped_file.c.problem)).all()
+    assert [tuple(row) for row in rows] == [("a.csv", found[0].problem), ("b.csv", "")]
+    assert list(tmp_path.glob("*.csv")) == []
+
+
 def test_what_is_not_whole_or_not_a_file_of_news_is_left_alone(
     sqlite: Engine, tmp_path: Path
 ) -> None:
@@ -155,6 +219,40 @@ def test_killed_between_storing_and_moving_a_file_is_not_taken_twice(
     assert [(t.found, t.new) for t in take(sqlite, tmp_path)] == [(0, 0)]
     with sqlite.begin() as connection:
         assert connection.execute(select(func.count()).select_from(item)).scalar_one() == 2
+
+
+def test_the_backlog_of_a_new_feed_without_dates_raises_nothing_and_its_news_does(
+    sqlite: Engine,
+    labeller: LabelTexts,
+    fill: Callable[[Engine, datetime, int], None],
+    crisis_feed: Callable[[datetime], bytes],
+    tmp_path: Path,
+) -> None:
+    hour = NOW.replace(minute=0)
+    fill(sqlite, hour - timedelta(hours=2), 40)
+    backlog = re.sub(rb"<pubDate>.*?</pubDate>", b"", crisis_feed(hour))
+    fresh = re.sub(rb"(<title>airline crash |n\.example/)(\d)", rb"\g<1>7\2", backlog)
+    bodies = [backlog, backlog, fresh, fresh]
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, stream=httpx.ByteStream(bodies.pop(0)))
+
+    watch = Monitor(
+        sqlite,
+        NewsSettings(feeds=("https://new.example/f",)),
+        labeller,
+        OutboxMailer(tmp_path),
+        client=lambda: httpx.Client(transport=httpx.MockTransport(answer)),
+        jitter=random.Random(1),
+    )
+    reports = [watch.tick(NOW + timedelta(hours=hours)) for hours in (0, 1, 2, 3)]
+    assert [report.new for report in reports] == [12, 0, 12, 0]
+    assert [len(report.alerts) for report in reports] == [0, 0, 0, 1]
+    with sqlite.begin() as connection:
+        undated = select(item.c.effective_at).where(item.c.date_quality == "missing")
+        times = connection.execute(undated.order_by(item.c.id)).scalars().all()
+    assert set(times[:12]) == {NOW - timedelta(days=7)}
+    assert set(times[12:]) == {NOW + timedelta(hours=2)}
 
 
 OPML = b"""<?xml version="1.0"?><opml version="1.1"><head><title>Mine</title></head><body>

@@ -76,6 +76,27 @@ def test_copies_are_found_across_a_restart(engine: Engine, story: Story) -> None
         assert ingest(connection, later, copies=again, fetched=NOW).copies == 1
 
 
+@pytest.mark.parametrize("hours", [71, 73])
+def test_a_restart_between_copies_changes_no_answer(
+    engine: Engine, story: Story, hours: int
+) -> None:
+    title = "airline crash grounds the whole fleet after engine failure"
+    # B is read after A, and dated before it; C is younger than the window, its story is not.
+    told = [("A", 10), ("B", 0), ("C", 70), ("D", 10 + hours)]
+    copies = CopyIndex()
+    for name, hour in told[:3]:
+        with engine.begin() as connection:
+            at = NOW + timedelta(hours=hour)
+            ingest(connection, [story(title, at, name)], copies=copies, fetched=at)
+    last = NOW + timedelta(hours=told[3][1])
+    with engine.begin() as connection:
+        again = recent_stories(connection, last)
+        article = [story(title, last, told[3][0])]
+        found = ingest(connection, article, copies=again, fetched=last).copies
+    assert found == (hours == 71)
+    assert copies.add([99], [title], [last]) == [1 if hours == 71 else 99]
+
+
 def test_buckets_equal_a_count_by_hand(
     engine: Engine, labeller: LabelTexts, fill: Callable[[Engine, datetime, int], None]
 ) -> None:

@@ -103,3 +103,22 @@ def test_quiet_hours_cost_nothing_and_still_count() -> None:
     curve = calibrator.curve()
     assert curve.topic_weeks == pytest.approx(3.0)
     assert not curve.episodes.any()
+
+
+def test_hours_of_an_outage_are_no_exposure_and_open_nothing() -> None:
+    scores = exponential(np.random.default_rng(1), 300, 4)
+    down = np.zeros((300, 4), dtype=bool)
+    down[100:180] = True
+    down[200:240, 1] = True
+    with_outage = Calibrator(4, DAILY)
+    for day, row in enumerate(scores):
+        row = np.where(down[day], 9.0, row)
+        with_outage.add(row, row < 0.5, day * 24, 24.0, down[day])
+    # As if those days had not been, topic by topic: the cool-down of DAILY is none.
+    episodes, weeks = np.zeros(len(GRID)), 0.0
+    for topic in range(4):
+        curve = calibrated(scores[~down[:, topic], topic : topic + 1])
+        episodes, weeks = episodes + curve.episodes, weeks + curve.topic_weeks
+    found = with_outage.curve()
+    assert found.topic_weeks == pytest.approx(weeks) == pytest.approx((4 * 220 - 40) / 7)
+    np.testing.assert_array_equal(found.episodes, episodes)

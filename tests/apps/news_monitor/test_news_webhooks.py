@@ -166,3 +166,26 @@ def test_a_webhook_that_fails_does_not_hold_up_the_others(
         owe_calls(connection, number, "alert.test", hooks, AT)
     report = call(sqlite, hooks, AT)
     assert (report.sent, report.waiting) == (2, 1)  # its second call was left for the next round
+
+
+def test_the_time_of_a_round_is_bounded_and_retries_count_from_the_failure(
+    sqlite: Engine, evidence: Evidence, open_evidence: OpenAlert, receiver: Receiver
+) -> None:
+    now = [AT]
+
+    def clock() -> datetime:
+        now[0] += MINUTE
+        return now[0]
+
+    receiver.codes = [503]
+    other = hook(receiver.url + "/other")
+    hooks = [hook(receiver.url), other]
+    with sqlite.begin() as connection:
+        owe_calls(connection, open_evidence(connection, evidence), OPENED, hooks, AT)
+    report = call_due(sqlite, hooks, now=AT, agent="a", clock=clock, until=AT + 5 * MINUTE)
+    assert (report.sent, report.waiting) == (0, 1)
+    assert report.lines[1:] == ["webhook calls left for the next round: its time is used up"]
+    with sqlite.begin() as connection:
+        first, second = connection.execute(select(webhook_call).order_by(webhook_call.c.id)).all()
+    assert first.next_try_at == AT + 5 * MINUTE
+    assert (second.state, second.attempts) == ("queued", 0)
