@@ -37,7 +37,7 @@ from apps.recommender.judging import against_simple
 from apps.recommender.live import LiveRecommender, open_live
 from apps.recommender.recipe import RecommenderRecipe
 from apps.recommender.recommender import Recommender
-from pipelines.compare import Compared, latency_of
+from pipelines.compare import Compared, timed
 from pipelines.train import train
 from shared.device import Device
 from shared.errors import DataError
@@ -202,7 +202,7 @@ def _judged(
     given = None
     if must_pass is not None:
         given = cases(new.path, must_pass, home, say=say, device=device)
-    latency = latency_of(contest.serve, contest.asked)
+    latency = timed(contest.serve, contest.asked, limits)
     verdict = judge(contest.pairs(), limits, cases=given, latency=latency)
     check = simple_rivals(candidate, later)
     return Compared(

@@ -20,7 +20,8 @@ from shared.training.head_data import HeadData
 from shared.training.learning_tuned import tasks_of
 from shared.training.options import Method, TrainOptions
 from shared.training.recipe_file import RecipeFile, RecipeSection, SearchSection, content_of
-from shared.training.search import Budget, Searched, search
+from shared.training.search import search
+from shared.training.trials import Budget, Searched
 
 # Of the rows a search sees: enough to tell recipes apart, which is not the same as to report.
 DEVELOPMENT_SHARE = 0.2

@@ -82,7 +82,8 @@ def search_with(recipe: "Searchable", name: str, trying: Trying) -> None:
     from pipelines.search import run_search
     from shared.errors import SettingsError
     from shared.training.processes import check_alone
-    from shared.training.search import DEFAULT_METHODS, Budget
+    from shared.training.search import DEFAULT_METHODS
+    from shared.training.trials import Budget
 
     check_alone("a search", os.environ)
     methods = tuple(dict.fromkeys(trying.method or DEFAULT_METHODS))
@@ -113,7 +114,7 @@ def search_with(recipe: "Searchable", name: str, trying: Trying) -> None:
 
 def say_found(found: "Found", app_name: str, name: str) -> None:
     """The trials, the best first."""
-    from shared.training.search import line_of
+    from shared.training.trials import line_of
 
     searched = found.searched
     ranked = sorted(searched.trials, key=lambda t: (t.value is None, -(t.value or 0.0), t.number))

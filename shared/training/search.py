@@ -10,7 +10,6 @@ others cannot be compared; a search called with more minutes in all goes on with
 
 import hashlib
 import json
-import math
 import shutil
 import time
 import warnings
@@ -30,7 +29,7 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from shared.errors import DataError, ModelError, SettingsError
+from shared.errors import DataError, ModelError
 from shared.pretrained import PretrainedEncoder
 from shared.training.batches import HeadTask
 from shared.training.checkpoints import PREFIX, read
@@ -38,11 +37,10 @@ from shared.training.finetune import finetune_classifier, tasks_content
 from shared.training.methods import METHODS
 from shared.training.options import Method, TrainOptions
 from shared.training.runs import fingerprint
+from shared.training.trials import Budget, Searched, Trial, line_of
 
 STUDY_FILE = "study.db"
 DEFAULT_METHODS = (Method.FROZEN, Method.LORA, Method.FULL)
-# Trials that a budget is cut into where nothing else is said.
-TRIALS_OF_A_BUDGET = 8
 # What a study has noted of itself: what it searches on, whatever the minutes, and those of a trial.
 CONTENT, TRIAL_MINUTES = "content", "trial_minutes"
 # Learning rates around that of a method's row in METHODS, as factors.
@@ -50,62 +48,6 @@ SLOWEST, FASTEST = 0.2, 3.0
 LONGEST_EPOCHS = 10
 # No trial is cut short before so many have run to their end, nor before this epoch of its own.
 UNPRUNED_TRIALS, FIRST_PRUNED_EPOCH = 3, 2
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One recipe that was tried. state: complete, pruned or fail. value: of the metric, None where
-    it was not learned to the end. recipe: values of TrainOptions. seconds: a killed attempt's too.
-    """
-
-    number: int
-    state: str
-    value: float | None
-    recipe: Mapping[str, Any]
-    seconds: float
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Searched:
-    """rows: of the development part. seconds: of all trials, earlier calls included.
-    trial_minutes: what one was given."""
-
-    best: Trial
-    trials: tuple[Trial, ...]
-    metric: str
-    rows: int
-    seconds: float
-    trial_minutes: float
-
-    @property
-    def standard_error(self) -> float:
-        """Of the best value, as if it were a share of the rows: differences below are noise."""
-        value = self.best.value or 0.0
-        return math.sqrt(value * (1 - value) / self.rows)
-
-
-@dataclass(frozen=True)
-class Budget:
-    """minutes: of the whole search. trial_minutes: of one trial at most; None: those of the search
-    that is gone on with, and an eighth of the whole where there is none."""
-
-    minutes: float
-    trial_minutes: float | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 < self.a_trial <= self.minutes:
-            raise SettingsError(
-                f"trials of {self.a_trial:g} minutes in a search of {self.minutes:g}: "
-                "expected more than 0 and no more than the whole"
-            )
-
-    @property
-    def a_trial(self) -> float:
-        """Minutes of a trial where nothing is gone on with."""
-        if self.trial_minutes is not None:
-            return self.trial_minutes
-        return self.minutes / TRIALS_OF_A_BUDGET
 
 
 def search(
@@ -366,17 +308,6 @@ class Rival(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, *_: Any, **__: Any) -> None:
         if self.late():
             raise optuna.TrialPruned("the minutes of the search were over")
-
-
-def line_of(trial: Trial, metric: str) -> str:
-    """A trial in a line."""
-    said = trial.note if trial.value is None else f"{metric} {trial.value:.4f}"
-    values = ", ".join(f"{name} {_short(value)}" for name, value in trial.recipe.items())
-    return f"trial {trial.number}: {said}, {trial.seconds:.0f} s ({values})"
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _study(

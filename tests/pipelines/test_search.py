@@ -20,7 +20,7 @@ from shared.training.examples import from_rows, split
 from shared.training.learning_tuned import tasks_of
 from shared.training.options import Method, TrainOptions
 from shared.training.recipe_file import RecipeFile
-from shared.training.search import Budget
+from shared.training.trials import Budget
 
 WORDS = {"card": ["card", "lost"], "refund": ["refund", "money"], "order": ["order", "late"]}
 OPTIONS = TrainOptions(batch_size=16, threads=1, progress=False)

@@ -25,7 +25,8 @@ from shared.training.batches import HeadTask
 from shared.training.examples import Examples
 from shared.training.methods import METHODS
 from shared.training.options import Method, TrainOptions
-from shared.training.search import FIRST_PRUNED_EPOCH, Budget, Rival, Searched, Space, Trial, search
+from shared.training.search import FIRST_PRUNED_EPOCH, Rival, Space, search
+from shared.training.trials import Budget, Searched, Trial
 
 OPTIONS = TrainOptions(batch_size=16, bf16=False, threads=1, progress=False)
 
@@ -170,7 +171,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from shared.training import runs
 from shared.training.options import Method
-from shared.training.search import Budget
+from shared.training.trials import Budget
 import test_search
 class Slow(runs.EpochLines):
     def on_step_end(self, *args, **kwargs):
