@@ -31,7 +31,7 @@ from shared.training.fusion import FusedFit
 from shared.training.methods import METHODS
 from shared.training.options import FineTuned, Method, TrainOptions
 from shared.training.pseudo_labels import Pool, Pseudo, surest
-from shared.training.run_results import RESULT_FILE, checkpoints_of
+from shared.training.run_results import RESULT_FILE
 
 Say = Callable[[str], None]
 SURE = 0.9  # calibrated probability of a pseudo-label
@@ -70,11 +70,9 @@ class FurtherRuns:
         self, tasks: Sequence[HeadTask], name: str, *, epochs: int | None = None
     ) -> tuple[Path, Embedder]:
         """A folder of this name beside the run's with an encoder fine-tuned on these tasks, and
-        that encoder as it is served.
-
-        """
+        that encoder as it is served."""
         folder = self.run.folder.with_name(f"{self.run.folder.name}.{name}")
-        checkpoints = checkpoints_of(self.run.folder, self.options)
+        place = self.options.checkpoints
         minutes = self.options.minutes
         again = replace(
             self.options,
@@ -82,7 +80,7 @@ class FurtherRuns:
             keep="last",
             epochs=epochs or self.options.epochs,
             minutes=None if minutes is None else minutes - self.seconds / 60,
-            checkpoints=checkpoints.with_name(f"{checkpoints.name}.{name}"),
+            checkpoints=None if place is None else place.with_name(f"{place.name}.{name}"),
             journal=None,
             logdir=None,
             tracking="none",
