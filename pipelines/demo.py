@@ -85,6 +85,7 @@ class Demo:
     lines: tuple[Line, ...]
     asked: tuple[Asked, ...]
     alerts: int
+    mails: int
     outbox: str
     recommendations: str
     seconds: float
@@ -115,7 +116,7 @@ def run_demo(*, home: Home, seed: int, threads: int | None, say: Callable[[str],
     asked = _ask(trained["chatbot"], home, threads, say)
 
     say("\nThe news stream, replayed day by day: the alerts it would have mailed")
-    alerts, outbox = _replay(trained["news"], home, say)
+    alerts, mails, outbox = _replay(trained["news"], home, say)
 
     say("\nRecommendations for every user of the sample shop")
     written = _recommend(home, options, say)
@@ -124,6 +125,7 @@ def run_demo(*, home: Home, seed: int, threads: int | None, say: Callable[[str],
         tuple(_line(name, each) for name, each in trained.items()),
         asked,
         alerts,
+        mails,
         str(outbox),
         written.output,
         time.monotonic() - started,
@@ -175,7 +177,8 @@ def _ask(
     return tuple(asked)
 
 
-def _replay(trained: Trained, home: Home, say: Callable[[str], None]) -> tuple[int, Path]:
+def _replay(trained: Trained, home: Home, say: Callable[[str], None]) -> tuple[int, int, Path]:
+    """How many alerts, how many mails about them, and where those lie."""
     output = home.reports / "demo-news"
     version = trained.version
     done = replay(
@@ -192,7 +195,7 @@ def _replay(trained: Trained, home: Home, say: Callable[[str], None]) -> tuple[i
             f"{alert['negative']} of {alert['total']} stories negative "
             f"(usual {alert['expected']:.0f})"
         )
-    return done.mails, output / "outbox"
+    return len(alerts), done.mails, output / "outbox"
 
 
 def _recommend(home: Home, options: TrainOptions, say: Callable[[str], None]) -> Recommended:
@@ -251,7 +254,7 @@ def closing(demo: Demo, trained: dict[str, Trained], home: Home) -> str:
     call, place = _call(), _place(home)
     return (
         f"\n{drawn.getvalue()}\n"
-        f"Mails of {demo.alerts} alerts, written as files, none was sent:\n  {demo.outbox}\n"
+        f"{demo.mails} mails about {demo.alerts} alerts, written as files, none was sent:\n  {demo.outbox}\n"
         f"Recommendations:\n  {demo.recommendations}\n"
         f"A report on each model, for the browser:\n{reports}\n"
         f"{demo.seconds:.0f} seconds in all. Next:\n"

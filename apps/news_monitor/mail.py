@@ -115,7 +115,7 @@ def _rows(evidence: Evidence) -> list[_Row]:
             chance_words(evidence.p_share),
         ),
         _Row(
-            "Negative in all",
+            "Negative stories",
             f"{evidence.negative}",
             counted(evidence.usual_stories * evidence.usual_share),
             "",
@@ -142,12 +142,11 @@ def occasion_sentence(evidence: Evidence, occasion: Occasion) -> str:
     """What is to be said beside the figures; "" of an alert that has just opened."""
     if occasion.reminder:
         return "It still fires, and nobody has acknowledged it yet."
+    opened = f"It opened on {in_words(evidence.opened_at)}"
+    figures = f"these figures are of {in_words(evidence.evaluated_at)}."
     if occasion.hushed:
-        return (
-            f"It opened on {in_words(evidence.opened_at)}, while its topic was silenced, and still "
-            f"fires; these figures are of {in_words(evidence.evaluated_at)}."
-        )
-    return f"It opened on {in_words(evidence.opened_at)}." if occasion.was else ""
+        return f"{opened}, while its topic was silenced, and still fires; {figures}"
+    return f"{opened}; {figures}" if occasion.was else ""
 
 
 def compose(

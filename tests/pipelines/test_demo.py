@@ -25,7 +25,7 @@ def shown(home: Path, rival: Measure) -> str:
     at = datetime(2026, 1, 2, tzinfo=UTC)
     version = ModelVersion("chatbot", 1, "chatbot", home / "models/chatbot/1", at, {}, True)
     demo = Demo(
-        (Line("chatbot", QUALITY, "kNN", rival, 61.6),), (), 7, "out/box", "r.parquet", 99.4
+        (Line("chatbot", QUALITY, "kNN", rival, 61.6),), (), 7, 9, "out/box", "r.parquet", 99.4
     )
     return closing(demo, {"chatbot": Trained(version, report, 61.6)}, Home(home))
 
@@ -46,7 +46,7 @@ def test_where_everything_lies_is_said(tmp_path: Path) -> None:
     text = shown(tmp_path, QUALITY)
     for place in ("out/box", "r.parquet", str(tmp_path / "models/chatbot/1/report.html")):
         assert place in text
-    assert "Mails of 7 alerts" in text
+    assert "9 mails about 7 alerts" in text
 
 
 @pytest.mark.parametrize("elsewhere", [True, False])

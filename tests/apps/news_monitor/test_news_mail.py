@@ -77,7 +77,7 @@ negative, where about 4 would be usual.
                        now   usual   usual range   chance
 Negative of 30          14       4   1 to 8        1 in 83,000
 Negative share         47%     13%   3% to 27%     1 in 83,000
-Negative in all         14       3                 1 in 3,300
+Negative stories        14       3                 1 in 3,300
 All stories             30      22                 1 in 5
 
 Luck alone takes a topic this far about once in 167 weeks (score 7.2, alerts start at 3.4).
@@ -114,7 +114,7 @@ def test_of_a_doubled_volume_no_row_contradicts_itself(evidence: Evidence) -> No
     assert rows == [
         "Negative of 60           8       8   3 to 14       usual",
         "Negative share         13%     13%   5% to 23%     usual",
-        "Negative in all          8       4                 1 in 50",
+        "Negative stories         8       4                 1 in 50",
         "All stories             60      30                 1 in 100",
     ]
 
@@ -126,7 +126,8 @@ def test_an_alert_that_rose_says_so_first(evidence: Evidence) -> None:
     assert part(message, "plain").splitlines()[:2] == [
         "Bad news about Airlines has risen from warning to critical: 14 of the 30 stories of the "
         "last 24 hours are negative, where about 4 would be usual.",
-        "It opened on Wed 11 Mar 2026, 14:00 UTC.",
+        "It opened on Wed 11 Mar 2026, 14:00 UTC; "
+        "these figures are of Wed 11 Mar 2026, 15:00 UTC.",
     ]
 
 
