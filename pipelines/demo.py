@@ -254,7 +254,8 @@ def closing(demo: Demo, trained: dict[str, Trained], home: Home) -> str:
     call, place = _call(), _place(home)
     return (
         f"\n{drawn.getvalue()}\n"
-        f"{demo.mails} mails about {demo.alerts} alerts, written as files, none was sent:\n  {demo.outbox}\n"
+        f"{demo.mails} mails about {demo.alerts} alerts, written as files, none was sent:\n"
+        f"  {demo.outbox}\n"
         f"Recommendations:\n  {demo.recommendations}\n"
         f"A report on each model, for the browser:\n{reports}\n"
         f"{demo.seconds:.0f} seconds in all. Next:\n"

@@ -126,8 +126,7 @@ def test_an_alert_that_rose_says_so_first(evidence: Evidence) -> None:
     assert part(message, "plain").splitlines()[:2] == [
         "Bad news about Airlines has risen from warning to critical: 14 of the 30 stories of the "
         "last 24 hours are negative, where about 4 would be usual.",
-        "It opened on Wed 11 Mar 2026, 14:00 UTC; "
-        "these figures are of Wed 11 Mar 2026, 15:00 UTC.",
+        "It opened on Wed 11 Mar 2026, 14:00 UTC; these figures are of Wed 11 Mar 2026, 15:00 UTC.",
     ]
 
 
