@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from email.message import EmailMessage
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, Select, select, update
 from sqlalchemy.exc import DBAPIError
 
 from apps.news_monitor.broad import Portion, told_in
@@ -141,20 +141,25 @@ def told_of(connection: Connection, numbers: Collection[int]) -> dict[int, set[s
     for number, email in connection.execute(alone):
         found[number].add(email)
     common = (
-        select(broad_member.c.alert_id, recipient.c.email, outbox.c.content_json)
-        .join(broad, broad.c.id == broad_member.c.broad_id)
-        .join(outbox, outbox.c.alert_id == broad.c.lead_alert_id)
+        _in_common(broad_member.c.alert_id, recipient.c.email, outbox.c.content_json)
         .join(recipient, recipient.c.id == outbox.c.recipient_id)
-        .where(
-            outbox.c.kind == "broad",
-            outbox.c.revision >= broad_member.c.revision,
-            broad_member.c.alert_id.in_(numbers),
-        )
+        .where(broad_member.c.alert_id.in_(numbers))
     )
     for number, email, content in connection.execute(common):
         if Portion.from_json(content).holds(number):
             found[number].add(email)
     return found
+
+
+def _in_common(*columns: Any) -> Select[Any]:
+    """Mails about many alerts, once for each alert that had joined when they were owed."""
+    return (
+        select(*columns)
+        .select_from(outbox)
+        .join(broad, broad.c.lead_alert_id == outbox.c.alert_id)
+        .join(broad_member, broad_member.c.broad_id == broad.c.id)
+        .where(outbox.c.kind == "broad", outbox.c.revision >= broad_member.c.revision)
+    )
 
 
 def keep_told(connection: Connection, alert_id: int, evidence: str) -> None:
@@ -167,16 +172,8 @@ def keep_told(connection: Connection, alert_id: int, evidence: str) -> None:
         number: Occasion.from_json(content, revision).before(evidence).to_json()
         for number, content, revision in connection.execute(alone)
     }
-    common = (
-        select(outbox.c.id, outbox.c.content_json)
-        .join(broad, broad.c.lead_alert_id == outbox.c.alert_id)
-        .join(broad_member, broad_member.c.broad_id == broad.c.id)
-        .where(
-            outbox.c.kind == "broad",
-            outbox.c.revision >= broad_member.c.revision,
-            outbox.c.state.in_(OPEN),
-            broad_member.c.alert_id == alert_id,
-        )
+    common = _in_common(outbox.c.id, outbox.c.content_json).where(
+        outbox.c.state.in_(OPEN), broad_member.c.alert_id == alert_id
     )
     for number, content in connection.execute(common):
         portion = Portion.from_json(content)
