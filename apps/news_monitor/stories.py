@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
-from sklearn.feature_extraction.text import HashingVectorizer
 
 WINDOW = timedelta(hours=72)
 SIMILARITY = 0.8
@@ -85,6 +84,9 @@ class CopyIndex:
         self._exact = {exact_key(text): place for place, text in enumerate(texts)}
 
     def _vectorise(self, texts: Sequence[str]) -> csr_matrix:
+        # Deferred: pages read stories without it, and it takes long to import.
+        from sklearn.feature_extraction.text import HashingVectorizer
+
         vectors: csr_matrix = HashingVectorizer(
             analyzer="char_wb",
             ngram_range=(3, 5),

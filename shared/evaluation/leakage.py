@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from sklearn.feature_extraction.text import HashingVectorizer
 
 from shared.errors import ModelError
 from shared.near_duplicates import near_duplicate_key
@@ -148,6 +147,9 @@ def _signatures(normal: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.bo
     rng = np.random.default_rng(_HASH_SEED)
     factors = rng.integers(0, 2**63, HASHES, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     offsets = rng.integers(0, 2**63, HASHES, dtype=np.uint64)
+    # Deferred: comparing versions asks for keys alone, and it takes long to import.
+    from sklearn.feature_extraction.text import HashingVectorizer
+
     grams = HashingVectorizer(
         analyzer="char", ngram_range=(3, 5), lowercase=False, n_features=2**31 - 1,
         alternate_sign=False, norm=None, binary=True,

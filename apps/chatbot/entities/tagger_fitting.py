@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold
 
 from apps.chatbot.entities.spans import Message, Word, slot_of
 from apps.chatbot.entities.tagger import NOTHING, Label, LabelFigures, Tagged, Tagger, features
@@ -76,6 +74,8 @@ def fit_tagger(
     labels = (NOTHING, *(label for label, n in count.items() if n >= FEWEST))
     if len(labels) == 1:
         return None
+    from sklearn.model_selection import GroupKFold  # deferred, as in _fit
+
     rows = [_without_rare(row, labels) for row in rows]
     groups = near_duplicate_groups([row.text for row in rows])
     if len(np.unique(groups)) < FOLDS:
@@ -96,6 +96,9 @@ def _without_rare(row: Row, labels: Sequence[Label]) -> Row:
 
 
 def _fit(rows: Sequence[Row], labels: tuple[Label, ...]) -> Tagger:
+    # Deferred: pages read a bot's entities and fit nothing, and it takes long to import.
+    from sklearn.linear_model import LogisticRegression
+
     several = [each for row in rows for each in features(row.text, row.words)]
     truth = [labels.index(label) for row in rows for label in row.labels]
     count = Counter(feature for each in several for feature in each)

@@ -15,7 +15,6 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from apps.chatbot.mining.answer_choice import Encode, Pair
 from apps.chatbot.mining.dialogue_masking import TOKEN
@@ -118,6 +117,9 @@ def _grams(texts: Sequence[str]) -> sp.csr_matrix:
     plain = [TOKEN.sub(" ", text).lower() for text in texts]
     if not any(sum(map(str.isalnum, text)) >= 2 for text in plain):
         return sp.csr_matrix((len(texts), 1))
+    # Deferred: pages that show templates cluster nothing, and it takes long to import.
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     return TfidfVectorizer(
         analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True, dtype=np.float32
     ).fit_transform(plain)

@@ -184,7 +184,8 @@ def test_below_what_the_calibration_rows_can_promise_the_page_warns(version: Mod
     assert page.warning[0].value.startswith("Below 10.00% the calibration rows are too few")
 
 
-def test_the_page_does_not_import_torch() -> None:
-    pages = "apps.chatbot.risk_page, apps.chatbot.intents_page, apps.chatbot.analytics_page"
-    code = f"import {pages}, sys; assert 'torch' not in sys.modules"
+def test_the_pages_do_not_import_what_trains() -> None:
+    names = ("risk", "intents", "analytics", "chat")
+    pages = ", ".join(f"apps.chatbot.{name}_page" for name in names)
+    code = f"import {pages}, sys; assert not {{'torch', 'sklearn'}} & sys.modules.keys()"
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)

@@ -221,11 +221,11 @@ def test_a_finetuned_scorer_changes_the_answer() -> None:
     assert (classifier.predict_proba(TEXTS) != without.predict_proba(TEXTS)).any()
 
 
-def test_serving_loads_neither_training_nor_evaluation_nor_torch() -> None:
+def test_serving_loads_neither_training_nor_evaluation_nor_their_libraries() -> None:
     code = (
         "import sys, shared.inference.classifier\n"
         "print([m for m in sys.modules if m.startswith(('shared.training', 'shared.evaluation'))"
-        " or m == 'torch'])"
+        " or m in ('torch', 'sklearn')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
