@@ -23,6 +23,7 @@ import pyarrow
 import pyarrow.parquet
 
 from shared.errors import DataError
+from shared.parquet_times import as_written
 
 # The first format is what the suffix says; .inter, .item and .user are RecBole's atomic files.
 FORMATS = {
@@ -355,10 +356,10 @@ def _unusable_json(text: str) -> str:
 def _parquet_rows(path: Path, content: bytes) -> Rows:
     try:
         table = pyarrow.parquet.read_table(pyarrow.BufferReader(content))
-        table = table.rename_columns(unique_names(table.column_names))
+        table = as_written(table.rename_columns(unique_names(table.column_names)))
         # Integers with gaps stay integers: as floats, an item 12 would become the text "12.0".
         frame = table.to_pandas(integer_object_nulls=True).reset_index(drop=True)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError) as error:  # a list of such dates
         reason = " ".join(str(error).split())
         raise DataError(f"{path}: is not a sound Parquet file: {reason}") from None
     return Rows(frame, list(range(1, len(frame) + 1)), {})

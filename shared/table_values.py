@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 UTC_TIME = pd.DatetimeTZDtype("us", "UTC")
+FIRST, LAST = (pd.Timestamp(at, tz="UTC") for at in (datetime.min, datetime.max))
 # A plain number is seconds since 1970 below this, else milliseconds, µs, ns: 1e11 s is the year
 # 5138 and 1e11 ms is March 1973.
 EPOCH_UNITS = ((1e11, "s"), (1e14, "ms"), (1e17, "us"), (1e20, "ns"))
@@ -52,11 +54,15 @@ def as_timestamps(values: "pd.Series[Any]") -> Converted:
     """datetime64[us, UTC]; NaT where empty or wrong.
 
     Read: ISO 8601 (UTC where it has no offset), numbers since 1970 in s, ms, µs or ns by their
-    size, and the dates of mail and feeds (RFC 2822).
+    size, and the dates of mail and feeds (RFC 2822). What lies outside the years 1 to 9999 in UTC
+    is wrong: Python has no time for it.
     """
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
-        times = pd.to_datetime(values, utc=True).astype(UTC_TIME)
-        return Converted(times, times.isna().to_numpy())
+        times = pd.to_datetime(values, utc=True)
+        beyond = _beyond(times)
+        wrong = _shown(times.dt.tz_localize(None).astype("str"), beyond)
+        empty = times.isna().to_numpy()
+        return Converted(times.mask(beyond).astype(UTC_TIME), empty, wrong)
     texts = as_texts(values).values.str.strip()
     empty = _blank(texts)
     times = pd.Series(pd.NaT, index=texts.index, dtype=UTC_TIME)
@@ -76,8 +82,13 @@ def as_timestamps(values: "pd.Series[Any]") -> Converted:
         times[written] = read.astype(UTC_TIME)
     for row in np.flatnonzero(times.isna() & ~empty):
         times.iloc[int(row)] = _mail_date(texts.iloc[int(row)])
+    times = times.mask(_beyond(times))
     bad = times.isna().to_numpy() & ~empty
     return Converted(times, empty, _shown(texts, bad))
+
+
+def _beyond(times: "pd.Series[Any]") -> NDArray[np.bool_]:
+    return ((times < FIRST) | (times > LAST)).to_numpy(dtype=bool)
 
 
 def _is_str(values: "pd.Series[Any]") -> bool:

@@ -1,5 +1,6 @@
 """Cells to typed columns, against values worked out by hand."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -29,7 +30,11 @@ def test_a_time_stamp_is_read_as_utc(cell: str, iso: str) -> None:
     assert converted.wrong == {}
 
 
-@pytest.mark.parametrize("cell", ["tomorrow", "2024-13-01", "31/31/2024", "1e30", "9" * 25])
+@pytest.mark.parametrize(
+    "cell",
+    ["tomorrow", "2024-13-01", "31/31/2024", "1e30", "9" * 25, "0000-01-01", "-9e10",
+     "0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00", "Fri, 31 Dec 9999 23:00:00 -0500"],
+)  # fmt: skip
 def test_what_is_no_time_is_wrong(cell: str) -> None:
     converted = as_timestamps(pd.Series(["2024-01-01", cell]))
     assert converted.values.isna().tolist() == [False, True]
@@ -39,6 +44,16 @@ def test_what_is_no_time_is_wrong(cell: str) -> None:
 def test_time_stamps_of_parquet_are_taken_over_in_utc() -> None:
     times = pd.Series(pd.to_datetime(["2024-01-31 10:00"]).tz_localize("Asia/Shanghai"))
     assert as_timestamps(times).values.iloc[0] == pd.Timestamp("2024-01-31 02:00", tz="UTC")
+
+
+def test_a_time_column_with_one_that_no_clock_shows_keeps_the_others() -> None:
+    far = pd.Series(np.array([1706695200000, 2**62, "NaT"], dtype="datetime64[ms]"))
+    for times in (far, far.dt.tz_localize("UTC").dt.tz_convert("Asia/Shanghai")):
+        converted = as_timestamps(times)
+        assert converted.values.iloc[0] == pd.Timestamp("2024-01-31 10:00", tz="UTC")
+        assert converted.values.isna().tolist() == [False, True, True]
+        assert converted.empty.tolist() == [False, False, True]
+        assert converted.wrong == {1: "'146140482-04-24 15:36:27.904'"}
 
 
 def test_numbers_are_float_and_what_is_none_is_wrong() -> None:
