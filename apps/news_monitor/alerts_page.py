@@ -39,7 +39,7 @@ from apps.news_monitor.responses import (
     silence_topic,
     silences,
 )
-from apps.news_monitor.subject_page import OPENS, PROBABILITY
+from apps.news_monitor.subject_page import OPENS, PROBABILITY, show_table
 from apps.news_monitor.why_no_alert import (
     HeldBack,
     Why,
@@ -128,11 +128,9 @@ def show_alert(row: AlertRow) -> None:
             for line in evidence.headlines
         ]
     )
-    st.dataframe(
+    show_table(
         stories,
-        hide_index=True,
-        width="stretch",
-        column_config={
+        {
             "because of": st.column_config.TextColumn(
                 help="The words without which the model would be less sure that it is bad news; "
                 "told for the first ten stories."
@@ -207,7 +205,7 @@ def show_held(held: list[HeldBack]) -> None:
             for one in held
         ]
     )
-    st.dataframe(frame, hide_index=True, width="stretch")
+    show_table(frame)
 
 
 def show_attention(found: list[Attention]) -> None:
@@ -229,7 +227,7 @@ def show_attention(found: list[Attention]) -> None:
             for one in found
         ]
     )
-    st.dataframe(frame, hide_index=True, width="stretch")
+    show_table(frame)
 
 
 def show_why(answer: Why) -> None:
@@ -257,14 +255,14 @@ def show_why(answer: Why) -> None:
             for line in answer.windows
         ]
     )
-    st.dataframe(windows, hide_index=True, width="stretch")
+    show_table(windows)
     runs = pd.DataFrame(
         [
             {"from": run.first, "to": run.last, "outcome": run.said, "best score": run.score}
             for run in answer.runs
         ]
     )
-    st.dataframe(runs, hide_index=True, width="stretch")
+    show_table(runs)
 
 
 def ask_why(connection: Connection) -> None:
@@ -306,7 +304,7 @@ def main() -> None:
         if not rows:
             st.info(NO_ALERT)
         else:
-            st.dataframe(listing(rows), hide_index=True, width="stretch")
+            show_table(listing(rows))
             names = {
                 f"{r.evidence.opened_at:%Y-%m-%d %H:%M} {r.evidence.topic} (alert {r.id})": r
                 for r in rows

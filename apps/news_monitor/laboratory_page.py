@@ -15,6 +15,7 @@ from apps.news_monitor.database_choice_page import NOTHING_READ, chosen_database
 from apps.news_monitor.laboratory import StoredModel, Tried, stored_models, try_out
 from apps.news_monitor.page_data import reading
 from apps.news_monitor.settings import SECTION, NewsSettings, SurgeSettings
+from apps.news_monitor.subject_page import show_table
 from shared.errors import TriptychError
 from shared.settings import load_section, settings_file
 
@@ -118,7 +119,7 @@ def show(found: Difference, tried: tuple[Tried, Tried]) -> None:
     for name, episodes in parts.items():
         st.markdown(f"**{name}**")
         if episodes:
-            st.dataframe(table(episodes), hide_index=True, width="stretch")
+            show_table(table(episodes))
         else:
             st.caption("none")
 

@@ -21,6 +21,7 @@ from apps.news_monitor.outbox_data import (
 from apps.news_monitor.owed import try_again
 from apps.news_monitor.page_data import LIVE, databases, reading
 from apps.news_monitor.responses import answerable, write_to
+from apps.news_monitor.subject_page import show_table
 from apps.news_monitor.telling_tables import outbox, webhook_call
 from shared.errors import TriptychError
 from shared.settings import default_home
@@ -49,7 +50,7 @@ def show_owed(title: str, rows: list[Owed], table: Table, database: str) -> None
             for row in rows
         ]
     )
-    st.dataframe(frame, hide_index=True, width="stretch")
+    show_table(frame)
     for row in rows:
         if row.state != "dead":
             continue
@@ -77,7 +78,7 @@ def show_files(connection: Connection) -> None:
     found = dropped_files(connection)
     if found:
         st.subheader("Dropped files")
-        st.dataframe(pd.DataFrame(found), hide_index=True, width="stretch")
+        show_table(pd.DataFrame(found))
 
 
 def show_rounds(connection: Connection) -> None:
@@ -86,7 +87,7 @@ def show_rounds(connection: Connection) -> None:
     st.text(said or "No monitor holds this database now.")
     rounds = last_rounds(connection)
     if rounds:
-        st.dataframe(pd.DataFrame(rounds), hide_index=True, width="stretch")
+        show_table(pd.DataFrame(rounds))
 
 
 def main() -> None:

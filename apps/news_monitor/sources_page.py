@@ -17,6 +17,7 @@ from apps.news_monitor.source_data import (
     publisher_frame,
     source_frame,
 )
+from apps.news_monitor.subject_page import PROBABILITY, show_table
 
 NO_FEEDS = (
     'No feeds. List their addresses in triptych.toml under [news] feeds = ["…"], or take over '
@@ -37,11 +38,9 @@ def show_feeds(connection: Connection, feeds: pd.DataFrame) -> None:
     ):
         column.metric(name, number)
     answers = answers_of_feeds(connection, datetime.now(UTC))
-    st.dataframe(
+    show_table(
         feeds.merge(answers, on="address", how="left"),
-        hide_index=True,
-        width="stretch",
-        column_config={
+        {
             "failed": PART,
             "unchanged": PART,
             "silent": st.column_config.CheckboxColumn(
@@ -70,12 +69,7 @@ def show_coverage(connection: Connection, detector: Detector) -> None:
             for name, heard in rows
         ]
     )
-    st.dataframe(
-        frame,
-        hide_index=True,
-        width="stretch",
-        column_config={"coverage": st.column_config.ProgressColumn(min_value=0.0, max_value=1.0)},
-    )
+    show_table(frame, {"coverage": PROBABILITY})
 
 
 def show(connection: Connection, chosen: str, _url: str) -> None:
@@ -83,7 +77,7 @@ def show(connection: Connection, chosen: str, _url: str) -> None:
     feeds = source_frame(connection, overdue_as_set(os.environ))
     if chosen != LIVE:
         st.caption("A replay reads a file, no feeds; its sources are the publishers.")
-        st.dataframe(publisher_frame(connection), hide_index=True, width="stretch")
+        show_table(publisher_frame(connection))
     elif feeds.empty:
         st.info(NO_FEEDS)
     else:
@@ -94,7 +88,7 @@ def show(connection: Connection, chosen: str, _url: str) -> None:
         st.subheader("One feed")
         names = dict(zip(feeds["address"], feeds["feed"], strict=True))
         url = st.selectbox("Feed", list(names), format_func=lambda one: f"{names[one]}, {one}")
-        st.dataframe(last_answers(connection, url), hide_index=True, width="stretch")
+        show_table(last_answers(connection, url))
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from apps.news_monitor.story_data import (
     topic_stories,
     topics_said,
 )
-from apps.news_monitor.subject_page import OPENS, story_table
+from apps.news_monitor.subject_page import OPENS, show_table, story_table
 
 PAGE = "the stories page"
 ALL = "All"
@@ -45,12 +45,7 @@ def show_tellings(connection: Connection, shown: list[Story]) -> None:
         return
     st.subheader("Told by several")
     number = st.selectbox("Story told", list(wide), format_func=lambda n: wide[n].title)
-    st.dataframe(
-        pd.DataFrame(tellings(connection, number)),
-        hide_index=True,
-        width="stretch",
-        column_config={"link": OPENS},
-    )
+    show_table(pd.DataFrame(tellings(connection, number)), {"link": OPENS})
 
 
 def ask_correction(

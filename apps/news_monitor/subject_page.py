@@ -1,5 +1,8 @@
 """One topic or company as pages show it: where it stands, its trend, its alerts, its stories."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import altair as alt
 import pandas as pd
 import streamlit as st
@@ -21,6 +24,19 @@ STEPS = {"By day, 90 days": (90, 24), "By hour, 7 days": (7, 1)}
 RED, GREY, BAND, BLUE = "#c62828", "#c9ced6", "#9db8d9", "#1f5fa8"
 PROBABILITY = st.column_config.ProgressColumn(min_value=0.0, max_value=1.0)
 OPENS = st.column_config.LinkColumn(display_text="open")
+MOMENT = st.column_config.DatetimeColumn(
+    format="YYYY-MM-DD HH:mm", timezone="UTC", help="Time in UTC."
+)
+
+
+def show_table(frame: pd.DataFrame, columns: Mapping[str, Any] = {}) -> None:
+    """Times as all pages show them; columns: how others are shown."""
+    times = {
+        str(name): MOMENT
+        for name in frame.columns
+        if isinstance(frame[name].dtype, pd.DatetimeTZDtype)
+    }
+    st.dataframe(frame, hide_index=True, width="stretch", column_config={**times, **columns})
 
 
 def show_tile(tile: TopicTile) -> None:
@@ -128,11 +144,9 @@ def story_table(stories: list[Story], *, own: bool = False) -> None:
             for story in stories
         ]
     )
-    st.dataframe(
+    show_table(
         frame,
-        hide_index=True,
-        width="stretch",
-        column_config={
+        {
             "publishers": st.column_config.NumberColumn(
                 help="Who carries it, in the same words or in others: that makes a story broader, "
                 "and it is counted once."

@@ -1,5 +1,6 @@
 """The pages over a replayed stream, and over nothing; they never load a model."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -74,6 +75,11 @@ def open_page(name: str, home: Home, monkeypatch: pytest.MonkeyPatch) -> AppTest
     monkeypatch.setenv("TRIPTYCH_HOME", str(home.root))
     page = AppTest.from_file(str(PAGES / f"{name}.py"), default_timeout=60).run()
     assert not page.exception
+    for table in page.dataframe:
+        shown = json.loads(table.proto.columns or "{}")
+        for column in table.value.select_dtypes("datetimetz"):
+            config = shown[column]["type_config"]
+            assert (config["format"], config["timezone"]) == ("YYYY-MM-DD HH:mm", "UTC")
     return page
 
 
@@ -201,10 +207,11 @@ def test_an_empty_home_says_how_to_begin(
     assert not (tmp_path / "none").exists()
 
 
-def test_neither_pages_nor_monitor_import_torch() -> None:
+def test_neither_pages_nor_monitor_import_what_trains() -> None:
     names = ", ".join(
         f"apps.news_monitor.{name}"
         for name in (
+            "headline_page",
             "overview_page",
             "topic_page",
             "sources_page",
@@ -218,7 +225,7 @@ def test_neither_pages_nor_monitor_import_torch() -> None:
             "replay",
         )
     )
-    code = f"import {names}, sys; assert 'torch' not in sys.modules"
+    code = f"import {names}, sys; assert not {{'torch', 'sklearn'}} & sys.modules.keys()"
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
 
 
