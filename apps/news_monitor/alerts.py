@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from sqlalchemy import Connection, Select, and_, func, select, update
 
+from apps.news_monitor.archives import counted
 from apps.news_monitor.coverage import Coverage
 from apps.news_monitor.evidence import (
     DataHealth,
@@ -193,7 +194,8 @@ def negative_stories(
 def _stories(connection: Connection, moment: Moment, topic: int, hours: int) -> list[Stored]:
     """The negative stories of the window: most publishers first, then the most surely negative."""
     first, end = _window_hours(moment.at, hours)
-    ids = negative_stories(moment.model_id, moment.topic_ids[topic], first, end).scalar_subquery()
+    negative = negative_stories(moment.model_id, moment.topic_ids[topic], first, end)
+    ids = negative.where(counted(connection)).scalar_subquery()
     rows = connection.execute(
         select(item.c.id, item.c.title, item.c.summary, item.c.url, item.c.effective_at)
         .add_columns(said_p_negative().label("p_negative"))

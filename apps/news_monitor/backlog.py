@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, and_, false, func, or_, select, true
 from sqlalchemy.sql.elements import ColumnElement
 
+from apps.news_monitor.archives import Archive, held, last_item, within
 from apps.news_monitor.ingest import epoch_hour
 from apps.news_monitor.judging_tables import detector_config
 from apps.news_monitor.memos import forget, note, recall
@@ -26,8 +27,9 @@ class Backlog:
 
     since: stories of this epoch hour and later come first, for judging reads them, and older ones
     wait (None: all are alike). known: up to here those that wait have been looked for, and lie up
-    to `low`; recent: up to here others may stand among them. passing: which of high, recent and low
-    the last rows belong to.
+    to `low`; recent: up to here others may stand among them. archives: their stories wait too, see
+    archives.py; holding: up to here they may stand, 0 once all have their labels. passing: which of
+    high, recent, holding and low the last rows belong to.
     """
 
     model_id: int
@@ -38,6 +40,8 @@ class Backlog:
     floor: int = 0
     known: int = 0
     recent: int = 0
+    archives: tuple[Archive, ...] = ()
+    holding: int = 0
     passing: str = "high"
 
     @classmethod
@@ -47,11 +51,23 @@ class Backlog:
         if noted is not None:
             done = int(noted)
             return cls(model_id, done, 0, since=since, floor=done, known=done)
-        last = int(connection.execute(select(func.max(item.c.id))).scalar_one() or 0)
+        last = last_item(connection)
         if since is None:
             return cls(model_id, last, last)
         _note_waiting(connection, model_id, since)
         return cls(model_id, last, last, since=since, known=last, recent=last)
+
+    def hold(self, connection: Connection) -> None:
+        """Let the stories of archives that belong to no count yet wait, from now on."""
+        archives = held(connection)
+        if archives != self.archives:
+            self.archives = archives
+            self.holding = max((one.until for one in archives), default=0)
+
+    @property
+    def has_whole_archives(self) -> bool:
+        """There are archives, and all their stories have labels."""
+        return bool(self.archives) and not self.holding
 
     @classmethod
     def of_released(
@@ -84,8 +100,8 @@ class Backlog:
 
     def next(self, connection: Connection, limit: int) -> Sequence[Row[Any]]:
         """(id, title, summary, hour) of stories to label: what came since, oldest first, then
-        those before, newest first; then those that wait. Tell `passed` of them when they are
-        stored."""
+        those before, newest first; then those that wait, of archives first. Tell `passed` of them
+        when they are stored."""
         missing = self._missing(item.c.id, item.c.title, item.c.summary, item.c.hour).limit(limit)
         top = self._set_aside(connection)
         self.passing = "high"
@@ -103,26 +119,39 @@ class Backlog:
             if rows:
                 return rows
             self.recent = 0
+        if self.holding:
+            self.passing = "holding"
+            rows = connection.execute(
+                below.where(item.c.id <= self.holding, within(self.archives))
+            ).all()
+            if rows:
+                return rows
+            self.holding = 0
         if self.low <= self.floor:
             return []
         self.passing = "low"
         return connection.execute(below.where(item.c.id <= self.low)).all()
 
     def _comes_first(self) -> ColumnElement[bool]:
+        if self.since is None:
+            return true()
         # Asked so that it is read in the order of ids: by the hour all would be sorted each time.
-        return true() if self.since is None else item.c.hour + 0 >= self.since
+        needed = item.c.hour + 0 >= self.since
+        return and_(needed, ~within(self.archives)) if self.archives else needed
 
     def _set_aside(self, connection: Connection) -> int:
         """Let those that came since and are to wait do so up to `low`; returns the last story."""
         if self.since is None:
             return 0
-        top = int(connection.execute(select(func.max(item.c.id))).scalar_one() or 0)
+        top = last_item(connection)
         if top > self.known:
             waits = self._missing(item.c.id).where(
                 item.c.id > self.known, item.c.id <= top, ~self._comes_first()
             )
             if connection.execute(waits.limit(1)).one_or_none() is not None:
-                _note_waiting(connection, self.model_id, self.since)
+                older = waits.where(item.c.hour < self.since).limit(1)
+                if connection.execute(older).one_or_none() is not None:
+                    _note_waiting(connection, self.model_id, self.since)
                 self.floor = self.floor if self.low > self.floor else self.known
                 self.low = top
             self.known = top
@@ -135,22 +164,25 @@ class Backlog:
             self.high = last
         elif self.passing == "recent":
             self.recent = last - 1
+        elif self.passing == "holding":
+            self.holding = last - 1
         else:
             self.low = last - 1
 
     def note_done(self, connection: Connection) -> None:
         """`next` gave nothing: all is labelled."""
-        self.low, self.recent, self.floor = 0, 0, self.high
+        self.low, self.recent, self.holding, self.floor = 0, 0, 0, self.high
         note(connection, _name(self.model_id), str(self.high))
         forget(connection, _waiting(self.model_id))
 
     def count(self, connection: Connection, since: int | None = None) -> int:
-        """Stories (first items, not copies) without a label. since: only those of this epoch hour
-        and later, and those that come first."""
+        """Stories (first items, not copies) without a label. since: only those that come first, and
+        those of this epoch hour and later that are of no archive that waits."""
         below = and_(item.c.id > self.floor, item.c.id <= self.low) if self.low else false()
         query = self._missing(func.count()).where(or_(item.c.id > self.high, below))
         if since is not None:
             query = query.where(item.c.hour >= min(since, self.since or since))
+            query = query.where(~within(self.archives)) if self.archives else query
         return int(connection.execute(query).scalar_one())
 
     def first_without(self, connection: Connection, after: int) -> int | None:

@@ -9,6 +9,7 @@ import numpy as np
 from sqlalchemy import Connection, and_, case, delete, func, insert, select
 from sqlalchemy.sql.elements import ColumnElement
 
+from apps.news_monitor.archives import counted
 from apps.news_monitor.backlog import whole_since
 from apps.news_monitor.surges import Publishers
 from apps.news_monitor.tables import (
@@ -91,6 +92,7 @@ def publisher_counts(
     offset: `hours_before` of the counts it is asked about. Windows must lie in the epoch hours
     [first_hour, end_hour): they are read at once.
     """
+    whole = counted(connection)
     breadth = (
         select(item_topic.c.topic_id, item.c.hour, item.c.publisher)
         .join(prediction, prediction.c.item_id == item.c.story_id)
@@ -100,6 +102,7 @@ def publisher_counts(
             said_negative(),
             item.c.hour >= first_hour,
             item.c.hour < end_hour,
+            whole,
         )
         .order_by(item.c.hour)
     )
@@ -113,7 +116,7 @@ def publisher_counts(
     seen = select(item.c.hour.op("/")(24), item.c.publisher).distinct()
     begin = first_hour - ACTIVE_DAYS * 24
     for day, publisher in connection.execute(
-        seen.where(item.c.hour >= begin, item.c.hour < end_hour)
+        seen.where(item.c.hour >= begin, item.c.hour < end_hour, whole)
     ):
         daily.setdefault(int(day), set()).add(publisher)
 
@@ -143,14 +146,15 @@ def rebuild_buckets(
     hours: Sequence[int],
     topic_ids: Sequence[int] | None = None,
 ) -> None:
-    """Count these hours anew, for one model; copies do not count. topic_ids: only of these."""
+    """Count these hours anew, for one model; neither copies count, nor archives that are not whole.
+    topic_ids: only of these."""
     chosen: ColumnElement[bool] = item.c.hour.in_(hours)
     gone: ColumnElement[bool] = bucket.c.hour.in_(hours)
     if topic_ids is not None:
         chosen = and_(chosen, item_topic.c.topic_id.in_(topic_ids))
         gone = and_(gone, bucket.c.topic_id.in_(topic_ids))
     connection.execute(delete(bucket).where(bucket.c.model_id == model_id, gone))
-    counted = (
+    cells = (
         select(
             prediction.c.model_id,
             item_topic.c.topic_id,
@@ -169,7 +173,7 @@ def rebuild_buckets(
                 item_topic.c.model_id == prediction.c.model_id,
             ),
         )
-        .where(chosen, item.c.story_id == item.c.id, of_model(model_id))
+        .where(chosen, item.c.story_id == item.c.id, of_model(model_id), counted(connection))
         .group_by(prediction.c.model_id, item_topic.c.topic_id, item.c.hour)
     )
     columns = [
@@ -181,7 +185,7 @@ def rebuild_buckets(
         bucket.c.positive,
         bucket.c.sum_p_negative,
     ]
-    connection.execute(insert(bucket).from_select(columns, counted))
+    connection.execute(insert(bucket).from_select(columns, cells))
 
 
 def _flag(condition: ColumnElement[bool]) -> ColumnElement[int]:

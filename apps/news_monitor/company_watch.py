@@ -48,6 +48,10 @@ class CompanyWatch:
             lines.append(f"companies: {why}; {kept}")
         return self._following
 
+    def begin_anew(self) -> None:
+        """What is judged by has changed: look at the whole past again."""
+        self._detector = None
+
     def judge(
         self, model: ActiveModel, until: datetime, now: datetime, lines: list[str]
     ) -> DetectionReport | None:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, and_, func, select
 
+from apps.news_monitor.archives import counted
 from apps.news_monitor.baseline import Floats, estimate
 from apps.news_monitor.bucket_counts import at_hour
 from apps.news_monitor.surges import SurgeRule, expected_counts, history_before
@@ -251,7 +252,7 @@ def _outlets(connection: Connection, begin: int, end: int) -> Outlets:
         return feeds
     query = (
         select(item.c.publisher)
-        .where(item.c.hour >= begin, item.c.hour < end, item.c.publisher != "")
+        .where(item.c.hour >= begin, item.c.hour < end, item.c.publisher != "", counted(connection))
         .group_by(item.c.publisher)
         .having(func.count() >= MIN_ITEMS)
         .order_by(item.c.publisher)
@@ -267,7 +268,7 @@ def items_by_hour(
     key = item.c.source_id if outlets.fetched else item.c.publisher
     query = (
         select(key, item.c.hour, func.count())
-        .where(item.c.hour >= begin, item.c.hour < known, key.is_not(None))
+        .where(item.c.hour >= begin, item.c.hour < known, key.is_not(None), counted(connection))
         .group_by(key, item.c.hour)
     )
     place = {name: o for o, name in enumerate(outlets.keys)}
@@ -297,7 +298,7 @@ def items_by_day(
             item_topic,
             and_(item_topic.c.item_id == item.c.story_id, item_topic.c.model_id == model_id),
         )
-        .where(item.c.hour >= begin, item.c.hour < known, key.is_not(None))
+        .where(item.c.hour >= begin, item.c.hour < known, key.is_not(None), counted(connection))
         .group_by(key, day, item_topic.c.topic_id)
     )
     place = {name: o for o, name in enumerate(outlets.keys)}

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, case, func, select
 
+from apps.news_monitor.archives import counted
 from apps.news_monitor.bucket_counts import first_bucket_hour, of_model
 from apps.news_monitor.ingest import epoch_hour
 from apps.news_monitor.labels import SENTIMENTS, SURE
@@ -133,6 +134,7 @@ def _labels(
             item.c.hour < end * 24,
             item.c.story_id == item.c.id,
             of_model(model_id),
+            counted(connection),
         )
         .group_by(day)
     )

@@ -22,7 +22,6 @@ from sqlalchemy import Engine, delete, insert
 from sqlalchemy.exc import OperationalError
 
 from apps.news_monitor.attention import attention_line
-from apps.news_monitor.backlog import Backlog, hours_needed
 from apps.news_monitor.choices import Choices
 from apps.news_monitor.company_watch import CompanyWatch
 from apps.news_monitor.coverage import fallen_silent
@@ -35,12 +34,12 @@ from apps.news_monitor.feed_parser import feed_parser
 from apps.news_monitor.feeds import Fetched, FetchStatus, feed_client, fetch, reason_of
 from apps.news_monitor.ingest import ingest, recent_stories
 from apps.news_monitor.judging_tables import decision, evaluation
+from apps.news_monitor.label_rounds import LabelRounds
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.links import Links
 from apps.news_monitor.mail import subject
 from apps.news_monitor.outbox import deliver_due, going_on
 from apps.news_monitor.parsing import ParsedFeed
-from apps.news_monitor.predictions import label_pending, register_model
 from apps.news_monitor.reminders import owe_reminders
 from apps.news_monitor.reports import (
     note_pause,
@@ -109,12 +108,11 @@ class Monitor:
         self._client = client or (lambda: feed_client(settings.fetch))
         self._jitter = jitter or random.Random()
         self._copies: CopyIndex | None = None
-        self._backlog: Backlog | None = None
+        self._labels = LabelRounds(engine, settings)
         self._detector: Detector | None = None
         self._companies = CompanyWatch(engine, settings)
         self._choices = Choices(engine, settings)
         self._shadow = None if candidate is None else Shadow(engine, candidate)
-        self._labelled_until: int | None = None
         self._round = threading.Lock()
         upgrade(engine, MIGRATIONS, VERSION_TABLE)
 
@@ -143,11 +141,12 @@ class Monitor:
     def shadow(self, now: datetime) -> Progress | None:
         """Let the candidate label what the released model has, between two rounds; None where there
         is nothing to do."""
-        if self._shadow is None or self._labeller is None or self._labelled_until is None:
+        until = self._labels.until
+        if self._shadow is None or self._labeller is None or until is None:
             return None
         return self._shadow.run(
             now,
-            until=self._labelled_until,
+            until=until,
             released=self._labeller.fingerprint,
             free=self._between_rounds,
         )
@@ -281,38 +280,18 @@ class Monitor:
         if self._labeller is None:
             report.lines.append("no model yet: articles are kept and labelled once there is one")
             return
-        with self._engine.begin() as connection:
-            model = register_model(connection, self._labeller, now)
-            rule, companies = self._settings.surges.rule, bool(self._settings.companies)
-            since = hours_needed(connection, rule, now, companies=companies)
-            if self._backlog is None:
-                self._backlog = Backlog.of_released(connection, model.id, rule.needed, since, now)
-            self._backlog.look_back_to(since)
+        model, backlog = self._labels.begin(self._labeller, now)
         followed = self._companies.read(model, report.lines)
         report.lines += self._choices.check(model, followed, now)
-        report.labelled = label_pending(
-            self._engine,
-            model,
-            now=now,
-            limit=LABELS_PER_TICK,
-            companies=followed,
-            backlog=self._backlog,
-        )
-        with self._engine.begin() as connection:
-            left = self._backlog.count(connection)
-            report.unlabelled = self._backlog.count(connection, since) if left else 0
-        if report.unlabelled:
-            # Half a history would make the other half look like a surge.
-            report.lines.append(
-                f"{report.unlabelled} stories still to label by {self._labeller.name}; "
-                "nothing is judged before that"
-            )
+        done = self._labels.run(model, backlog, followed, now, LABELS_PER_TICK)
+        report.labelled, report.unlabelled = done.labelled, done.needed
+        report.lines += [done.line] if done.line else []
+        if done.anew:
+            self._detector = None
+            self._companies.begin_anew()
+        if done.needed:
             return
-        if left:
-            report.lines.append(f"{left} older stories still to label; judging goes on meanwhile")
-        else:
-            self._labelled_until = self._backlog.high
-        report.joined = join_events(self._engine, model, self._settings.stories, self._backlog)
+        report.joined = join_events(self._engine, model, self._settings.stories, backlog)
         if self._detector is None:
             self._detector = Detector(self._engine, model, self._settings, now=now)
         found = self._detector.run(now - GRACE, now=now)

@@ -146,7 +146,8 @@ def label_pending(
             insert_new(connection, prediction, predictions)
             insert_new(connection, item_topic, topics)
             insert_new(connection, item_topic, named)
-            rebuild_buckets(connection, model.id, sorted({row.hour for row in rows}))
+            if backlog.passing != "holding":  # what is of no count yet changes none
+                rebuild_buckets(connection, model.id, sorted({row.hour for row in rows}))
         backlog.passed(rows)
         done += len(rows)
     return done

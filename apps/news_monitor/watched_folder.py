@@ -22,6 +22,7 @@ import pyarrow.parquet
 from sqlalchemy import Engine, delete, select
 from sqlalchemy.exc import OperationalError
 
+from apps.news_monitor.archives import last_item, note_file
 from apps.news_monitor.articles import Article, articles_of
 from apps.news_monitor.feeds import reason_of
 from apps.news_monitor.ingest import Ingested, ingest, insert_new, read_back
@@ -163,7 +164,10 @@ def _store(engine: Engine, content: _Content, copies: CopyIndex, now: datetime) 
         connection.execute(delete(dropped_file).where(same, dropped_file.c.problem != ""))
         before = connection.execute(select(dropped_file.c.name).where(same)).scalar_one_or_none()
         if before is None and not content.problem:
+            last = last_item(connection)
             result = ingest(connection, content.articles, copies=copies, fetched=now)
+            if result.new:
+                note_file(connection, last)
         if before is None and content.key:
             row = {
                 "sha256": content.key,

@@ -204,7 +204,7 @@ def test_a_feed_that_falls_silent_is_told_once(
     assert late == [
         "feed Feed 0 has fallen silent: nothing new for 40 hours, usual are 24.0 items a day"
     ]
-    assert (day.feeds, day.failing) == (2, ("Feed 0 (silent since Sat 7 Mar 2026, 12:00 UTC)",))
+    assert (day.failing, day.silent) == ((), ("Feed 0 (since Sat 7 Mar 2026, 12:00 UTC)",))
     ((at, (line,)),) = told.items()
     quiet = int((at - stop) / timedelta(hours=1))
     assert 12 <= quiet <= 24

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from sqlalchemy import Engine, func, select, update
 
+import apps.news_monitor.label_rounds as label_rounds_module
 import apps.news_monitor.monitor as monitor_module
 import apps.news_monitor.opening as opening_module
 import apps.news_monitor.outbox as outbox_module
@@ -313,8 +314,8 @@ CUTS: dict[str, tuple[Any, str, bool]] = {
     "before a feed is asked": (monitor_module, "fetch", False),
     "after a feed was read": (FeedParser, "parse", True),
     "inside the transaction of a source": (monitor_module, "ingest", True),
-    "before labelling": (monitor_module, "label_pending", False),
-    "after labelling": (monitor_module, "label_pending", True),
+    "before labelling": (label_rounds_module, "label_pending", False),
+    "after labelling": (label_rounds_module, "label_pending", True),
     "inside the transaction of the alert": (opening_module, "open_alert", True),
     "after judging": (Monitor, "judge", True),
     "after a mail was claimed": (outbox_module, "compose", False),
