@@ -40,6 +40,7 @@ from apps.news_monitor.monitor import Monitor
 from apps.news_monitor.page_data import last_detector, reading
 from apps.news_monitor.settings import SECTION, NewsSettings
 from apps.news_monitor.tables import MIGRATIONS, REPLAY_DATABASE, VERSION_TABLE
+from apps.news_monitor.telling import mail_address
 from apps.news_monitor.why_no_alert import Why, why
 from shared.atomic import write_text
 from shared.errors import DataError, ModelNotFoundError, SettingsError
@@ -275,10 +276,14 @@ def send_test_mail(home: Home, to: str | None, now: datetime) -> str:
     """Send one mail as an alert would be sent; returns where it went.
 
     Raises:
-        SettingsError: nobody to write to. ServiceError: the server refuses or is not reached.
+        SettingsError: nobody to write to, or `to` is no address such as the settings take.
+        ServiceError: the server refuses or is not reached.
     """
     settings = news_settings()
-    recipients = (to,) if to else settings.recipients
+    try:
+        recipients = settings.recipients if to is None else (mail_address(to),)
+    except ValueError as error:
+        raise SettingsError(f"--to: {error}") from None
     if not recipients:
         raise SettingsError(
             "nobody to write to: name an address with --to, or set [news] recipients"

@@ -35,7 +35,8 @@ class Post:
 @dataclass(frozen=True)
 class DayReport:
     """Counts of [begins, ends). rounds: ticks of the monitor. failing: feeds without a good answer
-    at their last check, and those that answer and have fallen silent, with since when. moments:
+    of late; silent: those that answer and have brought nothing new for longer than chance; both
+    with since when. moments:
     hours judged; decisions: (what was decided, of how many topics and moments), the most frequent
     first. thinnest: the topic with the least coverage in the day, and that, None while nothing is
     usual. alerts: their subjects. model: "" before anything was judged. parts: of its labels, that
@@ -58,6 +59,7 @@ class DayReport:
     model: str
     parts: int = 0
     drift: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), default=datetime.isoformat, ensure_ascii=False)
@@ -67,9 +69,8 @@ class DayReport:
         raw: dict[str, Any] = json.loads(text)
         for name in ("begins", "ends"):
             raw[name] = datetime.fromisoformat(raw[name])
-        raw.setdefault("drift", ())  # written by an earlier version
-        for name in ("failing", "alerts", "drift"):
-            raw[name] = tuple(raw[name])
+        for name in ("failing", "alerts", "drift", "silent"):
+            raw[name] = tuple(raw.get(name, ()))  # an earlier version wrote less
         raw["decisions"] = tuple((said, number) for said, number in raw["decisions"])
         raw["thinnest"] = None if raw["thinnest"] is None else tuple(raw["thinnest"])
         raw["mails"], raw["calls"] = Post(**raw["mails"]), Post(**raw["calls"])
@@ -92,6 +93,11 @@ def read_day(
         .where(source.c.enabled.is_(True))
         .order_by(source.c.url)
     ).all()
+    failing = {
+        row.id: _since(row, row.last_ok_at)
+        for row in feeds
+        if row.error_count or row.last_ok_at is None or row.last_ok_at < ends - overdue
+    }
     silent = silent_feeds(connection, ends, overdue)
     inside = (item.c.hour >= epoch_hour(begins), item.c.hour < epoch_hour(ends))
     judged = (decision.c.at >= begins, decision.c.at < ends)
@@ -129,11 +135,7 @@ def read_day(
         ends=ends,
         rounds=number(select(func.count()).select_from(job_run).where(*ticks)),
         feeds=len(feeds),
-        failing=tuple(
-            _named(row, silent.get(row.id))
-            for row in feeds
-            if row.error_count or row.last_ok_at is None or row.id in silent
-        ),
+        failing=tuple(failing.values()),
         stories=number(items.where(item.c.story_id == item.c.id)),
         copies=number(items.where(item.c.story_id != item.c.id)),
         moments=number(select(func.count(decision.c.at.distinct())).where(*judged)),
@@ -145,15 +147,17 @@ def read_day(
         model="" if model is None else model.name,
         parts=moved.parts,
         drift=drift_lines(moved.found),
+        silent=tuple(
+            _since(row, silent[row.id])
+            for row in feeds
+            if row.id in silent and row.id not in failing
+        ),
     )
 
 
-def _named(feed: Any, silent: datetime | None) -> str:
-    """silent: since when nothing new has come of a feed that answers."""
-    name = str(feed.title or feed.url)
-    if silent is None or feed.error_count:
-        return name
-    return f"{name} (silent since {in_words(silent)})"
+def _since(feed: Any, at: datetime | None) -> str:
+    """A feed, and the last time that it did what it should."""
+    return f"{feed.title or feed.url} ({'never' if at is None else f'since {in_words(at)}'})"
 
 
 def _post(connection: Connection, table: Table, begins: datetime, ends: datetime) -> Post:

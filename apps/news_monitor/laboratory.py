@@ -42,6 +42,7 @@ from apps.news_monitor.telling_tables import (
     outbox,
     recipient,
     silenced,
+    silenced_rise,
     webhook_call,
 )
 from shared.errors import DataError
@@ -62,6 +63,7 @@ WRITTEN = (
     attention,
     attention_state,
     silenced,
+    silenced_rise,
     webhook_call,
     acknowledgement,
 )

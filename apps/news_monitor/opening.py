@@ -6,12 +6,11 @@ Also of those that fire already: one that becomes more severe is told again.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, or_, select, update
+from sqlalchemy import Connection, Row, or_, select
 
 from apps.news_monitor.alerts import (
     Moment,
@@ -23,15 +22,14 @@ from apps.news_monitor.alerts import (
 )
 from apps.news_monitor.broad import Joined, fires_broadly, grows, join, told_in
 from apps.news_monitor.evidence import Evidence
-from apps.news_monitor.judging_tables import alert, broad_member
+from apps.news_monitor.judging_tables import alert
 from apps.news_monitor.labels import LabelSource
-from apps.news_monitor.occasion import Occasion
-from apps.news_monitor.outbox import enqueue, state_of, told_of, waiting_in
-from apps.news_monitor.reminders import MOST_MAILS
+from apps.news_monitor.outbox import enqueue, told_of
 from apps.news_monitor.responses import note_silenced, silence_of
+from apps.news_monitor.rising import keep_for_later, tell_rise
 from apps.news_monitor.settings import LEAST_COVERAGE
 from apps.news_monitor.telling import SEVERITIES, Subscription, Webhook
-from apps.news_monitor.telling_tables import acknowledgement, silenced
+from apps.news_monitor.telling_tables import silenced
 from apps.news_monitor.thresholds import Severity
 from apps.news_monitor.webhooks import OPENED, owe_calls
 
@@ -217,50 +215,21 @@ def _rise(
     evidence = replace(with_words(evidence, desk.labeller), opened_at=row.opened_at)
     renew_alert(connection, row.id, evidence, items)
     hushed = select(silenced.c.alert_id).where(silenced.c.alert_id == row.id)
-    if silence_of(connection, [row.topic_id], moment.at, now) or connection.scalar(hushed):
+    if connection.scalar(hushed):
         return  # who is told once the silence is over is told of this
-    owe_calls(connection, row.id, OPENED, desk.webhooks, now)  # of those that now want it
-    counted = row.revision < MOST_MAILS
-    late = _is_late(moment, desk, now)
-    known = told_of(connection, [row.id])[row.id]
-    owe = partial(
-        enqueue,
+    if silence_of(connection, [row.topic_id], moment.at, now):
+        keep_for_later(connection, row.id, row.severity)
+        return
+    tell_rise(
         connection,
-        alert_id=row.id,
-        alert_key=row.dedupe_key[:8],
-        revision=row.revision + counted,
-        topics=[(evidence.topic, evidence.severity)],
+        row.id,
+        row.severity,
+        subscriptions=desk.subscriptions,
+        webhooks=desk.webhooks,
         sender=desk.sender,
         now=now,
-        late=late,
+        late=_is_late(moment, desk, now),
     )
-    fresh = [one for one in desk.subscriptions if one.address not in known]
-    owed = owe(subscriptions=fresh, content=Occasion().to_json())
-    if counted and _told_again(connection, row.id, evidence.severity):
-        # Whose mail about it has yet to be put together is told there what is known by then.
-        waits = waiting_in(connection, row.id)
-        others = [
-            one
-            for one in desk.subscriptions
-            if one.address in known
-            and (one.address, state_of(one, evidence.severity, late=late)) not in waits
-        ]
-        owed += owe(subscriptions=others, content=Occasion(was=row.severity).to_json())
-    if owed and counted:
-        connection.execute(
-            update(alert).where(alert.c.id == row.id).values(revision=row.revision + 1)
-        )
-
-
-def _told_again(connection: Connection, alert_id: int, severity: Severity) -> bool:
-    """Whether a rise is told to those who know of the alert: nobody has acknowledged it, and it is
-    critical if a common mail told of it, or a market that falls step by step would send two further
-    mails for each of its topics."""
-    seen = select(acknowledgement.c.alert_id).where(acknowledgement.c.alert_id == alert_id)
-    common = select(broad_member.c.alert_id).where(broad_member.c.alert_id == alert_id)
-    if connection.scalar(seen) is not None:
-        return False
-    return severity == "critical" or connection.scalar(common) is None
 
 
 def _is_late(moment: Moment, desk: Desk, now: datetime) -> bool:

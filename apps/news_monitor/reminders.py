@@ -8,13 +8,13 @@ import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, Select, func, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from apps.news_monitor.broad import MAX_MAILS, told_in
 from apps.news_monitor.evidence import Evidence
 from apps.news_monitor.judging_tables import alert, broad, broad_member
-from apps.news_monitor.outbox import enqueue
+from apps.news_monitor.outbox import enqueue, told_of
 from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.telling import Subscription
 from apps.news_monitor.telling_tables import acknowledgement, outbox, silence
@@ -33,15 +33,18 @@ def owe_reminders(connection: Connection, settings: NewsSettings, now: datetime)
 
 
 def _of_one(connection: Connection, settings: NewsSettings, now: datetime) -> None:
+    """Also of one that fired with others: who was told of it alone, and of it by no common mail, is
+    reminded of it alone, unless one will still tell of it."""
     joined = select(broad_member.c.alert_id).where(broad_member.c.alert_id == alert.c.id)
     query = (
         select(alert.c.id, alert.c.dedupe_key, alert.c.revision, alert.c.evidence_json)
+        .add_columns(joined.exists().label("joined"))
         .join(outbox, outbox.c.alert_id == alert.c.id)
         .where(
             *_wants_an_answer(now),
             alert.c.revision < MOST_MAILS,
             outbox.c.kind == "alert",
-            ~joined.exists(),
+            ~_in_common().exists(),
         )
         .group_by(alert.c.id)
         .having(_long_ago(settings, now))
@@ -50,6 +53,11 @@ def _of_one(connection: Connection, settings: NewsSettings, now: datetime) -> No
     for row in connection.execute(query).all():
         evidence = Evidence.from_json(row.evidence_json)
         revision = row.revision + 1
+        readers = _readers(settings, [evidence])
+        if row.joined:
+            # To the others it was worth no mail of its own when it joined.
+            told = told_of(connection, [row.id])[row.id]
+            readers = [one for one in readers if one.address in told]
         connection.execute(update(alert).where(alert.c.id == row.id).values(revision=revision))
         enqueue(
             connection,
@@ -57,10 +65,30 @@ def _of_one(connection: Connection, settings: NewsSettings, now: datetime) -> No
             alert_key=row.dedupe_key[:8],
             revision=revision,
             topics=[(evidence.topic, evidence.severity)],
-            subscriptions=_readers(settings, [evidence]),
+            subscriptions=readers,
             sender=settings.mail_from,
             now=now,
         )
+
+
+def _in_common() -> Select[tuple[int]]:
+    """Of an alert: mails about many that tell of it, or that are to be followed by one that will.
+    One that fired with others may be in none: nobody wanted more of them than was told already, or
+    the last common mail had gone before it joined."""
+    mail = outbox.alias()
+    return (
+        select(mail.c.id)
+        .join(broad, broad.c.lead_alert_id == mail.c.alert_id)
+        .join(broad_member, broad_member.c.broad_id == broad.c.id)
+        .where(
+            mail.c.kind == "broad",
+            broad_member.c.alert_id == alert.c.id,
+            or_(
+                mail.c.revision >= broad_member.c.revision,
+                broad.c.revision < MAX_MAILS,
+            ),
+        )
+    )
 
 
 def _of_many(connection: Connection, settings: NewsSettings, now: datetime) -> None:

@@ -83,7 +83,8 @@ def compose_heartbeat(report: DayReport, envelope: Envelope, at: datetime) -> Em
         "decided": [(Cell(said), Cell(f"{number}")) for said, number in report.decisions],
         "foot": [f"Model: {report.model or 'none yet'}"],
     }
-    bad = len(report.failing) + len(report.drift) + report.mails.dead + report.calls.dead
+    bad = len(report.failing) + len(report.silent) + len(report.drift)
+    bad += report.mails.dead + report.calls.dead
     title = f"News monitor: alive, {how_many(len(report.alerts), 'alert')} in 24 hours"
     return multipart(
         title + (f", {how_many(bad, 'thing')} to look at" if bad else ""),
@@ -105,10 +106,7 @@ def heartbeat_sentence(report: DayReport) -> str:
 
 def heartbeat_facts(report: DayReport) -> list[tuple[str, str]]:
     """(what, how much) of each line of the heartbeat."""
-    feeds = f"{report.feeds - len(report.failing)} of {report.feeds} answer"
-    if report.failing:
-        feeds += f"; not: {names_of(report.failing)}"
-    facts = [("Feeds", feeds)]
+    facts = [("Feeds", _feeds(report))]
     if report.thinnest is not None:
         name, share = report.thinnest
         facts.append(("Least coverage", f"{share:.0%} ({name})"))
@@ -124,6 +122,18 @@ def heartbeat_facts(report: DayReport) -> list[tuple[str, str]]:
     if any((report.calls.sent, report.calls.waiting, report.calls.dead)):
         facts.append(("Webhooks", _posted(report.calls)))
     return facts
+
+
+def _feeds(report: DayReport) -> str:
+    """Who has fallen silent answers all the same, and is named apart."""
+    if not report.feeds:
+        return "none is read"
+    said = f"{report.feeds - len(report.failing)} of {report.feeds} answer"
+    if report.failing:
+        said += f", no good answer: {names_of(report.failing)}"
+    if report.silent:
+        said += f"; nothing new, though they answer: {names_of(report.silent)}"
+    return said
 
 
 def compose_collected(

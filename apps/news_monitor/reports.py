@@ -21,6 +21,7 @@ from apps.news_monitor.occasion import Occasion
 from apps.news_monitor.outbox import enqueue, recipients_of
 from apps.news_monitor.owed import new_row
 from apps.news_monitor.report_mail import Collected, how_many
+from apps.news_monitor.rising import owe_rises_after_silence
 from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.tables import job_run
 from apps.news_monitor.telling import Subscription, last_due
@@ -33,17 +34,44 @@ from apps.news_monitor.telling_tables import (
 )
 from apps.news_monitor.webhooks import OPENED, owe_calls
 
-PAUSE, HEARTBEAT = "pause", "heartbeat"
+PAUSE, PAUSE_AT, HEARTBEAT = "pause", "pause noted at", "heartbeat"
 
 
 def note_pause(connection: Connection, now: datetime, pause: timedelta) -> None:
     """Remember since when the monitor did not run, if it has not run for long: until the hours
-    missed are judged and their summary is owed."""
+    missed are judged and their summary is owed.
+
+    Rounds of a clock that ran ahead lie after `now`: the time they took was no pause, and a pause
+    that they noted is none any more. A clock that jumps ahead cannot be told from a pause, nor
+    from a machine that was halted, before it is put right.
+    """
+    at = recall(connection, PAUSE_AT)
+    if at is not None and datetime.fromisoformat(at) > now:
+        forget(connection, PAUSE)
+    away = _away(connection, now)
+    if away > pause and recall(connection, PAUSE) is None:
+        note(connection, PAUSE, (now - away).isoformat())
+        note(connection, PAUSE_AT, now.isoformat())
+
+
+def _away(connection: Connection, now: datetime) -> timedelta:
+    """How long no round has run, by what their clock showed; 0 before any has."""
+    rounds = select(job_run.c.id, job_run.c.started_at).where(job_run.c.job == TICK)
     last = connection.execute(
-        select(func.max(job_run.c.started_at)).where(job_run.c.job == TICK)
-    ).scalar_one()
-    if last is not None and now - last > pause:
-        note_once(connection, PAUSE, last.isoformat())
+        rounds.where(job_run.c.started_at <= now)
+        .order_by(job_run.c.started_at.desc(), job_run.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    if last is None:
+        return timedelta(0)
+    ahead = connection.execute(
+        select(func.min(job_run.c.started_at), func.max(job_run.c.started_at)).where(
+            job_run.c.job == TICK, job_run.c.started_at > now, job_run.c.id > last.id
+        )
+    ).one()
+    ran = timedelta(0) if ahead[0] is None else ahead[1] - ahead[0]
+    away: timedelta = now - last.started_at - ran
+    return away
 
 
 def owe_summary(connection: Connection, settings: NewsSettings, now: datetime) -> str:
@@ -141,8 +169,8 @@ def _waiting(connection: Connection) -> list[_Waiting]:
 
 
 def owe_after_silence(connection: Connection, settings: NewsSettings, now: datetime) -> None:
-    """What opened while its topic was silenced, once the silence is over: told as it would have
-    been, if it still fires and nobody has acknowledged it."""
+    """What opened, or became more severe, while its topic was silenced, once the silence is over:
+    told as it would have been, if it still fires and nobody has acknowledged it."""
     held = select(silence.c.id).where(
         silence.c.topic_id == alert.c.topic_id, silence.c.begins_at <= now, silence.c.ends_at > now
     )
@@ -169,6 +197,13 @@ def owe_after_silence(connection: Connection, settings: NewsSettings, now: datet
             now=now,
             content=Occasion(hushed=True).to_json(),
         )
+    owe_rises_after_silence(
+        connection,
+        subscriptions=[settings.subscription(one) for one in settings.recipients],
+        webhooks=settings.webhooks,
+        sender=settings.mail_from,
+        now=now,
+    )
 
 
 def owe_heartbeat(connection: Connection, settings: NewsSettings, now: datetime) -> None:

@@ -52,7 +52,8 @@ def web_address(value: str) -> str:
     """Raises ValueError for what is no http(s) address."""
     try:
         parts = urlsplit(value)
-        known = parts.scheme in ("http", "https") and bool(parts.hostname)
+        # Asking for a port that is none raises too.
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         known = False
     if not known or any(c.isspace() or not c.isprintable() for c in value):

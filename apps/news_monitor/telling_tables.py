@@ -72,6 +72,15 @@ silenced = Table(
     Column("silence_id", ForeignKey("news_silence.id"), nullable=False, index=True),
 )
 
+silenced_rise = Table(
+    "news_silenced_rise",
+    metadata,
+    # An alert that was told, and became more severe while its topic was silenced.
+    Column("alert_id", ForeignKey(alert.c.id), primary_key=True),
+    # The severity that was told.
+    Column("was", String(10), nullable=False),
+)
+
 mark = Table(
     "news_mark",
     metadata,

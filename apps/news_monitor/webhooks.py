@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from sqlalchemy import Connection, Engine, Row, select
+from sqlalchemy import Connection, Engine, Row, case, func, select
 
 from apps.news_monitor.evidence import Evidence
 from apps.news_monitor.ingest import insert_new
@@ -32,8 +32,9 @@ from apps.news_monitor.owed import (
 from apps.news_monitor.public_addresses import PublicTransport, RefusedAddressError
 from apps.news_monitor.telling import Webhook
 from apps.news_monitor.telling_tables import webhook_call
+from apps.news_monitor.thresholds import Severity
 
-OPENED, RESOLVED = "alert.opened", "alert.resolved"
+OPENED, RISEN, RESOLVED = "alert.opened", "alert.risen", "alert.resolved"
 PER_ROUND = 100
 TRY_LATER = (408, 425, 429)
 PRIVATE = "set allow_private = true for this webhook if it is meant"
@@ -43,45 +44,89 @@ def owe_calls(
     connection: Connection, alert_id: int, event: str, webhooks: Sequence[Webhook], now: datetime
 ) -> None:
     """A call to each webhook that wants it, in the caller's transaction; asked twice, owed once."""
-    if not webhooks:
+    _owe(connection, alert_id, event, [(hook, "") for hook in webhooks], now)
+
+
+def owe_risen(
+    connection: Connection,
+    alert_id: int,
+    was: Severity,
+    webhooks: Sequence[Webhook],
+    now: datetime,
+    *,
+    again: bool,
+) -> None:
+    """Calls about an alert that has become more severe than `was`, in the caller's transaction: its
+    opening to webhooks that were not told of it and want it now; to the others, if it is told
+    `again`, that it has risen. Once for each severity it reaches, so twice at most."""
+    query = select(webhook_call.c.url).where(
+        webhook_call.c.alert_id == alert_id, webhook_call.c.event == OPENED
+    )
+    known = set(connection.execute(query).scalars())
+    fresh = [hook for hook in webhooks if hook.url not in known]
+    _owe(connection, alert_id, OPENED, [(hook, "") for hook in fresh], now)
+    if again:
+        told = [(hook, f"from {was}") for hook in webhooks if hook.url in known]
+        _owe(connection, alert_id, RISEN, told, now, was)
+
+
+def owe_resolved(connection: Connection, webhooks: Sequence[Webhook], now: datetime) -> None:
+    """A call about the end of each alert, to every webhook that was told of it; another one where
+    it went on after that, and the webhook was told that it had risen."""
+    last = case((webhook_call.c.event == RESOLVED, None), else_=webhook_call.c.id)
+    over = case((webhook_call.c.event == RESOLVED, webhook_call.c.id), else_=0)
+    query = (
+        select(webhook_call.c.alert_id, webhook_call.c.url, func.max(over).label("over"))
+        .join(alert, alert.c.id == webhook_call.c.alert_id)
+        .where(alert.c.state == "resolved", webhook_call.c.event.in_((OPENED, RISEN, RESOLVED)))
+        .group_by(webhook_call.c.alert_id, webhook_call.c.url)
+        .having(func.max(last) > func.max(over))
+        .order_by(webhook_call.c.alert_id)
+    )
+    known = {hook.url: hook for hook in webhooks}
+    for row in connection.execute(query).all():
+        if row.url in known:
+            again = f"after {row.over}" if row.over else ""
+            _owe(connection, row.alert_id, RESOLVED, [(known[row.url], again)], now)
+
+
+def _owe(
+    connection: Connection,
+    alert_id: int,
+    event: str,
+    hooks: Sequence[tuple[Webhook, str]],
+    now: datetime,
+    was: Severity | None = None,
+) -> None:
+    """hooks: each with what tells this event from another of its kind; see _body for was."""
+    if not hooks:
         return
     row = connection.execute(select(alert).where(alert.c.id == alert_id)).one()
     evidence = Evidence.from_json(row.evidence_json)
     rows = []
-    for hook in webhooks:
-        if not hook.wants(evidence.topic, evidence.severity):
+    for hook, which in hooks:
+        # Who was told that it began is told that it is over, whatever is wanted by now.
+        if event != RESOLVED and not hook.wants(evidence.topic, evidence.severity):
             continue
-        key = hashlib.sha256(f"{row.dedupe_key}|{event}|{hook.url}".encode()).hexdigest()
+        described = "|".join((row.dedupe_key, event, *([which] if which else []), hook.url))
+        key = hashlib.sha256(described.encode()).hexdigest()
         rows.append(
             {
                 "url": hook.url,
                 "alert_id": alert_id,
                 "event": event,
                 "idempotency_key": key,
-                "body": _body(row, event, key, now),
+                "body": _body(row, event, key, now, was),
                 **new_row(now),
             }
         )
     insert_new(connection, webhook_call, rows)
 
 
-def owe_resolved(connection: Connection, webhooks: Sequence[Webhook], now: datetime) -> None:
-    """A call about the end of each alert whose opening was called, when it has ended."""
-    told = webhook_call.alias()
-    already = select(told.c.id).where(told.c.alert_id == alert.c.id, told.c.event == RESOLVED)
-    query = (
-        select(alert.c.id)
-        .join(webhook_call, webhook_call.c.alert_id == alert.c.id)
-        .where(webhook_call.c.event == OPENED, alert.c.state == "resolved", ~already.exists())
-        .distinct()
-        .order_by(alert.c.id)
-    )
-    for number in connection.execute(query).scalars().all():
-        owe_calls(connection, number, RESOLVED, webhooks, now)
-
-
-def _body(row: Row[Any], event: str, key: str, now: datetime) -> str:
-    resolved = None if row.resolved_at is None else row.resolved_at.isoformat()
+def _body(row: Row[Any], event: str, key: str, now: datetime, was: Severity | None) -> str:
+    """was: the severity from which the alert has risen."""
+    # One that goes on after its end is set firing again only after what is owed of its moment.
+    over = event == RESOLVED and row.resolved_at is not None
     described = {
         "event": event,
         "id": key,
@@ -89,8 +134,9 @@ def _body(row: Row[Any], event: str, key: str, now: datetime) -> str:
         "alert": {
             "id": row.id,
             "key": row.dedupe_key,
-            "state": row.state,
-            "resolved_at": resolved,
+            "state": "resolved" if over else "firing",
+            "resolved_at": row.resolved_at.isoformat() if over else None,
+            **({} if was is None else {"risen_from": was}),
             "evidence": json.loads(row.evidence_json),
         },
     }

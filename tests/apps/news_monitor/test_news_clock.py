@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, insert, select
 
 from apps.news_monitor.broad import SPAN
 from apps.news_monitor.clock_jumps import take_back
+from apps.news_monitor.day_report import TICK
 from apps.news_monitor.delivery import OutboxMailer
 from apps.news_monitor.detection import Detector
 from apps.news_monitor.episodes import Phase
@@ -29,12 +30,14 @@ from apps.news_monitor.judging_tables import (
     evaluation,
 )
 from apps.news_monitor.labels import LabelTexts
+from apps.news_monitor.memos import recall
 from apps.news_monitor.monitor import Monitor
 from apps.news_monitor.owed import LONGEST_WAIT, due_rows
 from apps.news_monitor.predictions import ActiveModel, label_pending, register_model
+from apps.news_monitor.reports import PAUSE, note_pause
 from apps.news_monitor.settings import NewsSettings, SurgeSettings
 from apps.news_monitor.stories import CopyIndex
-from apps.news_monitor.tables import source
+from apps.news_monitor.tables import job_run, source
 from apps.news_monitor.telling_tables import outbox
 
 NOW = datetime(2026, 3, 11, 14, 20, tzinfo=UTC)
@@ -213,3 +216,63 @@ def test_what_is_owed_does_not_wait_for_the_time_of_a_clock_that_ran_ahead(
     assert due(next_try_at=at + LONGEST_WAIT + timedelta(seconds=1))
     assert not due(state="sending", lease_until=at + timedelta(minutes=21))
     assert due(lease_until=at + timedelta(days=3653))
+
+
+AHEAD = timedelta(days=9)
+HOURS = timedelta(hours=1)
+
+
+def rounds(connection: Connection, *steps: tuple[float, float, timedelta]) -> str | None:
+    """The pause noted after rounds every ten minutes of true time. steps: (from, to, how far the
+    clock is ahead meanwhile), in hours after NOW; of the last the first round alone."""
+    for place, (begin, end, off) in enumerate(steps):
+        last = place == len(steps) - 1
+        for n in range(1 if last else round((end - begin) * 6)):
+            shown = NOW + begin * HOURS + n * timedelta(minutes=10) + off
+            note_pause(connection, shown, 3 * HOURS)
+            row = {"job": TICK, "started_at": shown, "report_json": "{}"}
+            connection.execute(insert(job_run).values(**row))
+    return recall(connection, PAUSE)
+
+
+RIGHT = timedelta(0)
+BEHIND = -2 * DAY
+
+
+@pytest.mark.parametrize(
+    ("steps", "noted"),
+    [
+        ([(0, 5, RIGHT), (5, 6, RIGHT)], None),
+        ([(0, 1, RIGHT), (5, 6, RIGHT)], 1 - 1 / 6),
+        # Put right at once, and after hours: no pause was.
+        ([(0, 1, RIGHT), (1, 2, AHEAD), (2, 3, RIGHT)], None),
+        ([(0, 1, RIGHT), (1, 9, AHEAD), (9, 10, RIGHT)], None),
+        # A pause after it has been put right; and one while it was wrong, as long as it was.
+        ([(0, 1, RIGHT), (1, 2, AHEAD), (2, 3, RIGHT), (8, 9, RIGHT)], 3 - 1 / 6),
+        ([(0, 1, RIGHT), (1, 3, AHEAD), (9, 10, RIGHT)], 9 - (9 - 5 / 6 - 11 / 6)),
+        # A clock that ran behind for a while, and is right again.
+        ([(0, 5, RIGHT), (5, 6, BEHIND), (6, 7, RIGHT)], None),
+        ([(0, 5, RIGHT), (5, 6, BEHIND), (6, 7, RIGHT), (11, 12, RIGHT)], 7 - 1 / 6),
+    ],
+)
+def test_a_pause_is_told_from_a_clock_that_was_put_right(
+    sqlite: Engine, steps: list[tuple[float, float, timedelta]], noted: float | None
+) -> None:
+    with sqlite.begin() as connection:
+        found = rounds(connection, *steps)
+    if noted is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert abs(datetime.fromisoformat(found) - NOW - noted * HOURS) < timedelta(seconds=1)
+
+
+def test_a_pause_that_a_clock_noted_ahead_is_none_once_it_is_right(sqlite: Engine) -> None:
+    """It could not be told yet, as stories were still to be labelled."""
+    with sqlite.begin() as connection:
+        assert rounds(connection, (0, 1, RIGHT), (1, 1.1, AHEAD)) is not None
+        assert rounds(connection, (1.1, 1.2, RIGHT)) is None
+        # One that is true stands until it is told, however many rounds that takes.
+        truly = rounds(connection, (6, 7, RIGHT))
+        assert truly is not None
+        assert rounds(connection, (6.2, 8, RIGHT), (8, 9, RIGHT)) == truly

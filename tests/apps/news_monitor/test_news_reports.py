@@ -215,7 +215,7 @@ def test_the_heartbeat_comes_once_a_day_and_says_what_was_done(
 The news monitor is alive: in the 24 hours to Thu 12 Mar 2026, 07:00 UTC it looked 60 times, \
 read 0 stories and judged 0 hours.
 
-Feeds         0 of 0 answer
+Feeds         none is read
 Stories       0, 0 copies set aside
 Hours judged  0
 Alerts        1
@@ -236,7 +236,12 @@ def test_a_day_report_survives_its_storage(sqlite: Engine) -> None:
     with sqlite.begin() as connection:
         empty = read_day(connection, AT, AT + 24 * HOUR)
     full = replace(
-        empty, failing=("A",), decisions=(("alert", 2),), thinnest=("Oil", 0.5), calls=Post(1, 2, 3)
+        empty,
+        failing=("A",),
+        silent=("B",),
+        decisions=(("alert", 2),),
+        thinnest=("Oil", 0.5),
+        calls=Post(1, 2, 3),
     )
     assert DayReport.from_json(empty.to_json()) == empty
     assert DayReport.from_json(full.to_json()) == full

@@ -2,6 +2,7 @@
 concerns."""
 
 import email
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from pydantic import SecretStr
 from sqlalchemy import Engine, select, update
 
-import apps.news_monitor.opening as opening_module
+import apps.news_monitor.rising as rising_module
+from apps.news_monitor.alerts import follow_alert
 from apps.news_monitor.articles import Article
 from apps.news_monitor.coverage import Coverage
 from apps.news_monitor.delivery import OutboxMailer
@@ -28,7 +30,7 @@ from apps.news_monitor.judging_tables import alert, alert_item
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.outbox import deliver_due, enqueue
 from apps.news_monitor.predictions import ActiveModel, label_pending, register_model
-from apps.news_monitor.reports import owe_summary
+from apps.news_monitor.reports import owe_after_silence, owe_summary
 from apps.news_monitor.responses import acknowledge, silence_topic
 from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.stories import CopyIndex
@@ -38,11 +40,14 @@ from apps.news_monitor.telling_tables import outbox, recipient, webhook_call
 HOUR = datetime(2026, 3, 11, 14, tzinfo=UTC)
 SENDER = "News <news@bank.example>"
 DESK, CHIEF = "desk@bank.example", "chief@bank.example"
-HOOK = Webhook(url="https://h.example/x", secret=SecretStr("s" * 16), min_severity="critical")
+SECRET = SecretStr("s" * 16)
+GRAVE = Webhook(url="https://grave.example/", secret=SECRET, min_severity="critical")
+ALL = Webhook(url="https://all.example/", secret=SECRET)
+OTHER = Webhook(url="https://other.example/", secret=SECRET, topics=("Oil",))
 SETTINGS = NewsSettings(
     recipients=(DESK, CHIEF),
     subscriptions=(Subscription(address=CHIEF, min_severity="critical"),),
-    webhooks=(HOOK,),
+    webhooks=(GRAVE, ALL, OTHER),
     mail_from=SENDER,
 )
 Ordinary = Callable[[datetime, int], list[Article]]
@@ -75,6 +80,21 @@ class Slow:
             (row.email.partition("@")[0], row.message_id.rpartition(".u")[0], row.state)
             for row in found
         ]
+
+    def calls(self) -> list[tuple[str, str]]:
+        """(host, event) of each webhook call, in the order in which they were owed."""
+        with self.engine.begin() as connection:
+            rows = connection.execute(select(webhook_call).order_by(webhook_call.c.id)).all()
+        assert len({row.idempotency_key for row in rows}) == len(rows)
+        return [(row.url.split("/")[2].partition(".")[0], row.event) for row in rows]
+
+    def body(self, event: str) -> dict[str, Any]:
+        """Of the alert in the only call of its kind."""
+        query = select(webhook_call.c.body).where(webhook_call.c.event == event)
+        with self.engine.begin() as connection:
+            told: dict[str, Any] = json.loads(connection.execute(query).scalar_one())
+        found: dict[str, Any] = told["alert"]
+        return found
 
     def alert(self) -> Any:
         with self.engine.begin() as connection:
@@ -144,8 +164,16 @@ def test_a_surge_that_builds_up_slowly_rises_and_is_told_again(slow: Slow, tmp_p
     assert (now.opened_at, now.evaluated_at) == (opened.opened_at, HOUR + timedelta(hours=2))
     with slow.engine.begin() as connection:
         assert len(connection.execute(select(alert_item)).all()) == now.negative
-        (call,) = connection.execute(select(webhook_call)).all()
-    assert call.event == "alert.opened"
+    # Each webhook hears of it once by what it wants, and who knows of it that it has risen.
+    assert slow.calls() == [
+        ("all", "alert.opened"),
+        ("grave", "alert.opened"),
+        ("all", "alert.risen"),
+    ]
+    told = slow.body("alert.risen")
+    assert (told["state"], told["risen_from"]) == ("firing", "warning")
+    assert told["evidence"]["severity"] == "critical"
+    assert told["evidence"]["negative"] == now.negative
     assert sorted(slow.rows()) == [
         ("chief", "<alert-1.r2", "queued"),
         ("desk", "<alert-1.r1", "queued"),
@@ -181,7 +209,7 @@ def test_killed_within_a_rise_the_same_rows_come_of_it(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr(opening_module, "enqueue", cut)
+        broken.setattr(rising_module, "enqueue", cut)
         with pytest.raises(KeyboardInterrupt):
             slow_lite.judge(3)
     assert slow_lite.severity() == ("warning", "warning")
@@ -205,6 +233,7 @@ def test_what_somebody_looks_into_is_told_to_the_others_alone(slow_lite: Slow) -
         ("desk", "<alert-1.r1"),
         ("chief", "<alert-1.r2"),
     ]
+    assert slow_lite.calls() == [("all", "alert.opened"), ("grave", "alert.opened")]
 
 
 def test_of_a_silenced_topic_a_rise_is_stored_and_told_to_nobody(slow_lite: Slow) -> None:
@@ -214,8 +243,48 @@ def test_of_a_silenced_topic_a_rise_is_stored_and_told_to_nobody(slow_lite: Slow
     slow_lite.judge(3)
     assert slow_lite.severity() == ("critical", "critical")
     assert [row[0] for row in slow_lite.rows()] == ["desk"]
+    assert slow_lite.calls() == [("all", "alert.opened")]
+
+
+def over(slow: Slow, hours: float) -> None:
+    """What is owed of silences, so long after HOUR."""
+    with slow.engine.begin() as connection:
+        owe_after_silence(connection, SETTINGS, HOUR + timedelta(hours=hours))
+
+
+def test_what_rose_in_a_silence_is_told_once_it_is_over(slow: Slow, tmp_path: Path) -> None:
+    """To who was told of it before as a rise, to whom it concerns now as new."""
+    slow.judge(2)
+    with slow.engine.begin() as connection:
+        silence_topic(connection, 1, 6, DESK, HOUR + timedelta(hours=1))
+    slow.judge(4)
+    over(slow, 6)
+    assert [row[0] for row in slow.rows()] == ["desk"]
+    for _ in range(2):
+        over(slow, 7.5)
+    assert sorted(row[:2] for row in slow.rows()) == [
+        ("chief", "<alert-1.r2"),
+        ("desk", "<alert-1.r1"),
+        ("desk", "<alert-1.r2"),
+    ]
+    assert slow.calls()[1:] == [("grave", "alert.opened"), ("all", "alert.risen")]
+    again = slow.mails(tmp_path)["alert-1.r2"]
+    assert text_of(again).startswith("Bad news about Airlines has risen from warning to critical: ")
+
+
+def test_what_rose_in_a_silence_and_is_over_with_it_is_told_to_nobody(slow_lite: Slow) -> None:
+    slow_lite.judge(2)
     with slow_lite.engine.begin() as connection:
-        assert connection.execute(select(webhook_call)).all() == []
+        silence_topic(connection, 1, 6, DESK, HOUR + timedelta(hours=1))
+    slow_lite.judge(3)
+    with slow_lite.engine.begin() as connection:
+        follow_alert(connection, 1, 9.0, resolved_at=HOUR + timedelta(hours=6))
+    over(slow_lite, 7)
+    with slow_lite.engine.begin() as connection:  # it goes on after all
+        follow_alert(connection, 1, 9.0, resolved_at=None)
+    over(slow_lite, 8)
+    assert [row[0] for row in slow_lite.rows()] == ["desk"]
+    assert slow_lite.calls() == [("all", "alert.opened")]
 
 
 def test_three_mails_about_one_alert_are_enough_for_who_had_them(slow_lite: Slow) -> None:
@@ -228,6 +297,8 @@ def test_three_mails_about_one_alert_are_enough_for_who_had_them(slow_lite: Slow
         ("chief", "<alert-1.r3"),
     ]
     assert slow_lite.alert().revision == 3
+    # The reminders were mails: a webhook has heard of it once so far.
+    assert slow_lite.calls()[1:] == [("grave", "alert.opened"), ("all", "alert.risen")]
 
 
 def test_what_opened_and_rose_in_a_pause_is_owed_once(slow_lite: Slow) -> None:

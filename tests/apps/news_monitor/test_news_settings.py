@@ -50,6 +50,14 @@ def test_the_whole_section_is_read(tmp_path: Path) -> None:
             "addresses, not 'ftp://a.example/x'",
         ),
         (
+            'feeds = ["http://a.example:99999/x"]',
+            "expected http:// or https:// addresses, not 'http://a.example:99999/x'",
+        ),
+        (
+            '[[news.webhooks]]\nurl = "https://a.example:port/x"\nsecret = "0123456789abcdef"',
+            "expected http:// or https:// addresses, not 'https://a.example:port/x'",
+        ),
+        (
             'recipients = ["desk"]',
             "triptych.toml [news]: recipients = ['desk'], expected mail addresses such as "
             "desk@bank.example, not 'desk'",

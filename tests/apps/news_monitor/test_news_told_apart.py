@@ -25,6 +25,8 @@ from apps.news_monitor.labels import LabelSource
 from apps.news_monitor.links import AlertRef
 from apps.news_monitor.opening import Desk, open_alerts
 from apps.news_monitor.outbox import deliver_due
+from apps.news_monitor.reminders import owe_reminders
+from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.surges import Scan, SurgeRule
 from apps.news_monitor.tables import model_version, topic
 from apps.news_monitor.telling import Subscription
@@ -230,3 +232,59 @@ def test_common_mails_of_an_earlier_version_tell_of_all(evidence: Evidence) -> N
     found = Told((evidence,), 12, (AlertRef(7, "k"),))
     assert Portion.from_json(None).of(found) == found
     assert Portion.from_json('["Oil"]').of(found) == replace(found, firing=("Oil",))
+
+
+@pytest.mark.parametrize("told", ["alone, before they were many", "alone, after the last of many"])
+def test_who_was_told_of_one_of_many_alone_is_reminded_of_it_alone(
+    detected: Callable[..., Detected], told: str
+) -> None:
+    """No common mail tells of it: this reader wants no other, or three have gone before it."""
+    desk = detected(TECH) if "before" in told else detected(ALL, TECH)
+    if "before" in told:
+        assert desk.opens(0, "Telecoms") == ["tech: alert Telecoms"]
+        assert desk.opens(1, "Airlines", "Banks") == []
+        last = 0
+    else:
+        desk.opens(0, "Airlines", "Banks", "Oil", severity="warning")
+        desk.opens(1, "Steel", severity="high")
+        desk.opens(2, "Retail", severity="critical")
+        assert desk.opens(3, "Telecoms", severity="high") == ["tech: alert Telecoms"]
+        last = 3
+    settings = NewsSettings(
+        recipients=tuple(one.address for one in desk.readers),
+        subscriptions=desk.readers,
+        remind_hours=4,
+        mail_from=SENDER,
+    )
+
+    def reminded(hour: float) -> list[str]:
+        before = len(desk.mails())
+        with desk.engine.begin() as connection:
+            owe_reminders(connection, settings, desk.begin + timedelta(hours=hour))
+        return desk.mails()[before:]
+
+    assert reminded(last + 3.9) == []
+    assert reminded(last + 4) == ["tech: alert Telecoms"]
+    assert reminded(last + 4.1) == []
+    assert reminded(last + 8) == ["tech: alert Telecoms"]
+    assert reminded(last + 100) == []  # three mails about one alert
+
+
+def test_what_a_common_mail_told_is_reminded_of_by_one(detected: Callable[..., Detected]) -> None:
+    desk = detected(ALL, TECH)
+    desk.opens(0, "Telecoms")
+    desk.opens(1, "Airlines", "Banks")
+    desk.opens(2, "Oil")  # is told to nobody: the next mail tells of it
+    settings = NewsSettings(
+        recipients=(ALL.address, TECH.address),
+        subscriptions=(ALL, TECH),
+        remind_hours=4,
+        mail_from=SENDER,
+    )
+    before = len(desk.mails())
+    with desk.engine.begin() as connection:
+        owe_reminders(connection, settings, desk.begin + timedelta(hours=5))
+    assert sorted(desk.mails()[before:]) == [
+        "all: broad Airlines, Banks, Oil, Telecoms",
+        "tech: broad Telecoms",
+    ]

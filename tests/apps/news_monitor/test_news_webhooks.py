@@ -6,18 +6,25 @@ import http.server
 import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, select
 
-from apps.news_monitor.alerts import follow_alert
+from apps.news_monitor.alerts import follow_alert, renew_alert
 from apps.news_monitor.evidence import Evidence
 from apps.news_monitor.owed import DeliveryReport, try_again
 from apps.news_monitor.telling import Webhook
 from apps.news_monitor.telling_tables import webhook_call
-from apps.news_monitor.webhooks import OPENED, call_due, owe_calls, owe_resolved
+from apps.news_monitor.webhooks import (
+    OPENED,
+    call_due,
+    owe_calls,
+    owe_resolved,
+    owe_risen,
+)
 
 AT = datetime(2026, 3, 11, 14, tzinfo=UTC)
 SECRET = "a secret of the receiver"
@@ -99,6 +106,66 @@ def test_an_alert_and_its_end_are_posted_once_each_and_signed(
         signed = f"{stamp}.".encode() + body
         assert given == hmac.new(SECRET.encode(), signed, hashlib.sha256).hexdigest()
         assert headers["Idempotency-Key"] == json.loads(body)["id"]
+
+
+def test_a_rise_is_posted_once_for_each_severity_and_the_end_to_who_was_told(
+    engine: Engine, evidence: Evidence, open_evidence: OpenAlert, receiver: Receiver
+) -> None:
+    hooks = [
+        hook(receiver.url),
+        hook(receiver.url + "/oil", topics=("Oil",)),
+        hook(receiver.url + "/grave").model_copy(update={"min_severity": "critical"}),
+    ]
+    grave = replace(evidence, severity="critical", negative=20)
+    with engine.begin() as connection:
+        number = open_evidence(connection, evidence)
+        owe_calls(connection, number, OPENED, hooks, AT)
+        follow_alert(connection, number, 7.2, resolved_at=AT + 60 * MINUTE)
+        owe_resolved(connection, hooks, AT + 60 * MINUTE)
+        # It goes on after its end, and is graver now; what is known of it is stored first.
+        renew_alert(connection, number, grave, [])
+        owe_risen(connection, number, "high", hooks, AT + 90 * MINUTE, again=True)
+        follow_alert(connection, number, 9.2, resolved_at=None)
+        owe_resolved(connection, hooks, AT + 90 * MINUTE)
+        follow_alert(connection, number, 9.2, resolved_at=AT + 120 * MINUTE)
+        # Who was told of it hears of its end, though it is no longer of that webhook's choice.
+        changed = [hook(receiver.url, topics=("Oil",)), *hooks[1:]]
+        for _ in range(2):
+            owe_resolved(connection, changed, AT + 120 * MINUTE)
+    assert call(engine, hooks, AT + 120 * MINUTE).sent == 6
+    told = [json.loads(body) for _, body in receiver.got]
+    assert [(body["event"], body["alert"]["state"]) for body in told] == [
+        ("alert.opened", "firing"),
+        ("alert.resolved", "resolved"),
+        ("alert.opened", "firing"),
+        ("alert.risen", "firing"),
+        ("alert.resolved", "resolved"),
+        ("alert.resolved", "resolved"),
+    ]
+    assert [body["alert"]["evidence"]["severity"] for body in told] == ["high"] * 2 + [
+        "critical"
+    ] * 4
+    assert told[3]["alert"]["risen_from"] == "high"
+    assert told[3]["alert"]["resolved_at"] is None
+    assert "risen_from" not in told[4]["alert"]
+    assert len({body["id"] for body in told}) == 6
+
+
+def test_a_rise_that_is_not_told_again_opens_it_to_who_wants_it_now(
+    sqlite: Engine, evidence: Evidence, open_evidence: OpenAlert, receiver: Receiver
+) -> None:
+    known = hook(receiver.url)
+    grave = hook(receiver.url + "/grave").model_copy(update={"min_severity": "critical"})
+    with sqlite.begin() as connection:
+        number = open_evidence(connection, evidence)
+        owe_calls(connection, number, OPENED, [known, grave], AT)
+        renew_alert(connection, number, replace(evidence, severity="critical"), [])
+        owe_risen(connection, number, "high", [known, grave], AT, again=False)
+        rows = connection.execute(select(webhook_call).order_by(webhook_call.c.id)).all()
+    assert [(row.url, row.event) for row in rows] == [
+        (known.url, "alert.opened"),
+        (grave.url, "alert.opened"),
+    ]
 
 
 def test_a_busy_receiver_is_tried_again_with_the_same_key_and_body(
