@@ -1,6 +1,6 @@
 """`benchmark news`: what needs no recipe of its own, each part by its name in PARTS."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pipelines.benchmark_labels import (
@@ -9,6 +9,7 @@ from pipelines.benchmark_labels import (
     SENTFIN,
     TOPICS,
     TWEETS,
+    LabelRow,
     benchmark_labels,
     sentfin_headlines,
 )
@@ -17,14 +18,15 @@ from pipelines.benchmark_power import quiet_controls, surge_power
 from pipelines.benchmark_rows import Row, Say
 from pipelines.benchmark_surges import measure_surges
 from pipelines.benchmark_surveillance import INCIDENTS, agreement, beside_r, missing_r
+from pipelines.benchmark_tuned import benchmark_tuned
 from pipelines.public_sets import all_there
 from shared.errors import DataError
 from shared.settings import Home
 from shared.training.options import TrainOptions
 
 LABELS, SURGES, POWER, QUIET = "labels", "surges", "power", "quiet"
-SURVEILLANCE = "surveillance"
-PARTS = (LABELS, SURGES, POWER, QUIET, SURVEILLANCE)
+SURVEILLANCE, TUNED = "surveillance", "tuned"
+PARTS = (LABELS, SURGES, POWER, QUIET, SURVEILLANCE, TUNED)
 
 
 def measure_headlines(
@@ -43,7 +45,7 @@ def measure_headlines(
     """
     seed = learning.seed
     if LABELS in parts:
-        yield from _labels(sets, learning, home, say)
+        yield from _label_rows(benchmark_labels(sets, home=home, options=learning, say=say))
     if SURGES in parts:
         yield from _surges(sets, seed, home, say)
     if POWER in parts:
@@ -52,10 +54,12 @@ def measure_headlines(
         yield from _surge_rows("quiet:", quiet_controls(seed, say))
     if SURVEILLANCE in parts:
         yield from _surveillance(seed, say, named=named)
+    if TUNED in parts and named:  # takes long
+        yield from _label_rows(benchmark_tuned(sets, home=home, options=learning, say=say))
 
 
-def _labels(sets: Path, learning: TrainOptions, home: Home, say: Say) -> Iterator[Row]:
-    for row in benchmark_labels(sets, home=home, options=learning, say=say):
+def _label_rows(rows: Iterable[LabelRow]) -> Iterator[Row]:
+    for row in rows:
         found = row.found
         yield Row(row.data, row.system, row.measure, found.value, found.low, found.high, None)
 

@@ -28,7 +28,7 @@ from shared.inference.runtime import Embedder
 from shared.pretrained import PretrainedEncoder, resolve
 from shared.settings import Home
 from shared.training.examples import Examples, folds, from_rows
-from shared.training.head_data import HeadData
+from shared.training.head_data import HeadData, Learned
 from shared.training.learning import learn
 from shared.training.options import Method, TrainOptions
 
@@ -150,18 +150,21 @@ class Learner:
     options: TrainOptions
     say: Say
 
+    def learn(self, rows: Examples, folder: Path) -> Learned:
+        """A classifier of `rows` as the head news. folder: of a fine-tuned encoder."""
+        return learn(
+            [HeadData("news", rows)],
+            base=self.base,
+            embedder=self.embedder,
+            options=self.options,
+            folder=folder,
+            say=self._say_of_encoders,
+        )
+
     def ask(self, rows: Examples, texts: Sequence[str]) -> tuple[Sequence[str], Floats]:
         """Labels, and their (n, C) probabilities for texts, by a classifier of `rows`."""
         with tempfile.TemporaryDirectory() as folder:
-            learned = learn(
-                [HeadData("news", rows)],
-                base=self.base,
-                embedder=self.embedder,
-                options=self.options,
-                folder=Path(folder) / "encoder",
-                say=self._say_of_encoders,
-            )
-            classifier = learned.classifier("news")
+            classifier = self.learn(rows, Path(folder) / "encoder").classifier("news")
             return classifier.labels, classifier.predict_proba(texts)
 
     def _say_of_encoders(self, line: str) -> None:
@@ -201,7 +204,7 @@ def _by_folds(sets: Mapping[str, Examples], learner: Learner) -> Iterator[LabelR
         rows = origin == at
         said = {system: found[rows].argmax(1) for system, found in scores.items()}
         for system, codes in said.items():
-            yield from _figures(f"{name}, {FOLDS} folds", system, truth[rows], codes)
+            yield from figures(f"{name}, {FOLDS} folds", system, truth[rows], codes)
         if COMMON in said:
             right = {system: mean_of(codes == truth[rows]) for system, codes in said.items()}
             gain = paired_bootstrap(right[COMMON], right[OWN], int(rows.sum()))
@@ -227,7 +230,7 @@ def _never_seen(sets: Sets, learner: Learner) -> Iterator[LabelRow]:
         for system, scores in ((OWN, ours), (SVM, _rival(rows, held.texts))):
             said = np.array(allowed)[scores[:, allowed].argmax(1)]
             right[system] = said == truth
-            yield from _figures(f"{name}, never seen", system, truth, said)
+            yield from figures(f"{name}, never seen", system, truth, said)
         gain = paired_bootstrap(mean_of(right[OWN]), mean_of(right[SVM]), len(held))
         found = Interval(gain.value, gain.low, gain.high)
         yield LabelRow(f"{name}, never seen", OWN, "accuracy above the SVM", found)
@@ -239,9 +242,9 @@ def _topics(rows: Examples, learner: Learner) -> Iterator[LabelRow]:
     ours, theirs = (np.full(len(rows), np.nan) for _ in range(2))
     for number, (train, held) in enumerate(folds(rows, FOLDS, learner.options.seed), start=1):
         part, texts = rows.take(train), [rows.texts[row] for row in held]
-        ours[held] = _hits(rows.take(held), *learner.ask(part, texts))
+        ours[held] = hits_of(rows.take(held), *learner.ask(part, texts))
         if rows.kind == "single":
-            theirs[held] = _hits(rows.take(held), part.names, svm(part, texts).scores)
+            theirs[held] = hits_of(rows.take(held), part.names, svm(part, texts).scores)
         learner.say(f"topics: fold {number} of {FOLDS} done")
     for system, hits in ((OWN, ours), (SVM, theirs)):
         known = hits[~np.isnan(hits)]
@@ -250,15 +253,16 @@ def _topics(rows: Examples, learner: Learner) -> Iterator[LabelRow]:
             yield LabelRow(f"{TOPICS}, {FOLDS} folds", system, "accuracy", found)
 
 
-def _hits(rows: Examples, names: Sequence[str], scores: Floats) -> NDArray[np.float64]:
+def hits_of(rows: Examples, names: Sequence[str], scores: Floats) -> NDArray[np.float64]:
+    """(n,) 1 where the likeliest of the names is one of the row's."""
     said = [names[at] for at in scores.argmax(1)]
     return np.array([name in own for name, own in zip(said, rows.labels, strict=True)], np.float64)
 
 
-def _figures(
+def figures(
     data: str, system: str, truth: NDArray[np.int64], said: NDArray[np.int64]
 ) -> Iterator[LabelRow]:
-    """truth, said: codes of SENTIMENTS."""
+    """Of what was said of the rows of a set. truth, said: codes of SENTIMENTS."""
     actual, claimed = one_hot(truth, len(SENTIMENTS)), one_hot(said, len(SENTIMENTS))
     bad = truth == SENTIMENTS.index("negative")
     found = {
