@@ -40,7 +40,7 @@ from shared.training.layer_cache import CachedRows, cached, upper_vectors
 from shared.training.linear_probe import START_STRENGTH, choose_strength, fit_heads
 from shared.training.machine import machine_of, quiet_libraries, threads_limited
 from shared.training.method_choice import choose_method, has_few_labels, settled
-from shared.training.methods import METHODS, apply_method, parameter_groups
+from shared.training.methods import METHODS, apply_method, parameter_groups, recipe_for
 from shared.training.objectives import HeadsObjective, head_scales, label_weights, measure
 from shared.training.options import Evaluation, FineTuned, Method, TrainOptions
 from shared.training.progress import Stopwatch
@@ -336,7 +336,7 @@ def new_trainer(
     lesson: Lesson, method: Method, options: TrainOptions, checkpoints: Path
 ) -> HeadsTrainer:
     """A trainer over the lesson's rows, ready to run."""
-    recipe = METHODS[method]
+    recipe = recipe_for(method, lesson.encoder.dim)
     arguments = training_arguments(
         TrainingArguments,
         recipe,

@@ -30,11 +30,12 @@ from optuna.trial import FrozenTrial, TrialState
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from shared.errors import DataError, ModelError
+from shared.modeling.encoder_folder import read_encoder_folder
 from shared.pretrained import PretrainedEncoder
 from shared.training.batches import HeadTask
 from shared.training.checkpoints import PREFIX, read
 from shared.training.finetune import finetune_classifier, tasks_content
-from shared.training.methods import METHODS
+from shared.training.methods import METHODS, USUAL_WIDTH, recipe_for
 from shared.training.options import Method, TrainOptions
 from shared.training.runs import fingerprint
 from shared.training.trials import Budget, Searched, Trial, line_of
@@ -81,7 +82,8 @@ def search(
     study = _study(folder, named, budget, options.seed, say)
     minutes = float(study.user_attrs[TRIAL_MINUTES])
     options = replace(options, minutes=minutes, progress=False)
-    hunt = _Hunt(study, tasks, encoder, options, folder, Space(tuple(methods)), say, clock)
+    space = Space(tuple(methods), read_encoder_folder(encoder.path).dim)
+    hunt = _Hunt(study, tasks, encoder, options, folder, space, say, clock)
     hunt.take_up()
     while hunt.space.tuned and (
         (spent := hunt.spent()) + hunt.next_seconds() <= budget.minutes * 60
@@ -101,9 +103,11 @@ def search(
 
 @dataclass(frozen=True)
 class Space:
-    """What may be proposed: of each method its own learning rates and parts."""
+    """What may be proposed: of each method its own learning rates and parts. width: of the
+    encoder's vectors."""
 
     methods: tuple[Method, ...]
+    width: int = USUAL_WIDTH
 
     @property
     def tuned(self) -> tuple[Method, ...]:
@@ -112,7 +116,7 @@ class Space:
 
     def of(self, method: Method) -> dict[str, BaseDistribution]:
         """Name of a parameter -> its range; what differs between methods has the method's name."""
-        rate = METHODS[method].learning_rate
+        rate = recipe_for(method, self.width).learning_rate
         found: dict[str, BaseDistribution] = {
             f"{method.value}.learning_rate": FloatDistribution(
                 SLOWEST * rate, FASTEST * rate, log=True
@@ -130,7 +134,7 @@ class Space:
 
     def usual(self, method: Method, options: TrainOptions) -> dict[str, Any]:
         """The method as it is without a search."""
-        recipe = METHODS[method]
+        recipe = recipe_for(method, self.width)
         usual: dict[str, Any] = {
             f"{method.value}.learning_rate": recipe.learning_rate,
             "epochs": recipe.epochs,

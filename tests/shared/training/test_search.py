@@ -273,9 +273,10 @@ def test_a_trial_ends_when_the_minutes_are_over() -> None:
     assert str(caught.value) == "the minutes of the search were over"
 
 
+@pytest.mark.parametrize("width", [384, 768])
 @pytest.mark.parametrize("method", Space(tuple(METHODS)).tuned)
-def test_the_usual_recipe_lies_in_the_space(method: Method) -> None:
-    space = Space(tuple(METHODS))
+def test_the_usual_recipe_lies_in_the_space(method: Method, width: int) -> None:
+    space = Space(tuple(METHODS), width)
     usual = space.usual(method, TrainOptions())
     assert usual.pop("method") == method.value
     ranges = space.of(method)
