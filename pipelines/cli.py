@@ -8,6 +8,7 @@ its traceback.
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 
 import typer
 
@@ -34,7 +35,9 @@ from pipelines.commands import (
     trial,
     why,
 )
+from shared.device import CUBLAS_WORKSPACE, WORKSPACE_SIZES
 from shared.errors import TriptychError
+from shared.torchrun_variables import is_main, refuse_several, several
 
 app = typer.Typer(
     name="triptych",
@@ -73,18 +76,55 @@ data.app.add_typer(data_doctor.app, name="doctor", help="What is wrong with your
 app.add_typer(data.app, name="data", help="Public data sets to train and measure on.")
 
 
+# Commands whose work the processes that torchrun starts share; --processes starts its own.
+SHARED = frozenset({"train chatbot", "train news"})
+
+
+def command_in(words: Sequence[str]) -> str | None:
+    """The command that these words call, `train chatbot`; None where they call for help, or none
+    is of that name."""
+    command = typer.main.get_command(app)
+    path: list[str] = []
+    for word in words:
+        inner = getattr(command, "commands", None)
+        if inner is None:
+            break
+        if word not in inner:
+            return None
+        command = inner[word]
+        path.append(word)
+    if hasattr(command, "commands") or "--help" in words:
+        return None
+    return " ".join(path)
+
+
+def _takes_part(words: Sequence[str]) -> bool:
+    """Whether this process is one of several that share the command's work, and not the main one,
+    which does what the command says.
+
+    Raises SettingsError where there are several and nothing for them to share.
+    """
+    name = command_in(words) if several(os.environ) else None
+    if name is None:
+        return False
+    if name not in SHARED:
+        refuse_several(f"`triptych {name}`", os.environ)
+    return not is_main(os.environ)
+
+
 def main() -> None:
     """Entry point of the `triptych` script."""
     # Before torch or onnxruntime load: threads that spin while they wait make two threads beside
     # any other process slower than one.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Before anything computes on CUDA: training there repeats itself with it alone.
+    os.environ.setdefault(CUBLAS_WORKSPACE, WORKSPACE_SIZES)
     # scikit-learn takes many labels with few rows each, as every list of questions and answers has
     # them, for a regression, and says so for each fold.
     warnings.filterwarnings("ignore", "The number of unique classes is greater than 50%")
     try:
-        if int(os.environ.get("RANK", "0")) > 0:
-            # Under torchrun: the process of rank 0 does what the command says.
+        if _takes_part(sys.argv[1:]):
             from pipelines.training_processes import other_process
 
             other_process()

@@ -24,10 +24,11 @@ from torch._C._distributed_c10d import TCPStore  # torch.distributed's, where it
 
 from shared.device import Device
 from shared.errors import ServiceError
+from shared.torchrun_variables import RANK, WORLD_SIZE, several
 from shared.training import processes
 from shared.training.finetune import take_part
 
-PORT, RANK = "TRIPTYCH_GROUP_PORT", "RANK"
+PORT = "TRIPTYCH_GROUP_PORT"
 LOOPBACK = "127.0.0.1"
 # For a process to be there: importing torch and transformers takes 5 to 20 seconds, on a machine
 # with other work a minute.
@@ -47,7 +48,7 @@ def main_process(count: int, threads: int | None, device: Device) -> Iterator[No
         ServiceError: one of the others is not there after START, or dies; once there are
             checkpoints the same command goes on from the last one.
     """
-    if processes.several(os.environ):
+    if several(os.environ):
         processes.join(os.environ, device=device)
         yield
         processes.from_main(lambda: None)
@@ -64,7 +65,7 @@ def main_process(count: int, threads: int | None, device: Device) -> Iterator[No
 def other_process() -> None:
     """What every process but the main one does, from its start to its end."""
     if PORT in os.environ:
-        size = int(os.environ["WORLD_SIZE"])
+        size = int(os.environ[WORLD_SIZE])
         store = TCPStore(LOOPBACK, int(os.environ[PORT]), size, timeout=START)
         processes.join(os.environ, store, within=START)
     else:
@@ -163,7 +164,7 @@ def _variables(count: int, threads: int, port: int) -> dict[str, str]:
     return {
         RANK: "0",
         "LOCAL_RANK": "0",
-        "WORLD_SIZE": str(count),
+        WORLD_SIZE: str(count),
         "LOCAL_WORLD_SIZE": str(count),
         "MASTER_ADDR": LOOPBACK,
         "MASTER_PORT": str(port),

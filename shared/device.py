@@ -13,6 +13,9 @@ from shared.errors import SettingsError
 Device = Literal["auto", "cpu", "cuda", "mps"]
 # Made by NVIDIA's driver, on Linux and under Windows' Linux.
 DRIVER_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
+# Of cuBLAS, which reads it once, before it first computes: buffers of a fixed number, without which
+# its sums depend on what else is computed. Source: NVIDIA, cuBLAS, Results Reproducibility.
+CUBLAS_WORKSPACE, WORKSPACE_SIZES = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
 
 
 def choose_device(wanted: Device, there: Mapping[str, bool]) -> Literal["cpu", "cuda", "mps"]:

@@ -1,6 +1,5 @@
 """`triptych search APP`: how to fine-tune on this data, found by trying."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -81,11 +80,9 @@ def search_with(recipe: "Searchable", name: str, trying: Trying) -> None:
     """Search, then print the trials and what to do with the recipe."""
     from pipelines.search import run_search
     from shared.errors import SettingsError
-    from shared.training.processes import check_alone
     from shared.training.search import DEFAULT_METHODS
     from shared.training.trials import Budget
 
-    check_alone("a search", os.environ)
     methods = tuple(dict.fromkeys(trying.method or DEFAULT_METHODS))
     if Method.AUTO in methods:
         raise SettingsError("--method auto: a search tries methods by name, such as lora or full")

@@ -27,6 +27,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from shared.device import Device
 from shared.errors import SettingsError
+from shared.torchrun_variables import refuse_several
 from shared.training.machine import torch_device
 
 T = TypeVar("T")
@@ -51,11 +52,6 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def several(environ: Mapping[str, str]) -> bool:
-    """Whether torchrun, or something like it, says that this process is one of several."""
-    return environ.get("WORLD_SIZE", "1") != "1"
-
-
 def check_alone(what: str, environ: Mapping[str, str], *, asked: int = 1) -> None:
     """Raises SettingsError under several processes.
 
@@ -64,11 +60,7 @@ def check_alone(what: str, environ: Mapping[str, str], *, asked: int = 1) -> Non
     """
     if world_size() > 1:
         raise SettingsError(f"{world_size()} processes: {what} runs in one; leave out torchrun")
-    if several(environ):
-        raise SettingsError(
-            f"environment: WORLD_SIZE = {environ['WORLD_SIZE']!r}: {what} runs in one process; "
-            "leave out torchrun, or unset WORLD_SIZE"
-        )
+    refuse_several(what, environ)
     if asked > 1:
         raise SettingsError(
             f"--processes {asked}: {what} runs in one process; leave the option out"
