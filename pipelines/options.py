@@ -81,7 +81,18 @@ BaseOption = Annotated[
     typer.Option("--base", metavar="MODEL", help="minilm, mpnet, e5, a folder, or a model hub id."),
 ]
 MinutesOption = Annotated[
-    float | None, typer.Option("--minutes", min=0.01, help="Stop training after this long.")
+    float | None,
+    typer.Option(
+        "--minutes",
+        min=0.01,
+        help="Of the whole command, about: what reading and the report leave is for fine-tuning.",
+    ),
+]
+LearningMinutesOption = Annotated[
+    float | None,
+    typer.Option(
+        "--minutes", min=0.01, help="Of learning; reading the texts and measuring come on top."
+    ),
 ]
 EpochsOption = Annotated[
     int | None, typer.Option("--epochs", min=1, help="Passes over the data at most.")

@@ -8,7 +8,9 @@ from shared.evaluation.report import Report
 from shared.run_journal import REPORT, RunRecord
 
 # What a reader compares first; the other options follow.
-FIRST = ("method", "learning_rate", "epochs", "batch_size", "minutes", "base", "seed")
+FIRST = (
+    "method", "learning_rate", "epochs", "batch_size", "minutes", "call_minutes", "base", "seed",
+)  # fmt: skip
 # Says where, not what.
 HIDDEN = {
     "logdir",
@@ -18,6 +20,7 @@ HIDDEN = {
     "resume",
     "checkpoint_minutes",
     "tracking",
+    "began",
 }
 
 

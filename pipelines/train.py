@@ -100,7 +100,8 @@ def train(
 ) -> Trained:
     """Fit `recipe`, write its report beside the weights, publish both as a new version of `name`.
 
-    notes: for the report, beside the recipe's own.
+    notes: for the report, beside the recipe's own. options: their minutes are counted from here on
+    where they do not say when the call began.
 
     Raises:
         DataError: the data cannot be trained on.
@@ -108,11 +109,13 @@ def train(
             or the base encoder is broken.
         SettingsError, ServiceError: the tracker is not installed, or does not answer.
     """
+    began = time.monotonic() if options.began is None else options.began
     Registry(home.models, clock).check_name(name, recipe.app)
     work = home.root / "work"
     work.mkdir(parents=True, exist_ok=True)
     sweep(work, now=time.time())
-    asked = asdict(options)
+    # When it began is no part of what was asked for: the same command goes on with a run.
+    asked = asdict(replace(options, began=None))
     with open_run(home.runs / name, app=recipe.app, options=asked, clock=clock) as run:
         own = run.path.parent
         known = TrackedRun(tracking.project, name, own.name, own, home.root, asked)
@@ -121,6 +124,7 @@ def train(
             checkpoints = options.checkpoints or home.runs / name / CHECKPOINTS
             options = replace(
                 options,
+                began=began,
                 checkpoints=checkpoints,
                 journal=run.path,
                 tracking=tracking.tracking,

@@ -107,7 +107,7 @@ def main() -> None:
         help="auto decides by how much there is to learn from; frozen takes a minute and never "
         "fine-tunes.",
     )  # fmt: skip
-    minutes = right.number_input("Minutes of fine-tuning at most", 0.0, 600.0, 10.0, step=5.0)
+    minutes = right.number_input("Minutes it may take, about", 0.0, 600.0, 10.0, step=5.0)
     missing = [path for path in given.values() if not Path(path).expanduser().is_file()]
     if missing:
         st.error(f"There is no such file: {', '.join(missing)}")

@@ -20,6 +20,7 @@ from apps.recommender.vectors import fit_whitening
 from shared.inference.runtime import Embedder
 from shared.pretrained import PretrainedEncoder
 from shared.training.adapters import finetuned_embedder
+from shared.training.budget import Share
 from shared.training.options import TrainOptions
 from shared.training.pairs import Pairs, finetune_matcher
 
@@ -68,10 +69,12 @@ def tuned_encoder(
     options: TrainOptions,
     folder: Path,
     say: Callable[[str], None],
+    share: Share | None = None,
 ) -> TunedEncoder:
     """Fine-tune `base` on what is known of the log, into `folder`, and compare.
 
-    raw: (items, width) vectors of the base, which `embedder` gave.
+    raw: (items, width) vectors of the base, which `embedder` gave. share: what fine-tuning gets of
+    a call, by default `minutes` of the options.
     """
     wanted = settings.encoder.pairs or USUAL_PAIRS
     left, right = co_engaged(
@@ -96,6 +99,7 @@ def tuned_encoder(
         ),
         folder=folder,
         say=say,
+        share=share,
     )
     probes = [text for pair in usable[:held] for text in pair][:PROBES]
     tuned = finetuned_embedder(folder, embedder=embedder, probes=probes, options=options, say=say)

@@ -42,6 +42,7 @@ from apps.recommender.sequence_training import (
 from apps.recommender.settings import RecommenderSettings
 from apps.recommender.splits import Split, choose_split, part_of_users
 from shared.inference.vector_index import VectorIndex
+from shared.training.machine import repeatable
 
 CPU = torch.device("cpu")
 # Users with targets who choose; the others judge.
@@ -141,16 +142,17 @@ def fit_held_out(
     split, chooser = parts.split, parts.chooser
     model = new_model(known.meaning, settings.sequence, decay=settings.profile.decay, seed=seed)
     model.to(device)
-    fit = train_sequence(
-        model,
-        split.known,
-        settings=settings.sequence,
-        epochs=planned_epochs(split.known, settings.sequence),
-        seed=seed,
-        watch=ranking_watch(chooser, settings.events.history, seed),
-        seconds=budget,
-        say=say,
-    )
+    with repeatable(device):
+        fit = train_sequence(
+            model,
+            split.known,
+            settings=settings.sequence,
+            epochs=planned_epochs(split.known, settings.sequence),
+            seed=seed,
+            watch=ranking_watch(chooser, settings.events.history, seed),
+            seconds=budget,
+            say=say,
+        )
     model.to(CPU)
     trained = time.monotonic()
     channels = channels_of(known, split.known, settings, model)
@@ -221,15 +223,16 @@ def fit_all(
     """
     model = new_model(known.meaning, settings.sequence, decay=settings.profile.decay, seed=seed)
     model.to(device)
-    train_sequence(
-        model,
-        log,
-        settings=settings.sequence,
-        epochs=planned_epochs(held.parts.split.known, settings.sequence),
-        stop_after=held.fit.epochs,
-        seed=seed,
-        say=say,
-    )
+    with repeatable(device):
+        train_sequence(
+            model,
+            log,
+            settings=settings.sequence,
+            epochs=planned_epochs(held.parts.split.known, settings.sequence),
+            stop_after=held.fit.epochs,
+            seed=seed,
+            say=say,
+        )
     return channels_of(known, log, settings, model.to(CPU))
 
 

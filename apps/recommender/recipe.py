@@ -35,6 +35,7 @@ from shared.evaluation.report import Report
 from shared.inference.model_encoders import open_base_encoder
 from shared.pretrained import resolve
 from shared.settings import Home
+from shared.training.budget import CallBudget, Share
 from shared.training.machine import torch_device
 from shared.training.options import TrainOptions
 
@@ -54,6 +55,11 @@ Say = Callable[[str], None]
 # Methods that leave the encoder as it is; `auto` follows [recommender.encoder] pairs.
 FROZEN = ("frozen",)
 EVALUATION_SEED = 13
+# Of what is left of a call's minutes, for fine-tuning on pairs: it is exported and encodes the
+# catalogue again, and two trainings of the other models and the report come after it.
+PAIRS_SHARE = 0.5
+# Of what is left then, for the models of the held-out part, and their seconds at least.
+HELD_OUT_SHARE, FEWEST_SECONDS = 0.4, 10.0
 # Of the home's reports: what was trained last and not published.
 REFUSED = "recommender-not-published"
 
@@ -94,14 +100,14 @@ class RecommenderRecipe:
         device = torch_device(options.device)
         if options.threads is not None:
             torch.set_num_threads(options.threads)
+        budget = CallBudget.of(options, time.monotonic)
         started = time.monotonic()
         catalog, log = self.read(settings, options.seed, say)
         parts = part(log, settings, options.seed)
         say(parts.line)
         read = time.monotonic()
-        texts = embed(catalog, parts, settings, options, folder, home, say)
+        texts = embed(catalog, parts, settings, options, folder, home, say, budget)
         encoded = time.monotonic()
-        budget = None if options.minutes is None else options.minutes * 60 - (encoded - started)
         held = fit_held_out(
             texts.given,
             parts,
@@ -109,8 +115,7 @@ class RecommenderRecipe:
             seed=options.seed,
             threads=options.threads,
             device=device,
-            # The whole log is trained on once more after this.
-            budget=None if budget is None else max(10.0, 0.4 * budget),
+            budget=_held_out_seconds(budget, options, encoded - started),
             say=say,
         )
         targets = judging_targets(held)
@@ -171,6 +176,28 @@ class RecommenderRecipe:
         return settings.model_copy(update={"sequence": sequence})
 
 
+def _pairs_share(budget: CallBudget, say: Say) -> Share | None:
+    """Of fine-tuning on pairs; None where only its own minutes bound it, if any do."""
+    if budget.seconds is None:
+        return None
+    seconds = PAIRS_SHARE * max(0.0, budget.seconds - budget.spent())
+    if budget.tuning is not None:
+        seconds = min(seconds, budget.tuning)
+    say(f"{seconds / 60:.1f} of {budget.seconds / 60:.3g} minutes are for fine-tuning on pairs")
+    return Share(seconds)
+
+
+def _held_out_seconds(budget: CallBudget, options: TrainOptions, spent: float) -> float | None:
+    """For the models of the held-out part, None without a limit. spent: seconds, of the fit.
+
+    As many again are kept for training once more, on the whole log, and the rest for the report.
+    """
+    left = None if budget.seconds is None else budget.seconds - budget.spent()
+    if left is None and options.minutes is not None:
+        left = 60 * options.minutes - spent
+    return None if left is None else max(FEWEST_SECONDS, HELD_OUT_SHARE * left)
+
+
 @dataclass(frozen=True, eq=False)
 class Texts:
     """The catalogue as vectors. raw: (items, width) as the encoder gives them."""
@@ -190,9 +217,10 @@ def embed(
     folder: Path,
     home: Home,
     say: Say,
+    budget: CallBudget | None = None,
 ) -> Texts:
     """Item vectors by the base encoder, or by one fine-tuned on behaviour where that is asked for
-    and ranks better for the users who choose.
+    and ranks better for the users who choose. budget: of the call.
     """
     base = resolve(options.base, cache=home.cache)
     embedder = open_base_encoder(
@@ -209,8 +237,9 @@ def embed(
         from apps.recommender.behaviour import tuned_encoder  # seconds to import
 
         tuned = tuned_encoder(
-            catalog, parts, raw, settings, base, embedder, options, folder / ENCODER, say
-        )
+            catalog, parts, raw, settings, base, embedder, options, folder / ENCODER, say,
+            None if budget is None else _pairs_share(budget, say),
+        )  # fmt: skip
         said = tuned.line
         if not tuned.better:
             shutil.rmtree(folder / ENCODER, ignore_errors=True)

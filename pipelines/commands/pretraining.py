@@ -11,7 +11,7 @@ from pipelines.options import (
     EpochsOption,
     HomeOption,
     JsonOption,
-    MinutesOption,
+    LearningMinutesOption,
     SeedOption,
     TextColumn,
     TextsOption,
@@ -34,7 +34,7 @@ def pretrain(
         typer.Option("--objective", help="Guess hidden words, tell texts apart, or one by one."),
     ] = PretrainingObjective.MLM,
     base: BaseOption = "minilm",
-    minutes: MinutesOption = None,
+    minutes: LearningMinutesOption = None,
     epochs: EpochsOption = None,
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", min=2, help="Texts of a training step.")

@@ -1,5 +1,6 @@
 """`triptych recommend`, the batch job, and `triptych recommender …`."""
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -147,7 +148,8 @@ def retrain_(
             Shop(items, events, mapping, days),
             home=open_home(home),
             options=TrainOptions(
-                method=method.value, base=base, minutes=minutes, seed=seed, threads=threads,
+                method=method.value, base=base, call_minutes=minutes, began=time.monotonic(),
+                seed=seed, threads=threads,
                 device=device_of(device),
             ),
             limits=gate_limits(strict),

@@ -13,7 +13,7 @@ from pipelines.options import (
     EpochsOption,
     HomeOption,
     JsonOption,
-    MinutesOption,
+    LearningMinutesOption,
     SeedOption,
     TextsOption,
     ThreadsOption,
@@ -64,7 +64,7 @@ def shrink(
         float,
         typer.Option("--allowed-drop", min=0, help="Accuracy that may be lost, .02: 2 points."),
     ] = ALLOWED_DROP,
-    minutes: MinutesOption = None,
+    minutes: LearningMinutesOption = None,
     epochs: EpochsOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Write it though it misses the gate.")

@@ -1,6 +1,7 @@
 """`triptych train APP`."""
 
 import os
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -130,11 +131,18 @@ class Run:
 
 
 def run_training(
-    recipe: "Recipe", name: str, learning: Learning, run: Run, *, judged_apart: bool = False
+    recipe: "Recipe",
+    name: str,
+    learning: Learning,
+    run: Run,
+    *,
+    began: float,
+    judged_apart: bool = False,
 ) -> None:
     """Train, then print what was measured and where the report is.
 
-    judged_apart: the report is written on rows of a file of their own.
+    began: time.monotonic() when the command did. judged_apart: the report is written on rows of a
+    file of their own.
     """
     from pipelines.train import train
     from pipelines.training_processes import main_process
@@ -144,7 +152,8 @@ def run_training(
     home = open_home(run.home)
     options = TrainOptions(
         method=learning.method.value,
-        minutes=learning.minutes,
+        call_minutes=learning.minutes,
+        began=began,
         base=learning.base,
         epochs=learning.epochs,
         seed=run.seed,
@@ -245,6 +254,7 @@ def train_chatbot(
     run: Run = Run(),
 ) -> None:
     """Train a chatbot that understands, answers, asks back and refuses."""
+    began = time.monotonic()
     use_threads(run.threads)
     from apps.chatbot.recipe import ChatbotRecipe
     from apps.chatbot.settings import ChatbotSettings
@@ -263,7 +273,7 @@ def train_chatbot(
             ChatbotSettings, "chatbot", file=settings_file(os.environ), environ=os.environ
         ),
     )
-    run_training(recipe, name, learning, run, judged_apart=bool(validation))
+    run_training(recipe, name, learning, run, began=began, judged_apart=bool(validation))
 
 
 @app.command("news")
@@ -279,6 +289,7 @@ def train_news(
     run: Run = Run(),
 ) -> None:
     """Train topic and sentiment labels for financial news."""
+    began = time.monotonic()
     use_threads(run.threads)
     from apps.news_monitor.recipe import NewsRecipe
 
@@ -289,7 +300,7 @@ def train_news(
         mapping=columns.mapping,
         sentiment_labels=dict(pair_of(entry) for entry in sentiment_label or ()),
     )
-    run_training(recipe, name, learning, run)
+    run_training(recipe, name, learning, run, began=began)
 
 
 def pair_of(entry: str) -> tuple[str, str]:
@@ -332,6 +343,7 @@ def train_recommender(
     run: Run = Run(),
 ) -> None:
     """Train a recommender from item texts and from what users did."""
+    began = time.monotonic()
     use_threads(run.threads)
     from apps.recommender.recipe import RecommenderRecipe
     from shared.training.processes import check_alone
@@ -343,4 +355,4 @@ def train_recommender(
         mapping=columns.mapping,
         even_if_worse=even_if_worse,
     )
-    run_training(recipe, name, learning, run)
+    run_training(recipe, name, learning, run, began=began)

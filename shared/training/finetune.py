@@ -35,10 +35,11 @@ from shared.training.batches import (
     merge,
     tokenise,
 )
+from shared.training.budget import Share
 from shared.training.checkpoints import LearnedCheckpoints
 from shared.training.layer_cache import CachedRows, cached, upper_vectors
 from shared.training.linear_probe import START_STRENGTH, choose_strength, fit_heads
-from shared.training.machine import machine_of, quiet_libraries, threads_limited
+from shared.training.machine import machine_of, training_conditions
 from shared.training.method_choice import choose_method, has_few_labels, settled
 from shared.training.methods import METHODS, apply_method, parameter_groups, recipe_for
 from shared.training.objectives import HeadsObjective, head_scales, label_weights, measure
@@ -71,6 +72,7 @@ def finetune_classifier(
     say: Callable[[str], None] = _silent,
     clock: Callable[[], float] = time.monotonic,
     watchers: Sequence[TrainerCallback] = (),
+    share: Share | None = None,
 ) -> FineTuned:
     """Train one encoder with a head for each task; write the TextModel into `folder`.
 
@@ -78,7 +80,8 @@ def finetune_classifier(
     validation parts, or the last ones (`options.keep`). A run that was cut off goes on from its
     last whole checkpoint when it is called again with the same tasks, options and folder, and ends
     with the same weights. The main process of a group calls this, the others `take_part`.
-    watchers: told of every step and evaluation, unless the method is frozen and has none.
+    watchers: told of every step and evaluation, unless the method is frozen and has none. share:
+    what this run gets of a call, by default `minutes` of the options.
 
     Raises:
         DataError: no task, two heads of one name, an empty part, a label without training rows
@@ -88,8 +91,9 @@ def finetune_classifier(
     """
     watch = Stopwatch(clock)
     check_tasks(tasks)
+    share = share or Share.of(options)
     choice = choose_method(
-        options.method, smallest_label=smallest_label(tasks), minutes=options.minutes
+        options.method, smallest_label=smallest_label(tasks), minutes=share.minutes
     )
     options = settled(options, few=few_labels(tasks), pairable=pairable(tasks))
     say(f"Method: {choice.method.value}, {choice.reason}")
@@ -97,16 +101,15 @@ def finetune_classifier(
         say("Few rows a label: one process would pull rows of a label together, several do not")
     if options.contrastive and not METHODS[choice.method].cached:
         say(f"Rows of a label are pulled together as well, with weight {options.contrastive:g}")
-    with threads_limited(options.threads), quiet_libraries():
+    with training_conditions(options):
         model = new_model(tasks, encoder, choice.method, options)
         counts = count_parameters(model)
         lesson = prepare(model, tasks, options)
         if METHODS[choice.method].cached:
             outcome = learn_heads(lesson, options, say)
         else:
-            given = Assignment(
-                tuple(tasks), encoder, choice.method, options, checkpoints_of(folder, options)
-            )
+            place = checkpoints_of(folder, options)
+            given = Assignment(tuple(tasks), encoder, choice.method, options, place, share)
             processes.from_main(lambda: given)
             outcome = teach(lesson, given, watch, say, watchers)
         save_trained(model, encoder, folder)
@@ -122,6 +125,7 @@ class Assignment:
     method: Method
     options: TrainOptions
     checkpoints: Path
+    share: Share
 
     @property
     def in_silence(self) -> TrainOptions:
@@ -137,7 +141,7 @@ def take_part(clock: Callable[[], float] = time.monotonic) -> None:
         if given is None:
             return
         options = given.in_silence
-        with threads_limited(options.threads), quiet_libraries():
+        with training_conditions(options):
             model = new_model(given.tasks, given.encoder, given.method, options)
             lesson = prepare(model, given.tasks, options)
             teach(lesson, replace(given, options=options), Stopwatch(clock), _silent)
@@ -167,6 +171,7 @@ def teach(
         begin=lambda: start_heads(lesson, options),
         say=say,
         watchers=watchers,
+        share=given.share,
     )
 
 

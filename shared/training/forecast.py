@@ -76,8 +76,8 @@ class Forecast:
     def line(self) -> str:
         epochs = self.steps / self.steps_per_epoch
         return (
-            f"Forecast: {self.minutes:.1f} minutes for {self.steps} steps ({epochs:.3g} epochs), "
-            f"{self.peak_memory_mb / 1024:.1f} GiB of memory at most"
+            f"Forecast of fine-tuning: {self.minutes:.1f} minutes for {self.steps} steps "
+            f"({epochs:.3g} epochs), {self.peak_memory_mb / 1024:.1f} GiB of memory at most"
         )
 
 

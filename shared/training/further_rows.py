@@ -24,6 +24,7 @@ from shared.inference.runtime import Embedder
 from shared.pretrained import PretrainedEncoder
 from shared.training.adapters import finetuned_embedder
 from shared.training.batches import HeadTask
+from shared.training.budget import CallBudget, Share
 from shared.training.examples import Examples
 from shared.training.finetune import finetune_classifier
 from shared.training.fused_scorers import fit_scorers
@@ -43,11 +44,13 @@ EPOCHS_SHARE = 0.5  # of the first run's: an epoch has several times as many ste
 
 @dataclass
 class FurtherRuns:
-    """Runs after `run`, with the same options and what is left of its budget of minutes.
+    """Runs after `run`, with the same options and what is left of the call's budget.
 
     options: with every loss decided (`settled`), however many rows there are now:
     calibration and weights are to fit all runs. probes: texts on which an encoder as it is served
-    must agree with itself in fp32. The journal and the trackers keep the curves of `run`.
+    must agree with itself in fp32. each: seconds that a run took beside its fine-tuning, for its
+    export and the fusion; after: that the call needs once all are over; earlier: of a first attempt
+    at `run`. The journal and the trackers keep the curves of `run`.
     """
 
     run: FineTuned
@@ -56,15 +59,24 @@ class FurtherRuns:
     options: TrainOptions
     probes: Sequence[str]
     say: Say
+    budget: CallBudget
+    each: float
+    after: float
+    earlier: float = 0.0
     seconds: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.seconds = self.run.seconds
 
+    @property
+    def left(self) -> float | None:
+        """Seconds that the next run may take, None without a limit."""
+        return self.budget.left(self.seconds, after=self.each + self.after, earlier=self.earlier)
+
     def fit(self, times: float) -> bool:
-        """Whether so many runs as long as the first still fit into the budget."""
-        minutes = self.options.minutes
-        return minutes is None or self.seconds + times * self.run.seconds <= 60 * minutes
+        """Whether a run so many times as long as the first still fits into the budget."""
+        left = self.left
+        return left is None or times * self.run.seconds <= left
 
     def tuned(
         self, tasks: Sequence[HeadTask], name: str, *, epochs: int | None = None
@@ -73,20 +85,25 @@ class FurtherRuns:
         that encoder as it is served."""
         folder = self.run.folder.with_name(f"{self.run.folder.name}.{name}")
         place = self.options.checkpoints
-        minutes = self.options.minutes
         again = replace(
             self.options,
             method=self.run.method,
             keep="last",
             epochs=epochs or self.options.epochs,
-            minutes=None if minutes is None else minutes - self.seconds / 60,
             checkpoints=None if place is None else place.with_name(f"{place.name}.{name}"),
             journal=None,
             logdir=None,
             tracking="none",
         )
         done = finetune_classifier(
-            tasks, encoder=self.base, options=again, folder=folder, say=self.say
+            tasks,
+            encoder=self.base,
+            options=again,
+            folder=folder,
+            say=self.say,
+            clock=self.budget.clock,
+            # Not of the options: an attempt that goes on is known by them, and has less time left.
+            share=Share(self.left),
         )
         self.seconds += done.seconds
         # What the first run measured, it measured on rows that it had not seen.
@@ -108,6 +125,17 @@ class FurtherRuns:
         """For many pseudo-labelled rows."""
         usual = self.options.epochs or METHODS[Method(self.run.method)].epochs
         return math.ceil(EPOCHS_SHARE * usual)
+
+
+def lengths_of(tasks: Sequence[HeadTask], pools: Sequence[Pool]) -> float:
+    """What the further runs take together at most, in lengths of the first: one on all rows, and
+    with unlabelled texts two on as many of these as may be learned from."""
+    rows = sum(len(task.train) for task in tasks)
+    everything = rows + sum(len(task.validation) for task in tasks)
+    if not pools:
+        return everything / rows
+    added = min(PER_ROW * rows, sum(len(pool.texts) for pool in pools))
+    return EPOCHS_SHARE * (rows + added + everything + added) / rows
 
 
 def sure_labels(classifier: FusedClassifier, pool: Pool, examples: Examples) -> Pseudo:

@@ -6,6 +6,7 @@ or, where these are few or another head keeps it anyway, does not raise it beyon
 The report then says what the minutes bought, also when it is nothing.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from shared.inference.runtime import Embedder
 from shared.modeling.encoder_folder import read_encoder_folder
 from shared.pretrained import PretrainedEncoder
+from shared.training.budget import CallBudget, Share
 from shared.training.examples import Examples
 from shared.training.fusion import FusedFit, fit_fused
 from shared.training.head_data import HeadData, Learned, copies_for
@@ -29,18 +31,24 @@ def learn(
     options: TrainOptions,
     folder: Path,
     say: Callable[[str], None],
+    clock: Callable[[], float] = time.monotonic,
 ) -> Learned:
     """Train a fused classifier for each head; fine-tune one encoder for all of them if asked for.
 
-    embedder: of `base`. folder: where a fine-tuned encoder is written.
+    embedder: of `base`. folder: where a fine-tuned encoder is written. clock: seconds, the one that
+    `began` of the options was read off.
 
     Raises:
         DataError: too few labels or rows. ModelError: the encoder is broken.
     """
+    budget = CallBudget.of(options, clock)
     tried = [_without_finetuning(head, embedder, options, say) for head in heads]
     frozen = {one.head.name: one.fit for one in tried}
     names = tuple(one.note for one in tried if one.note)
-    choice = _choice(heads, base, options)
+    share = budget.share()
+    if budget.seconds is not None and options.method != Method.FROZEN:
+        say(share.line(budget.seconds))
+    choice = _choice(heads, base, options, share)
     reason = f"method {choice.method.value}: {choice.reason}"
     if choice.method is Method.FROZEN:
         say(f"{reason}; the encoder stays as it is")
@@ -48,7 +56,7 @@ def learn(
     from shared.training.learning_tuned import with_finetuning  # takes torch, seconds to import
 
     learned = with_finetuning(
-        [one.head for one in tried], frozen, base, embedder, options, folder, say
+        [one.head for one in tried], frozen, base, embedder, options, folder, say, budget, share
     )
     return replace(learned, notes=(*learned.notes, *names))
 
@@ -99,11 +107,13 @@ def _fusion_of(
     )
 
 
-def _choice(heads: Sequence[HeadData], base: PretrainedEncoder, options: TrainOptions) -> Choice:
+def _choice(
+    heads: Sequence[HeadData], base: PretrainedEncoder, options: TrainOptions, share: Share
+) -> Choice:
     if options.method == Method.AUTO and not read_encoder_folder(base.path).has_layers:
         return Choice(Method.FROZEN, "a static encoder has no layers to train")
     smallest = min(_smallest_label(head.examples) for head in heads)
-    return choose_method(options.method, smallest_label=smallest, minutes=options.minutes)
+    return choose_method(options.method, smallest_label=smallest, minutes=share.minutes)
 
 
 def refit(head: HeadData, *, embedder: Embedder, options: TrainOptions) -> FusedFit:

@@ -1,8 +1,10 @@
-"""What this machine trains on: device, number format, threads, memory; and a quiet library."""
+"""What this machine trains on: device, number format, threads, memory; kernels that repeat
+themselves, and a quiet library."""
 
+import os
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -10,8 +12,16 @@ import datasets
 import torch
 from transformers.utils import logging as transformers_logging
 
-from shared.device import Device, choose_device
+from shared.device import CUBLAS_WORKSPACE, WORKSPACE_SIZES, Device, choose_device
 from shared.training.options import TrainOptions
+
+_cuda = torch.backends.cuda
+# Attention in fused kernels: whether they may be used, and how to say so.
+_ATTENTION: tuple[tuple[Callable[[], bool], Callable[[bool], None]], ...] = (
+    (_cuda.flash_sdp_enabled, _cuda.enable_flash_sdp),
+    (_cuda.mem_efficient_sdp_enabled, _cuda.enable_mem_efficient_sdp),
+    (_cuda.cudnn_sdp_enabled, _cuda.enable_cudnn_sdp),
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,47 @@ def threads_limited(threads: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """Run the block with kernels that give the same bits for the same seed, as far as there are.
+
+    Processors have no others. On CUDA an operation that has none warns and goes on. What is set is
+    put back when the block is over.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    workspace = os.environ.get(CUBLAS_WORKSPACE)
+    wanted = torch.are_deterministic_algorithms_enabled()
+    warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    attention = [enabled() for enabled, _ in _ATTENTION]
+    # Too late where something has computed on CUDA: pipelines/cli.py sets it before that.
+    os.environ.setdefault(CUBLAS_WORKSPACE, WORKSPACE_SIZES)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Told to warn only, these add their gradients up in any order; plain attention does not.
+    for _, enable in _ATTENTION:
+        enable(False)
+    try:
+        yield
+    finally:
+        for (_, enable), before in zip(_ATTENTION, attention, strict=True):
+            enable(before)
+        torch.use_deterministic_algorithms(wanted, warn_only=warned)
+        if workspace is None:
+            os.environ.pop(CUBLAS_WORKSPACE, None)
+
+
+@contextmanager
+def training_conditions(options: TrainOptions) -> Iterator[None]:
+    """Run the block as every training is run: its threads, repeatable, in silence.
+
+    Raises SettingsError when the device asked for is not there.
+    """
+    device = machine_of(options).device
+    with threads_limited(options.threads), repeatable(device), quiet_libraries():
+        yield
 
 
 @contextmanager

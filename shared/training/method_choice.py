@@ -21,7 +21,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Rule:
-    """Holds for data whose smallest label has at most `rows` rows, or a budget up to `minutes`.
+    """Holds for data whose smallest label has at most `rows` rows, or up to `minutes` for it.
 
     None: does not ask. The first rule that holds decides.
     """
@@ -62,12 +62,13 @@ def choose_method(
 ) -> Choice:
     """The method asked for, or for `auto` the first rule that holds.
 
-    smallest_label: training rows of the rarest label. The last rule must hold for anything.
+    smallest_label: training rows of the rarest label. minutes: that fine-tuning may take. The last
+    rule must hold for anything.
     """
     if asked != Method.AUTO:
         return Choice(Method(asked), "asked for")
     rule = next(rule for rule in rules if rule.holds(smallest_label, minutes))
-    budget = "no time limit" if minutes is None else f"a budget of {minutes:g} minutes"
+    budget = "no time limit" if minutes is None else f"{minutes:.3g} minutes for it"
     return Choice(rule.method, f"{rule.reason} (smallest label: {smallest_label} rows, {budget})")
 
 

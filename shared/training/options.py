@@ -55,8 +55,10 @@ ALLOWED_DROP = 0.02  # of accuracy, with a student in the place of its teacher
 class TrainOptions:
     """One training run. None means: as the method's row in `methods.METHODS` says.
 
-    minutes: wall-clock budget of the whole call, above 0; the learning rate's schedule is fitted
-    into it. epochs: passes over the training part at most. learning_rate: of the top layer of the
+    minutes: wall-clock budget of fine-tuning, above 0; the learning rate's schedule is fitted into
+    it. call_minutes: of the whole call that makes a model, of which fine-tuning gets what the rest
+    leaves (budget.py). began: what the clock of that call said when it did, in seconds; None: now.
+    epochs: passes over the training part at most. learning_rate: of the top layer of the
     encoder; head_learning_rate: of the new heads. layer_decay: each lower layer learns at this
     share of the one above, 0 < d <= 1. warmup: share of all steps, 0..1. warm_start: new heads
     begin as a linear probe of the pretrained vectors and not at random. label_smoothing: share of
@@ -86,6 +88,8 @@ class TrainOptions:
     method: str = Method.AUTO.value
     base: str = "minilm"
     minutes: float | None = None
+    call_minutes: float | None = None
+    began: float | None = None
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
@@ -124,7 +128,7 @@ class TrainOptions:
         _one_of("class_weights", self.class_weights, ["none", "sqrt", "balanced"])
         _one_of("metric", self.metric, ["macro_f1", "accuracy"])
         _one_of("device", self.device, ["auto", "cpu", "cuda", "mps"])
-        for name in ("minutes", "learning_rate", "head_learning_rate"):
+        for name in ("minutes", "call_minutes", "learning_rate", "head_learning_rate"):
             _above_zero(name, getattr(self, name))
         for name in ("epochs", "batch_size", "max_length", "threads", "patience", "adapter_rank"):
             _at_least_one(name, getattr(self, name))

@@ -35,8 +35,9 @@ from shared.modeling.text_model import TextModel
 from shared.pretrained import PretrainedEncoder
 from shared.training import processes
 from shared.training.adapters import save_trained
+from shared.training.budget import Share
 from shared.training.checkpoints import LearnedCheckpoints
-from shared.training.machine import quiet_libraries, threads_limited
+from shared.training.machine import training_conditions
 from shared.training.method_choice import Choice
 from shared.training.methods import PAIR_METHODS, MethodRecipe, apply_method, parameter_groups
 from shared.training.options import FineTuned, Method, TrainOptions
@@ -112,19 +113,21 @@ def finetune_matcher(
     folder: Path,
     say: Callable[[str], None] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
+    share: Share | None = None,
 ) -> FineTuned:
     """Train an encoder so that a text lies nearest to its partner; write it into `folder`.
 
     The other texts of a batch serve as negatives, beside the given ones; no batch holds a text
     twice. The checkpoint kept is the one with the best MRR@10 of finding a validation pair's
-    positive among all positives of the validation part.
+    positive among all positives of the validation part. share: what this run gets of a call, by
+    default `minutes` of the options.
 
     Raises:
         DataError: an empty part. SettingsError: the method frozen, which leaves nothing to learn.
         ModelError: the encoder is broken, or the method does not know its architecture.
     """
-    job = _Job(pairs, validation, encoder, options, folder, Stopwatch(clock), say)
-    with threads_limited(options.threads), quiet_libraries():
+    job = _Job(pairs, validation, encoder, options, folder, Stopwatch(clock), say, share)
+    with training_conditions(options):
         body = job.encoder()
         model = SentenceTransformer(modules=[EncoderInput(body)], device="cpu")
         trainer = _matcher_trainer(model, job)
@@ -153,7 +156,7 @@ def finetune_pair_scorer(
     Raises: as finetune_matcher.
     """
     job = _Job(pairs, validation, encoder, options, folder, Stopwatch(clock), say)
-    with threads_limited(options.threads), quiet_libraries():
+    with training_conditions(options):
         scorer = TextModel(job.encoder(), [PAIR_HEAD])
         model = CrossEncoder(modules=[PairInput(scorer)], device="cpu")
         trainer, metric = _scorer_trainer(model, validation, job)
@@ -199,6 +202,7 @@ class _Job:
     folder: Path
     watch: Stopwatch
     say: Callable[[str], None]
+    share: Share | None = None
 
     def __post_init__(self) -> None:
         for part, name in ((self.pairs, "training"), (self.validation, "validation")):
@@ -259,6 +263,7 @@ class _Job:
             steps_per_epoch=len(trainer.get_train_dataloader()),
             begin=lambda: None,
             say=self.say,
+            share=self.share,
         )
 
     def conclude(self, outcome: Outcome, metric: str, counts: tuple[int, int]) -> FineTuned:

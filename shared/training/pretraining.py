@@ -26,7 +26,7 @@ from shared.training.encoder_work import (
     origin_of,
     publish,
 )
-from shared.training.machine import machine_of, quiet_libraries, threads_limited
+from shared.training.machine import machine_of, training_conditions
 from shared.training.methods import MethodRecipe
 from shared.training.options import Method, PretrainingObjective, TrainOptions
 from shared.training.pretraining_stage import Say, Stage, Trained
@@ -132,7 +132,7 @@ def pretrain(
     work = folder.with_name(f"{folder.name}.pretraining")
     started = clock()
     latest, stages = encoder, list[Trained]()
-    with threads_limited(options.threads), quiet_libraries():
+    with training_conditions(options):
         for name in names:
             teacher = _TEACHERS[name]
             stage = Stage(

@@ -34,8 +34,8 @@ class Stopwatch:
 class TimeBudget(TrainerCallback):  # type: ignore[misc]
     """Ends the run while there is time left to measure and save what was learned since."""
 
-    def __init__(self, minutes: float | None, watch: Stopwatch, expected: Forecast | None) -> None:
-        self.minutes = minutes
+    def __init__(self, seconds: float | None, watch: Stopwatch, expected: Forecast | None) -> None:
+        self.seconds = seconds
         self.watch = watch
         self.used_up = False
         self._reserve = 0.0
@@ -50,7 +50,7 @@ class TimeBudget(TrainerCallback):  # type: ignore[misc]
         control: TrainerControl,
         **_: Any,
     ) -> None:
-        if self.minutes is not None and self.watch.spent() + self._reserve >= self.minutes * 60:
+        if self.seconds is not None and self.watch.spent() + self._reserve >= self.seconds:
             self.used_up = True
             control.should_training_stop = True
 
@@ -64,8 +64,8 @@ class TimeBudget(TrainerCallback):  # type: ignore[misc]
 
     def stopped(self, state: TrainerState, control: TrainerControl) -> str:
         """Why training is over at this moment, "" where it is not."""
-        if self.used_up:
-            return f"the budget of {self.minutes:g} minutes is used up"
+        if self.used_up and self.seconds is not None:
+            return f"the {self.seconds / 60:.3g} minutes for fine-tuning are used up"
         if state.global_step >= state.max_steps:
             return f"all {state.max_steps} steps are done"
         if control.should_training_stop:

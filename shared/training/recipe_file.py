@@ -24,7 +24,8 @@ OF_HEADS = ("head_learning_rate", "label_smoothing", "class_weights", "contrasti
 
 
 class RecipeSection(Section):
-    """[recipe]: what TrainOptions calls by the same name; what is absent stays as it was."""
+    """[recipe]: what TrainOptions calls by the same name, so that minutes are those of fine-tuning;
+    what is absent stays as it was."""
 
     method: Literal["frozen", "full", "lora", "adalora", "ia3", "prompt"] | None = None
     learning_rate: float | None = Field(default=None, gt=0)
@@ -127,6 +128,8 @@ class RecipeFile:
         """What the recipe decides."""
         values = self.recipe.model_dump(exclude_none=True)
         asked = [name for name in ("epochs", "minutes") if getattr(options, name) is not None]
+        if options.call_minutes is not None:
+            asked.append("minutes")
         return {name: value for name, value in values.items() if name not in asked}
 
     def notes(self, options: TrainOptions, *, data: str | None) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,8 +22,10 @@ from transformers import (
 )
 from transformers.integrations import TensorBoardCallback
 
+from shared.atomic import write_text
 from shared.run_journal import Journal
 from shared.training import processes
+from shared.training.budget import Share
 from shared.training.checkpoints import (
     STATE,
     WEIGHTS,
@@ -56,7 +58,7 @@ EVALUATION_BATCH = 128
 # Options that do not change what is learned; every other one is part of a run's fingerprint.
 _IMMATERIAL = {
     "logdir", "journal", "tracking", "checkpoints", "checkpoint_minutes", "resume", "progress",
-    "threads",
+    "threads", "began",
 }  # fmt: skip
 
 
@@ -170,6 +172,7 @@ def run(
     begin: Callable[[], None],
     say: Callable[[str], None],
     watchers: Sequence[TrainerCallback] = (),
+    share: Share | None = None,
 ) -> Outcome:
     """Train to the end, or go on where an attempt of the same name was cut off.
 
@@ -177,8 +180,8 @@ def run(
 
     name: fingerprint of the run. begin: what is done to the model before the first step, and
     not when an attempt goes on. watchers: told of every step and evaluation; what one of them
-    raises ends the run. The checkpoints' folder is left to the caller, who removes it once the
-    model is safe.
+    raises ends the run. share: what the run gets of a call, by default `minutes` of the options.
+    The checkpoints' folder is left to the caller, who removes it once the model is safe.
     """
     root = Path(str(trainer.args.output_dir))
     start = processes.from_main(lambda: _opened(root, name, options.resume, say))
@@ -188,12 +191,16 @@ def run(
     elif processes.is_main():
         begin()
 
-    def planned() -> tuple[Forecast | None, int]:
-        made = _planned(trainer, root, start, options, watch, steps_per_epoch, say)
-        return made, trainer.args.max_steps
+    def planned() -> Plan:
+        if start is not None:
+            return Plan.read(root)
+        made = _planned(trainer, share or Share.of(options), watch, steps_per_epoch, say)
+        made.write(root)
+        return made
 
-    expected, trainer.args.max_steps = processes.from_main(planned)
-    budget = TimeBudget(options.minutes, watch, expected)
+    plan = processes.from_main(planned)
+    expected, trainer.args.max_steps = plan.forecast, plan.steps
+    budget = TimeBudget(plan.seconds, watch, expected)
     if options.journal is not None:
         Journal(options.journal).write(
             "training",
@@ -228,47 +235,59 @@ def _opened(root: Path, name: str, resume: bool, say: Callable[[str], None]) -> 
     return found
 
 
+@dataclass(frozen=True)
+class Plan:
+    """steps: in all. seconds: that the run may take, None without a limit.
+
+    The schedule of the learning rate hangs on the steps, so an attempt that goes on must not
+    measure anew and come to another number.
+    """
+
+    steps: int
+    forecast: Forecast | None
+    seconds: float | None
+
+    @classmethod
+    def read(cls, root: Path) -> "Plan":
+        """Of the attempt that left its checkpoints in `root`."""
+        found = json.loads((root / PLAN).read_text())
+        expected = None if found["forecast"] is None else Forecast(**found["forecast"])
+        # An attempt of an earlier version of the house noted no seconds.
+        return cls(found["steps"], expected, found.get("seconds"))
+
+    def write(self, root: Path) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        write_text(root / PLAN, json.dumps(asdict(self)))
+
+
 def _planned(
     trainer: Trainer,
-    root: Path,
-    start: Checkpoint | None,
-    options: TrainOptions,
+    share: Share,
     watch: Stopwatch,
     steps_per_epoch: int,
     say: Callable[[str], None],
-) -> Forecast | None:
-    """Fix the number of steps, from the plan of an interrupted attempt where there is one.
-
-    The schedule of the learning rate hangs on that number, so an attempt that goes on must not
-    measure anew and come to another.
-    """
-    if start is not None:
-        plan = json.loads((root / PLAN).read_text())
-        trainer.args.max_steps = plan["steps"]
-        return None if plan["forecast"] is None else Forecast(**plan["forecast"])
+) -> Plan:
+    """As many steps as asked for, or as fit into what the run gets of a call."""
     steps = steps_per_epoch * int(trainer.args.num_train_epochs)
-    expected = None
-    if options.minutes is not None or steps >= FORECAST_FROM_STEPS:
-        budget = None if options.minutes is None else options.minutes * 60
-        expected = forecast(
-            trainer, steps=steps, steps_per_epoch=steps_per_epoch, spent=watch.spent, budget=budget
-        )
-        say(expected.line())
-        if budget is not None:
-            fitted = expected.within(budget)
-            if fitted.steps < steps:
-                say(
-                    f"The budget of {options.minutes:g} minutes ends the run at step "
-                    f"{fitted.steps} of {steps}"
-                )
-            expected, steps = fitted, fitted.steps
-    trainer.args.max_steps = steps
-    root.mkdir(parents=True, exist_ok=True)
-    plan = {"steps": steps, "forecast": None if expected is None else asdict(expected)}
-    draft = root / f"{PLAN}.draft"
-    draft.write_text(json.dumps(plan))
-    draft.replace(root / PLAN)
-    return expected
+    budget = share.seconds
+    if budget is None and steps < FORECAST_FROM_STEPS:
+        return Plan(steps, None, None)
+    expected = forecast(
+        trainer, steps=steps, steps_per_epoch=steps_per_epoch, spent=watch.spent, budget=budget
+    )
+    say(expected.line())
+    if budget is not None:
+        fitted = expected.within(budget)
+        if fitted.steps < steps:
+            say(
+                f"The {budget / 60:.3g} minutes for fine-tuning end it at step {fitted.steps} of "
+                f"{steps}"
+            )
+        expected = fitted
+    outlook = share.outlook(expected.seconds)
+    if outlook is not None:
+        say(outlook)
+    return Plan(expected.steps, expected, budget)
 
 
 def _watched(

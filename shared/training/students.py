@@ -38,7 +38,7 @@ from shared.training.encoder_work import (
 )
 from shared.training.examples import Split
 from shared.training.layer_student import distil_layers
-from shared.training.machine import machine_of, quiet_libraries, threads_limited
+from shared.training.machine import machine_of, training_conditions
 from shared.training.options import ALLOWED_DROP, STUDENT_LAYERS, StudentKind, TrainOptions
 from shared.training.pretraining_stage import Say, Stage
 from shared.training.runs import fingerprint
@@ -194,7 +194,7 @@ def shrink(
     check_options(plan.kind, options)
     work = folder.with_name(f"{folder.name}.shrinking")
     started = clock()
-    with threads_limited(options.threads), quiet_libraries():
+    with training_conditions(options):
         made = made_once(corpus, teacher, plan, options, work, say, clock)
         student = judged(
             corpus, teacher, plan, options, work / "encoder", cache=cache, made=made, say=say

@@ -70,6 +70,36 @@ def test_a_model_of_another_application_is_refused(triptych: Run) -> None:
 
 
 @pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("desk", "not 'desk'"),
+        ("", "not ''"),
+        ("a@bank.example, b@bank.example", "not 'a@bank.example, b@bank.example'"),
+        (
+            "desk@bänk.example",
+            "not 'desk@bänk.example'; write its domain as it is registered, xn--...",
+        ),
+    ],
+)
+def test_a_test_mail_to_no_address_is_refused_as_the_settings_refuse_it(
+    triptych_here: Run, tmp_path: Path, address: str, said: str
+) -> None:
+    done = triptych_here("news", "test-mail", "--to", address, home=tmp_path)
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"triptych: --to: expected mail addresses such as desk@bank.example, {said}\n",
+    )
+    assert list(tmp_path.rglob("*.eml")) == []
+
+
+def test_a_test_mail_goes_to_the_address_that_was_named(triptych_here: Run, tmp_path: Path) -> None:
+    done = triptych_here("news", "test-mail", "--to", "desk@bank.example", home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "test mail to desk@bank.example handed to " in done.stdout
+    assert len(list(tmp_path.rglob("*.eml"))) == 1
+
+
+@pytest.mark.parametrize(
     "arguments",
     [("train", "chatbot"), ("recommend", "-k", "0", "--output", "x.parquet"), ("nonsense",)],
 )

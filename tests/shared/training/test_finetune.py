@@ -273,7 +273,7 @@ def test_a_time_budget_ends_the_run_and_says_so(tiny: PretrainedEncoder, tmp_pat
         folder=tmp_path / "m",
         clock=lambda: float(next(ticks)),
     )
-    assert done.stopped_because == "the budget of 0.6 minutes is used up"
+    assert done.stopped_because == "the 0.6 minutes for fine-tuning are used up"
     assert done.steps < 500 * 10
     assert done.history[-1].step == done.steps  # measured and saved before the end
     assert (tmp_path / "m" / "heads.safetensors").is_file()

@@ -78,7 +78,7 @@ def test_minutes_count_the_steps_and_an_evaluation_for_each_epoch_begun() -> Non
 
 def test_the_line_says_minutes_steps_epochs_and_memory() -> None:
     assert known(25).line() == (
-        "Forecast: 1.1 minutes for 25 steps (2.5 epochs), 2.0 GiB of memory at most"
+        "Forecast of fine-tuning: 1.1 minutes for 25 steps (2.5 epochs), 2.0 GiB of memory at most"
     )
 
 
@@ -161,7 +161,7 @@ def test_the_run_is_the_same_with_a_forecast_and_without(
     )
     monkeypatch.setattr("shared.training.runs.FORECAST_FROM_STEPS", 10**9)
     without = finetune_classifier([task(160)], encoder=tiny, options=OPTIONS, folder=tmp_path / "b")
-    assert said[1].startswith("Forecast: ")
+    assert said[1].startswith("Forecast of fine-tuning: ")
     assert with_one.forecast_minutes is not None
     assert without.forecast_minutes is None
     losses = [e.loss for e in with_one.history]
@@ -185,7 +185,7 @@ def test_a_budget_shortens_the_schedule_before_the_start(
     fit = int((180 * 0.93 - 3) / 6.3)
     assert done.steps == fit
     assert done.stopped_because == f"all {fit} steps are done"
-    expected = rf"The budget of 3 minutes ends the run at step {fit} of \d+"
+    expected = rf"The 3 minutes for fine-tuning end it at step {fit} of \d+"
     assert any(re.fullmatch(expected, line) for line in said)
 
 
@@ -208,7 +208,7 @@ def test_a_budget_below_one_epoch_still_measures_and_keeps_what_was_learned(
         watchers=[Slow()],
     )
     assert 1 <= done.steps < 200
-    assert done.stopped_because == "the budget of 0.0833333 minutes is used up"
+    assert done.stopped_because == "the 0.0833 minutes for fine-tuning are used up"
     assert [e.step for e in done.history] == [done.steps]
     assert done.best_step == done.steps
     assert (tmp_path / "m" / "heads.safetensors").is_file()
@@ -219,7 +219,7 @@ def test_the_budget_holds_back_the_time_of_an_evaluation() -> None:
     now = [0.0]
     watch = Stopwatch(lambda: now[0])
     expected = replace(known(100), checkpoint_seconds=1.0)  # evaluation: 5 s
-    budget = TimeBudget(1.0, watch, expected)
+    budget = TimeBudget(60.0, watch, expected)
     for second in range(61):
         now[0] = float(second)
         control = TrainerControl()

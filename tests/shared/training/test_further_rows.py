@@ -12,6 +12,7 @@ import pytest
 from shared.inference.runtime import Embedder, load_embedder
 from shared.pretrained import PretrainedEncoder
 from shared.training.batches import HeadTask
+from shared.training.budget import CallBudget
 from shared.training.examples import Examples
 from shared.training.finetune import finetune_classifier
 from shared.training.further_rows import PER_ROW, SURE, FurtherRuns, refitted, sure_labels
@@ -67,7 +68,12 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, TrainOptions]]:
 def test_another_run_must_fit_into_the_budget(
     given: dict[str, Any], minutes: float | None, times: float, may: bool
 ) -> None:
-    further = FurtherRuns(RUN, options=TrainOptions(minutes=minutes), probes=(), **given)
+    """By the minutes of fine-tuning alone, of which the first run took one."""
+    options = TrainOptions(minutes=minutes)
+    budget = CallBudget.of(options, lambda: 500.0)
+    further = FurtherRuns(
+        RUN, options=options, probes=(), budget=budget, each=30.0, after=40.0, **given
+    )
     assert further.fit(times) == may
 
 
@@ -160,7 +166,8 @@ def test_unlabelled_texts_that_do_not_help_are_left_out(
     if why == "unsure":
         monkeypatch.setattr("shared.training.further_rows.SURE", 1.1)
     if why == "late":
-        monkeypatch.setattr(FurtherRuns, "fit", lambda _, times: times == 1.0)
+        # On all labelled rows: 27 in the place of 24.
+        monkeypatch.setattr(FurtherRuns, "fit", lambda _, times: times == 27 / 24)
     if why == "worse":
         monkeypatch.setattr(
             "shared.training.learning_tuned.worth_it", lambda tuned, *_, **__: tuned.mean() < 500

@@ -23,6 +23,7 @@ from shared.training.methods import (
     merge_adapter,
     orthogonality,
     parameter_groups,
+    recipe_for,
 )
 from shared.training.objectives import HeadsObjective
 from shared.training.options import Method, TrainOptions
@@ -114,6 +115,15 @@ def test_lower_layers_learn_more_slowly_and_biases_are_not_decayed(tiny_encoder:
     assert found["model.encoder.model.embeddings.word_embeddings.weight"] == (0.25, 0.1)
     assert found["model.heads.tone.linear.weight"] == (7.0, 0.1)
     assert found["model.heads.tone.linear.bias"] == (7.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("width", "rate"), [(32, 2e-4), (384, 2e-4), (768, 5e-5), (1024, 2.8125e-5)]
+)
+def test_a_wider_encoder_takes_smaller_steps(width: int, rate: float) -> None:
+    assert recipe_for(Method.FULL, width).learning_rate == pytest.approx(rate)
+    own = [method for method in Method if method not in (Method.AUTO, Method.FULL)]
+    assert all(recipe_for(method, width) is METHODS[method] for method in own)
 
 
 def test_adapters_learn_at_one_rate(tiny_encoder: Path) -> None:
@@ -262,7 +272,7 @@ def test_auto_follows_the_first_rule_that_holds(smallest: int, minutes: float | 
         if (rule.rows is None or smallest <= rule.rows)
         and (rule.minutes is None or (minutes is not None and minutes <= rule.minutes))
     )
-    budget = "no time limit" if minutes is None else f"a budget of {minutes:g} minutes"
+    budget = "no time limit" if minutes is None else f"{minutes:.3g} minutes for it"
     assert choice.method is first.method
     assert choice.reason == f"{first.reason} (smallest label: {smallest} rows, {budget})"
 
@@ -291,6 +301,7 @@ def test_an_adapter_for_an_unknown_family_says_which_are_known() -> None:
             "method = 'forzen': expected one of " + ", ".join(m.value for m in Method),
         ),
         ({"minutes": 0.0}, "minutes = 0.0: expected more than 0"),
+        ({"call_minutes": -1.0}, "call_minutes = -1.0: expected more than 0"),
         ({"epochs": 0}, "epochs = 0: expected 1 or more"),
         ({"label_smoothing": 1.0}, "label_smoothing = 1.0: expected 0 or more, below 1"),
         ({"layer_decay": 0.0}, "layer_decay = 0.0: expected above 0, at most 1"),

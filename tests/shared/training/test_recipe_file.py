@@ -58,6 +58,9 @@ def test_the_recipe_fills_the_options_and_what_was_asked_for_by_name_stands() ->
     assert (options.method, options.learning_rate, options.adapter_rank) == ("lora", 0.0021, 4)
     assert (options.epochs, options.minutes, options.seed) == (2, 3.5, 5)
     assert options.label_smoothing == TrainOptions().label_smoothing
+    # Minutes of the whole command take the place of those that fine-tuning had in a trial.
+    whole = FOUND.applied(TrainOptions(call_minutes=10.0))
+    assert (whole.call_minutes, whole.minutes) == (10.0, None)
 
 
 def test_another_method_or_encoder_is_refused() -> None:
