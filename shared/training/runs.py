@@ -272,6 +272,10 @@ def _planned(
     budget = share.seconds
     if budget is None and steps < FORECAST_FROM_STEPS:
         return Plan(steps, None, None)
+    if budget is not None and watch.spent() >= budget:
+        # To time steps would take longer than the one that there is.
+        say(f"The {budget / 60:.3g} minutes for fine-tuning are over before its first step: one")
+        return Plan(1, None, budget)
     expected = forecast(
         trainer, steps=steps, steps_per_epoch=steps_per_epoch, spent=watch.spent, budget=budget
     )

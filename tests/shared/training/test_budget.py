@@ -258,6 +258,25 @@ def test_a_forecast_says_what_it_is_of_and_what_the_call_will_take(
     assert fitted.seconds + 60 + 60 <= 300
 
 
+def test_where_the_time_is_over_before_the_first_step_nothing_is_probed(
+    tiny: PretrainedEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.training.runs.forecast", lambda *_, **__: pytest.fail("probed"))
+    said: list[str] = []
+    done = finetune_classifier(
+        [tone_task()],
+        encoder=tiny,
+        options=replace(OPTIONS, epochs=8, batch_size=16),
+        folder=tmp_path / "m",
+        say=said.append,
+        clock=lambda: 0.0,
+        share=Share(0.0),
+    )
+    assert "The 0 minutes for fine-tuning are over before its first step: one" in said
+    assert (done.steps, len(done.history)) == (1, 1)
+    assert done.stopped_because == "the 0 minutes for fine-tuning are used up"
+
+
 class CutError(Exception):
     """Stands for whatever ends a process between two lines."""
 
