@@ -274,7 +274,7 @@ def _planned(
         return Plan(steps, None, None)
     if budget is not None and watch.spent() >= budget:
         # To time steps would take longer than the one that there is.
-        say(f"The {budget / 60:.3g} minutes for fine-tuning are over before its first step: one")
+        say(f"The {budget / 60:.3g} minutes for fine-tuning are over already: it takes one step")
         return Plan(1, None, budget)
     expected = forecast(
         trainer, steps=steps, steps_per_epoch=steps_per_epoch, spent=watch.spent, budget=budget

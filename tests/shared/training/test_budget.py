@@ -272,7 +272,7 @@ def test_where_the_time_is_over_before_the_first_step_nothing_is_probed(
         clock=lambda: 0.0,
         share=Share(0.0),
     )
-    assert "The 0 minutes for fine-tuning are over before its first step: one" in said
+    assert "The 0 minutes for fine-tuning are over already: it takes one step" in said
     assert (done.steps, len(done.history)) == (1, 1)
     assert done.stopped_because == "the 0 minutes for fine-tuning are used up"
 
