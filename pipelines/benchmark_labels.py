@@ -71,11 +71,7 @@ def benchmark_labels(
     folder: Path, *, home: Home, options: TrainOptions, say: Say
 ) -> Iterator[LabelRow]:
     """Every figure that the sets in `folder` allow; a missing set is skipped with a line."""
-    base = resolve(options.base, cache=home.cache)
-    embedder = RememberingEmbedder(
-        open_base_encoder(base, cache=home.cache, threads=options.threads, device=options.device)
-    )
-    learner = Learner(base, embedder, options, say)
+    learner = Learner.open(home, options, say)
     sets = read_sets(folder, home, say)
     if sets.sentiment:
         yield from _by_folds(sets.sentiment, learner)
@@ -149,6 +145,15 @@ class Learner:
     embedder: Embedder
     options: TrainOptions
     say: Say
+
+    @classmethod
+    def open(cls, home: Home, options: TrainOptions, say: Say) -> "Learner":
+        """With the base of the options, which reads each text once."""
+        base = resolve(options.base, cache=home.cache)
+        embedder = open_base_encoder(
+            base, cache=home.cache, threads=options.threads, device=options.device
+        )
+        return cls(base, RememberingEmbedder(embedder), options, say)
 
     def learn(self, rows: Examples, folder: Path) -> Learned:
         """A classifier of `rows` as the head news. folder: of a fine-tuned encoder."""

@@ -25,10 +25,7 @@ from pipelines.benchmark_labels import (
     read_sets,
 )
 from shared.evaluation.intervals import Interval, bootstrap, mean_of, paired_bootstrap
-from shared.inference.model_encoders import open_base_encoder
-from shared.inference.remembered import RememberingEmbedder
 from shared.modeling.encoder_folder import read_encoder_folder, read_json_object
-from shared.pretrained import resolve
 from shared.settings import Home
 from shared.training.examples import Examples, folds
 from shared.training.options import Method, TrainOptions
@@ -56,15 +53,12 @@ def benchmark_tuned(
 
     options: its base; fine-tuned by its method, whole where that is frozen.
     """
-    base = resolve(options.base, cache=home.cache)
-    embedder = RememberingEmbedder(
-        open_base_encoder(base, cache=home.cache, threads=options.threads, device=options.device)
-    )
-    config = read_json_object(read_encoder_folder(base.path).weights / "config.json")
+    learner = Learner.open(home, options, say)
+    config = read_json_object(read_encoder_folder(learner.base.path).weights / "config.json")
     lower = max(0, int(config.get("num_hidden_layers", 0)) - LEARNING)
     method = Method.FULL if options.method == Method.FROZEN else options.method
     learning = replace(options, method=method, epochs=EPOCHS, freeze_layers=lower)
-    learner = Learner(base, embedder, learning, say)
+    learner = replace(learner, options=learning)
     for fold in first_folds(folder, home, options.seed, say):
         yield from _compared(fold, learner)
 

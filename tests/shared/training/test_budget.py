@@ -24,9 +24,9 @@ from shared.training.head_data import HeadData, Learned
 from shared.training.learning import learn
 from shared.training.options import FineTuned, TrainOptions
 from shared.training.pseudo_labels import Pool
+from tests.shared.training.conftest import WORDS, rows
 
 OPTIONS = TrainOptions(method="full", epochs=1, threads=1, bf16=False, device="cpu", progress=False)
-WORDS = {"1": "loss", "2": "tea", "3": "profit"}
 # Of the call that the tests make, in seconds: before it learns, a fusion without the encoder, one
 # with it, and a fine-tuning as long as it wishes.
 READING, FROZEN, FUSION, WISHED = 30.0, 60.0, 50.0, 100.0
@@ -53,14 +53,6 @@ class Call:
     @property
     def spent(self) -> float:
         return self.clock.now - Clock.now
-
-
-def rows(count: int, seed: int) -> Examples:
-    rng = np.random.default_rng(seed)
-    labels = [sorted(WORDS)[at % 3] for at in range(count)]
-    filler = "the a my was is where how late when will it help please hello".split()
-    texts = [" ".join(rng.permutation([*rng.choice(filler, 6), WORDS[at]])) for at in labels]
-    return Examples(tuple(texts), tuple((label,) for label in labels), np.arange(count))
 
 
 @pytest.fixture

@@ -22,21 +22,13 @@ from shared.training.learning import learn
 from shared.training.options import FineTuned, Keep, TrainOptions
 from shared.training.pseudo_labels import Pool
 from shared.training.run_results import RESULT_FILE
+from tests.shared.training.conftest import rows
 
 OPTIONS = TrainOptions(method="full", epochs=1, threads=1, bf16=False, device="cpu", progress=False)
-WORDS = {"1": "loss", "2": "tea", "3": "profit"}  # names that teach nothing
 RUN = FineTuned(
     folder=Path("m"), method="full", reason="", metric="macro_f1", best_metric=1.0, best_step=1,
     steps=1, seconds=60.0, stopped_because="", trained_parameters=1, parameters=1, history=(),
 )  # fmt: skip
-
-
-def rows(count: int, seed: int) -> Examples:
-    rng = np.random.default_rng(seed)
-    labels = [sorted(WORDS)[at % 3] for at in range(count)]
-    filler = "the a my was is where how late when will it help please hello".split()
-    texts = [" ".join(rng.permutation([*rng.choice(filler, 6), WORDS[at]])) for at in labels]
-    return Examples(tuple(texts), tuple((label,) for label in labels), np.arange(count))
 
 
 @pytest.fixture
