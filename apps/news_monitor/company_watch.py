@@ -27,6 +27,11 @@ class CompanyWatch:
         self._stamp = (0, 0)
         self._detector: Detector | None = None
 
+    @property
+    def following(self) -> Following | None:
+        """Whom is looked for; None before a list was read."""
+        return self._following
+
     def read(self, model: ActiveModel, lines: list[str]) -> Following | None:
         """Whom to look for; the list is read anew when its file changes. One that cannot be read
         leaves the one before in force, and a line."""

@@ -149,6 +149,7 @@ class Monitor:
             until=until,
             released=self._labeller.fingerprint,
             free=self._between_rounds,
+            companies=self._companies.following,
         )
 
     def _between_rounds(self) -> bool:

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, delete
 from sqlalchemy.exc import DBAPIError
 
 from apps.news_monitor.backlog import Backlog
+from apps.news_monitor.following import Following, follow, read_again
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.memos import forget, note, recall
 from apps.news_monitor.predictions import ActiveModel, label_pending, register_model
@@ -114,19 +115,27 @@ class Shadow:
         self._clock = clock
         self._model: ActiveModel | None = None
         self._loaded = ""
+        self._companies: tuple[Following, Following] | None = None
 
     def run(
-        self, now: datetime, *, until: int, released: str, free: Callable[[], bool]
+        self,
+        now: datetime,
+        *,
+        until: int,
+        released: str,
+        free: Callable[[], bool],
+        companies: Following | None = None,
     ) -> Progress | None:
         """Label what waits, for SECONDS at most; None where no shadow is wanted.
 
         until: the last story that the released model, of the fingerprint `released`, has labelled.
-        free: returns once no round is under way, False if that takes too long.
+        free: returns once no round is under way, False if that takes too long. companies: whom the
+        released model looks for, and the candidate too.
         """
         with self._engine.begin() as connection:
             asked, before = wanted(connection), progress(connection)
         if asked is None:
-            self._model, self._loaded = None, ""
+            self._model, self._loaded, self._companies = None, "", None
             return None
         state = Progress(asked.model, asked.since, now)
         if before is not None and (before.model, before.since) == (asked.model, asked.since):
@@ -135,16 +144,18 @@ class Shadow:
         try:
             model = self._open(asked.model, released, now)
             state = replace(state, model_id=model.id)
+            followed = None if companies is None else self._follow(model, companies)
             with self._engine.begin() as connection:
                 backlog = Backlog.of_shadow(connection, model.id, until, now)
-            while spent < SECONDS and free():
+            more = True
+            while more and spent < SECONDS and free():
                 begun = self._clock()
                 step = label_pending(
-                    self._engine, model, now=now, limit=BATCH, batch=BATCH, backlog=backlog
-                )
+                    self._engine, model, now=now, limit=BATCH, batch=BATCH, companies=followed,
+                    backlog=backlog,
+                )  # fmt: skip
+                more = step > 0 or self._read_again(model, followed) > 0
                 done, spent = done + step, spent + self._clock() - begun
-                if not step:
-                    break
             with self._engine.begin() as connection:
                 waiting = backlog.count(connection)
         except (ServiceError, DBAPIError):
@@ -169,6 +180,28 @@ class Shadow:
             labeller = self._load(name)
             with self._engine.begin() as connection:
                 self._model, self._loaded = register_model(connection, labeller, now), name
+            self._companies = None
         if self._model.labeller.fingerprint == released:
             raise ModelError("it is the released model now, whose labels are counted")
         return self._model
+
+    def _follow(self, model: ActiveModel, companies: Following) -> Following:
+        """The same list, as the candidate reads by it.
+
+        Raises SettingsError for a company that is called as a topic of the candidate.
+        """
+        if self._companies is None or self._companies[0] is not companies:
+            with self._engine.begin() as connection:
+                own = follow(
+                    connection, companies.listed, companies.finder, model.labeller, model.id
+                )
+            self._companies = companies, own
+        return self._companies[1]
+
+    def _read_again(self, model: ActiveModel, followed: Following | None) -> int:
+        """Read a batch of what it labelled by another list of companies; how many are left."""
+        if followed is None:
+            return 0
+        return read_again(
+            self._engine, followed, model.labeller, model.id, limit=BATCH, batch=BATCH
+        )

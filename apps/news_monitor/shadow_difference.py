@@ -7,7 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import Connection, and_, func, select
 
-from apps.news_monitor.tables import by_one_reading, company, item, item_topic, prediction, topic
+from apps.news_monitor.tables import (
+    by_one_reading,
+    company,
+    item,
+    item_topic,
+    prediction,
+    said_negative,
+    topic,
+)
 from apps.news_monitor.trends import share_interval
 
 EXAMPLES = 50
@@ -15,7 +23,8 @@ EXAMPLES = 50
 
 @dataclass(frozen=True)
 class TopicPair:
-    """Stories of one topic by each model, and by both; of these stories, those counted as bad."""
+    """Stories of one topic or company by each model, and by both; of these stories, those counted
+    as bad, of a company by what they say of it."""
 
     topic: str
     released: int
@@ -39,13 +48,15 @@ class Example:
 @dataclass(frozen=True)
 class LabelDifference:
     """sentiments: (released, candidate) -> stories. negative_*: counted as bad by each, and by
-    both. examples: those with the widest difference of their chance of bad news first."""
+    both. examples: those with the widest difference of their chance of bad news first. companies:
+    none before the candidate has read for them."""
 
     sentiments: Mapping[tuple[str, str], int]
     released_negative: int
     candidate_negative: int
     both_negative: int
     topics: tuple[TopicPair, ...]
+    companies: tuple[TopicPair, ...]
     examples: tuple[Example, ...]
 
     @property
@@ -65,8 +76,7 @@ class LabelDifference:
 
 
 def label_difference(connection: Connection, released: int, candidate: int) -> LabelDifference:
-    """Of two models by id, over all stories that have a label by each. Companies are left out: a
-    shadow is not asked about them."""
+    """Of two models by id, over all stories that have a label by each."""
     ours, theirs = prediction.alias("released"), prediction.alias("candidate")
     labelled = select(func.min(prediction.c.item_id)).where(prediction.c.model_id == candidate)
     # Without it SQLite may walk through all that the released model ever labelled.
@@ -99,30 +109,35 @@ def label_difference(connection: Connection, released: int, candidate: int) -> L
         Example(row.title or row.summary, row.label, row.other, row.p_negative, row.other_p)
         for row in connection.execute(widest)
     )
-    topics = _topics(connection, released, candidate, first)
-    return LabelDifference(sentiments, ours_bad, theirs_bad, both_bad, topics, examples)
+    topics, companies = (
+        _subjects(connection, released, candidate, first, companies=wanted)
+        for wanted in (False, True)
+    )
+    return LabelDifference(sentiments, ours_bad, theirs_bad, both_bad, topics, companies, examples)
 
 
-def _topics(
-    connection: Connection, released: int, candidate: int, first: int
+def _subjects(
+    connection: Connection, released: int, candidate: int, first: int, *, companies: bool
 ) -> tuple[TopicPair, ...]:
-    """The largest of the released model first. first: no story before it has both labels."""
+    """Topics, or companies; the largest of the released model first. first: no story before it has
+    both labels."""
     other = prediction.alias("other")
+    listed = item_topic.c.topic_id.in_(select(company.c.topic_id))
     counts: dict[int, dict[str, int]] = {}
     for name, mine, twin in (
         ("released", released, candidate),
         ("candidate", candidate, released),
     ):
         query = (
-            select(item_topic.c.topic_id, prediction.c.negative, func.count())
+            select(item_topic.c.topic_id, said_negative(), func.count())
             .join(prediction, by_one_reading())
             .join(other, and_(other.c.item_id == item_topic.c.item_id, other.c.model_id == twin))
             .where(
                 item_topic.c.item_id >= first,
                 item_topic.c.model_id == mine,
-                item_topic.c.topic_id.not_in(select(company.c.topic_id)),
+                listed if companies else ~listed,
             )
-            .group_by(item_topic.c.topic_id, prediction.c.negative)
+            .group_by(item_topic.c.topic_id, said_negative())
         )
         for number, bad, stories in connection.execute(query):
             of_topic = counts.setdefault(number, Counter())

@@ -1,6 +1,7 @@
 """A candidate in shadow: how far it is, and what it says otherwise than the released model."""
 
 import os
+from collections.abc import Sequence
 
 import pandas as pd
 import streamlit as st
@@ -13,7 +14,7 @@ from apps.news_monitor.laboratory_page import CHANGES_ALERTS, judged
 from apps.news_monitor.laboratory_page import show as show_alerts
 from apps.news_monitor.page_data import LIVE
 from apps.news_monitor.settings import SECTION, NewsSettings
-from apps.news_monitor.shadow_difference import LabelDifference
+from apps.news_monitor.shadow_difference import LabelDifference, TopicPair
 from apps.news_monitor.shadow_view import ShadowView, difference_of, shadow_view, view_lines
 from shared.errors import TriptychError
 from shared.settings import load_section, settings_file
@@ -36,25 +37,8 @@ def show_labels(found: LabelDifference, released: str, candidate: str) -> None:
         .astype(int)
         .rename_axis(index=f"{released} down, {candidate} across", columns=None)
     )
-    st.subheader("Topics")
-    st.dataframe(
-        pd.DataFrame(
-            [
-                {
-                    "topic": one.topic,
-                    f"by {released}": one.released,
-                    f"by {candidate}": one.candidate,
-                    "by both": one.both,
-                    f"bad news by {released}": one.released_negative / max(one.released, 1),
-                    f"bad news by {candidate}": one.candidate_negative / max(one.candidate, 1),
-                }
-                for one in found.topics
-            ]
-        ),
-        hide_index=True,
-        width="stretch",
-        column_config={f"bad news by {name}": RANGE for name in (released, candidate)},
-    )
+    show_subjects("Topics", "topic", found.topics, (released, candidate))
+    show_subjects("Companies", "company", found.companies, (released, candidate))
     st.subheader("Where they differ most")
     st.dataframe(
         pd.DataFrame(
@@ -70,6 +54,34 @@ def show_labels(found: LabelDifference, released: str, candidate: str) -> None:
         width="stretch",
         column_config={f"negative, {name}": RANGE for name in (released, candidate)},
     )  # fmt: skip
+
+
+def show_subjects(
+    title: str, kind: str, found: Sequence[TopicPair], names: tuple[str, str]
+) -> None:
+    """A row for each topic or company; nothing where there are none."""
+    if not found:
+        return
+    released, candidate = names
+    st.subheader(title)
+    st.dataframe(
+        pd.DataFrame(
+            [
+                {
+                    kind: one.topic,
+                    f"by {released}": one.released,
+                    f"by {candidate}": one.candidate,
+                    "by both": one.both,
+                    f"bad news by {released}": one.released_negative / max(one.released, 1),
+                    f"bad news by {candidate}": one.candidate_negative / max(one.candidate, 1),
+                }
+                for one in found
+            ]
+        ),
+        hide_index=True,
+        width="stretch",
+        column_config={f"bad news by {name}": RANGE for name in names},
+    )
 
 
 def show_judged(view: ShadowView, settings: NewsSettings, url: str) -> None:

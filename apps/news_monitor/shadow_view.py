@@ -1,6 +1,6 @@
 """How a shadow stands, for the command and the page; no model is loaded for it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,7 +12,10 @@ from apps.news_monitor.mail import in_words
 from apps.news_monitor.page_data import Detector, last_detector
 from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.shadow import Progress, Wanted, progress, wanted
-from apps.news_monitor.shadow_difference import LabelDifference, label_difference
+from apps.news_monitor.shadow_difference import LabelDifference, TopicPair, label_difference
+
+COMPANIES = 20
+"""That a terminal is shown; the page has all."""
 
 
 @dataclass(frozen=True)
@@ -109,10 +112,19 @@ def difference_lines(found: LabelDifference, names: tuple[str, str]) -> Iterator
         f"counted as bad news: {found.released_negative} by {released}, "
         f"{found.candidate_negative} by {candidate}, {found.both_negative} by both"
     )
-    if found.topics:
-        width = max(len(one.topic) for one in found.topics)
-        yield f"{'topic':<{width}}  {released:>12}  {candidate:>12}  both, and bad news by each"
-    for one in found.topics:
+    yield from _subject_lines("topic", found.topics, names)
+    yield from _subject_lines("company", found.companies[:COMPANIES], names)
+    if len(found.companies) > COMPANIES:
+        yield f"and {len(found.companies) - COMPANIES} companies with fewer stories"
+
+
+def _subject_lines(kind: str, found: Sequence[TopicPair], names: tuple[str, str]) -> Iterator[str]:
+    if not found:
+        return
+    released, candidate = names
+    width = max(len(kind), *(len(one.topic) for one in found))
+    yield f"{kind:<{width}}  {released:>12}  {candidate:>12}  both, and bad news by each"
+    for one in found:
         yield (
             f"{one.topic:<{width}}  {one.released:>12}  {one.candidate:>12}  {one.both}, "
             f"{one.released_negative} and {one.candidate_negative}"

@@ -64,16 +64,24 @@ class Broken(Gloomy):
 
 
 def monitor(
-    engine: Engine, labeller: LabelTexts, folder: Path, candidate: LabelTexts, body: bytes = b""
+    engine: Engine,
+    labeller: LabelTexts,
+    folder: Path,
+    candidate: LabelTexts,
+    body: bytes = b"",
+    *,
+    settings: NewsSettings | None = None,
 ) -> Monitor:
     page = body or b"<rss version='2.0'><channel/></rss>"
 
     def answer(_: httpx.Request) -> httpx.Response:
         return httpx.Response(200, stream=httpx.ByteStream(page))
 
+    own = settings or NewsSettings()
+    asked = {"feeds": ("https://wire.example/rss",), "recipients": ("desk@bank.example",)}
     return Monitor(
         engine,
-        NewsSettings(feeds=("https://wire.example/rss",), recipients=("desk@bank.example",)),
+        own.model_copy(update=asked),
         labeller,
         OutboxMailer(folder),
         candidate=lambda _: candidate,
@@ -370,3 +378,22 @@ def test_the_page_shows_a_shadow_and_its_alerts(
     page.button[0].click().run()
     assert not page.exception
     assert page.metric[-1].label == "Only in B"
+
+
+def test_a_candidate_with_a_topic_called_as_a_company_is_stopped_with_that_reason(
+    sqlite: Engine, labeller: LabelTexts, tmp_path: Path
+) -> None:
+    listed = tmp_path / "companies.csv"
+    listed.write_text("company\nShipping\n")
+    candidate = Gloomy(labeller)
+    candidate.topics = ("Shipping",)
+    settings = NewsSettings(companies=str(listed))
+    watch = monitor(sqlite, labeller, tmp_path, candidate, settings=settings)
+    watch.tick(NOW)
+    ask(sqlite)
+    found = watch.shadow(NOW)
+    assert found is not None
+    assert found.problem == (
+        "company 'Shipping' has the name of a topic of model words@2; give it a ticker in the list "
+        "of companies, or another name"
+    )
