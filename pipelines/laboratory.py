@@ -17,8 +17,9 @@ from pipelines.monitoring import NOTHING_JUDGED, judged, judged_url, news_settin
 from shared.errors import DataError, SettingsError
 from shared.settings import Home
 
-BUDGET, MODEL, TOPICS = "false_alarms_per_week", "model", "topics"
-ALLOWED = (BUDGET, MODEL, TOPICS, *SurgeSettings.model_fields)
+BUDGETS = ("false_alarms_per_week", "company_false_alarms_per_week")
+MODEL, TOPICS = "model", "topics"
+ALLOWED = (*BUDGETS, MODEL, TOPICS, *SurgeSettings.model_fields)
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def varied(settings: NewsSettings, said: str) -> tuple[NewsSettings, str | None]
         if name in values
     }
     changes: dict[str, Any] = {**values, **lists}
-    outer = {name: changes.pop(name) for name in (BUDGET, TOPICS) if name in changes}
+    outer = {name: changes.pop(name) for name in (*BUDGETS, TOPICS) if name in changes}
     surges = {**settings.surges.model_dump(), **_numbers(changes)}
     try:
         changed = NewsSettings.model_validate(
@@ -79,13 +80,14 @@ def compare_configurations(
     since: datetime | None,
     until: datetime | None,
     replayed: Path | None,
+    companies: bool,
     say: Callable[[str], None],
 ) -> Compared:
     """Judge the stored period under both. since: 28 days before `until` by default; until: the end
-    of what is stored.
+    of what is stored. companies: judge them too.
 
-    Raises: DataError: nothing stored, or a period of which nothing is. SettingsError: see `varied`,
-    or a model whose labels are not stored.
+    Raises: DataError: nothing stored, or a period of which nothing is, or no companies are.
+    SettingsError: see `varied`, or a model whose labels are not stored.
     """
     with judged(home, replayed) as connection:
         models = stored_models(connection) if has_companies(connection) else []
@@ -101,11 +103,11 @@ def compare_configurations(
     for name, said in zip("AB", (first, second), strict=True):
         changed, wanted = varied(settings, said)
         model = _model(models, wanted)
-        tried = try_out(judged_url(home, replayed), changed, model, since=since, until=until)
-        limit = "nothing" if tried.threshold is None else f"{tried.threshold:.1f}"
+        url = judged_url(home, replayed)
+        tried = try_out(url, changed, model, since=since, until=until, companies=companies)
         say(
-            f"{name}: {said or 'the settings as they are'}; model {model.name}, {tried.evaluated} "
-            f"moments, alerts start at {limit}, {len(tried.alerts)} alerts"
+            f"{name}: {said or 'the settings as they are'}; model {model.name}, {tried.line}, "
+            f"{len(tried.alerts)} alerts"
         )
         done.append(tried)
     return Compared(done[0], done[1], difference(done[0].alerts, done[1].alerts))

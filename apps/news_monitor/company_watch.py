@@ -9,7 +9,7 @@ from apps.news_monitor.companies import read_companies
 from apps.news_monitor.company_names import CompanyFinder
 from apps.news_monitor.detection import Detector
 from apps.news_monitor.detection_report import DetectionReport
-from apps.news_monitor.following import Following, follow, read_again
+from apps.news_monitor.following import Following, follow, read_again, unfollow
 from apps.news_monitor.predictions import ActiveModel
 from apps.news_monitor.settings import NewsSettings
 from shared.errors import DataError
@@ -18,7 +18,7 @@ READ_AGAIN_PER_TICK = 20_000
 
 
 class CompanyWatch:
-    """Of one model. Does nothing while the settings name no list."""
+    """Of one model. Judges nothing while the settings name no list."""
 
     def __init__(self, engine: Engine, settings: NewsSettings) -> None:
         self._engine = engine
@@ -36,6 +36,8 @@ class CompanyWatch:
         """Whom to look for; the list is read anew when its file changes. One that cannot be read
         leaves the one before in force, and a line."""
         if not self._settings.companies:
+            with self._engine.begin() as connection:
+                unfollow(connection, model.id)
             return None
         path = Path(self._settings.companies)
         try:
@@ -72,7 +74,8 @@ class CompanyWatch:
             )
             return None
         if self._detector is None:
+            companies = self._following.followed
             self._detector = Detector(
-                self._engine, model, self._settings, now=now, companies=self._following
+                self._engine, model, self._settings, now=now, companies=companies
             )
         return self._detector.run(until, now=now)

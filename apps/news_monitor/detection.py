@@ -32,7 +32,7 @@ from apps.news_monitor.decisions import store_decisions, store_evaluations, verd
 from apps.news_monitor.detection_report import DetectionReport, Held
 from apps.news_monitor.detector_state import TopicStates, read_states, write_states
 from apps.news_monitor.episodes import Phase, advance
-from apps.news_monitor.following import Following
+from apps.news_monitor.following import Followed
 from apps.news_monitor.handing_over import take_over
 from apps.news_monitor.ingest import insert_new
 from apps.news_monitor.judging_tables import (
@@ -71,7 +71,7 @@ class Detector:
         settings: NewsSettings,
         *,
         now: datetime,
-        companies: Following | None = None,
+        companies: Followed | None = None,
     ) -> None:
         """companies: judge these, by their own budget, in place of the model's topics.
 
@@ -102,7 +102,7 @@ class Detector:
                 "cadence_hours": self._cadence,
                 "topics": self.topics,
                 "model": model.labeller.fingerprint,
-                **({"companies": companies.listed.fingerprint} if companies else {}),
+                **({"companies": companies.fingerprint} if companies else {}),
             },  # the coverage gate changes no score and no threshold: it begins nothing anew
             sort_keys=True,
         )

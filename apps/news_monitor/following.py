@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, case, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Select, case, delete, func, insert, select, update
 
 from apps.news_monitor.bucket_counts import rebuild_buckets
 from apps.news_monitor.companies import CompanyList
@@ -30,6 +30,14 @@ from shared.errors import SettingsError
 
 
 @dataclass(frozen=True)
+class Followed:
+    """Companies as they are judged. topics: title -> id; fingerprint: of their list."""
+
+    topics: dict[str, int]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
 class Following:
     """A list as the database knows it. topics: title -> id, in the list's order. asks: whether the
     model is asked about each company of a story that names several; labels that were given
@@ -39,6 +47,10 @@ class Following:
     finder: CompanyFinder
     topics: dict[str, int]
     asks: bool = True
+
+    @property
+    def followed(self) -> Followed:
+        return Followed(self.topics, self.listed.fingerprint)
 
     def rows(
         self, labeller: LabelTexts, model_id: int, item_ids: Sequence[int], texts: Sequence[str]
@@ -115,6 +127,12 @@ def follow(
     return followed
 
 
+def unfollow(connection: Connection, model_id: int) -> None:
+    """No list holds any more: what is labelled from now on is read for none, so that even the same
+    list, should it come back, has all stories read again."""
+    connection.execute(delete(company_reading).where(company_reading.c.model_id == model_id))
+
+
 def _note_list(connection: Connection, fingerprint: str, model_id: int) -> None:
     known = connection.execute(
         select(company_reading.c.fingerprint).where(company_reading.c.model_id == model_id)
@@ -126,7 +144,8 @@ def _note_list(connection: Connection, fingerprint: str, model_id: int) -> None:
         connection.execute(
             delete(table).where(table.c.model_id == model_id, table.c.topic_id.in_(companies))
         )
-    last = connection.execute(select(func.coalesce(func.max(item.c.id), 0))).scalar_one()
+    labelled = select(func.max(prediction.c.item_id)).where(prediction.c.model_id == model_id)
+    last = connection.execute(labelled).scalar_one() or 0
     connection.execute(delete(company_reading).where(company_reading.c.model_id == model_id))
     connection.execute(
         insert(company_reading).values(
@@ -179,16 +198,38 @@ def read_again(
             )
     with engine.begin() as connection:
         state = _state(connection, model_id)
-        left = (
-            select(func.count())
-            .select_from(prediction)
-            .where(
-                prediction.c.model_id == model_id,
-                prediction.c.item_id > state.position,
-                prediction.c.item_id <= state.until_id,
-            )
+        return int(connection.execute(_unread(func.count(), state)).scalar_one())
+
+
+def wholly_read(connection: Connection, model_id: int) -> Followed | None:
+    """The companies of the list that all the model's stories were read by, by title; None while
+    some are still to be read again, or where there is no list."""
+    query = select(company_reading).where(company_reading.c.model_id == model_id)
+    state = connection.execute(query).one_or_none()
+    if state is None:
+        return None
+    if connection.execute(_unread(prediction.c.item_id, state).limit(1)).first() is not None:
+        return None
+    listed = (
+        select(topic.c.name, topic.c.id)
+        .join(company, company.c.topic_id == topic.c.id)
+        .where(company.c.enabled.is_(True))
+        .order_by(topic.c.name)
+    )
+    found = {row.name: row.id for row in connection.execute(listed)}
+    return Followed(found, state.fingerprint) if found else None
+
+
+def _unread(columns: Any, state: Any) -> Select[Any]:
+    return (
+        select(columns)
+        .select_from(prediction)
+        .where(
+            prediction.c.model_id == state.model_id,
+            prediction.c.item_id > state.position,
+            prediction.c.item_id <= state.until_id,
         )
-        return int(connection.execute(left).scalar_one())
+    )
 
 
 def _state(connection: Connection, model_id: int) -> Any:

@@ -19,7 +19,9 @@ from sqlalchemy import Connection, Engine, UpdateBase, event, func, select, text
 
 from apps.news_monitor.alert_difference import Episode
 from apps.news_monitor.detection import Detector
+from apps.news_monitor.detection_report import DetectionReport
 from apps.news_monitor.evidence import Evidence
+from apps.news_monitor.following import Followed, wholly_read
 from apps.news_monitor.judging_tables import (
     alert,
     alert_item,
@@ -72,7 +74,8 @@ WRITTEN = (
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A model version whose labels are in the database, from the first to the last hour of them."""
+    """A model version whose labels are in the database, from the first to the last hour of them.
+    companies: None where not all its stories were read for them."""
 
     id: int
     name: str
@@ -80,15 +83,29 @@ class StoredModel:
     topics: dict[str, int]
     first_hour: int
     last_hour: int
+    companies: Followed | None
 
 
 @dataclass(frozen=True)
 class Tried:
-    """What a configuration would have told. threshold: in force at the end; seconds: of judging."""
+    """What a configuration would have told. threshold: in force at the end, and that of companies,
+    where they were judged and there is one."""
 
     alerts: tuple[Episode, ...]
     evaluated: int
     threshold: float | None
+    company_threshold: float | None = None
+
+    @property
+    def line(self) -> str:
+        """For people."""
+        starts = "nothing" if self.threshold is None else f"{self.threshold:.1f}"
+        companies = (
+            ""
+            if self.company_threshold is None
+            else f" (of companies at {self.company_threshold:.1f})"
+        )
+        return f"{self.evaluated} moments, alerts start at {starts}{companies}"
 
 
 class _StoredLabels:
@@ -129,6 +146,7 @@ def stored_models(connection: Connection) -> list[StoredModel]:
                     {row.topic: row.topic_id for row in mine},
                     min(row.first for row in mine),
                     max(row.last for row in mine),
+                    wholly_read(connection, version.id),
                 )
             )
     return sorted(found, key=lambda one: judging is None or one.id != judging.model_id)
@@ -141,21 +159,32 @@ def try_out(
     *,
     since: datetime,
     until: datetime,
+    companies: bool = False,
     tell: Callable[[datetime], None] | None = None,
 ) -> Tried:
     """Judge the topics of the database at `url` from `since` to `until` as these settings would
-    have; what lies before is history. tell: called after each week.
+    have; what lies before is history. companies: judge them as well, by the list that the stories
+    were read by. tell: called after each week.
 
     Raises: SettingsError: a topic of the settings that the model does not know. DataError: a period
-    that ends before it begins.
+    that ends before it begins, or companies that the model's stories were not all read for.
     """
     if since >= until:
         raise DataError(f"the period ends ({until:%Y-%m-%d}) before it begins ({since:%Y-%m-%d})")
+    if companies and model.companies is None:
+        raise DataError(
+            f"companies cannot be judged by {model.name}: its stories were not all read for a list "
+            "of them; name one under [news] companies and let the monitor read, or leave them out"
+        )
     silent = settings.model_copy(update={"recipients": (), "webhooks": ()})
     with own_space(url) as engine:
         labelled = KnownModel(model.id, _StoredLabels(model), model.topics)
         detector = Detector(engine, labelled, silent, now=since)
         found = detector.run(until, since=since, keep_all=False, tell=tell)
+        named = DetectionReport()
+        if companies:
+            detector = Detector(engine, labelled, silent, now=since, companies=model.companies)
+            named = detector.run(until, since=since, keep_all=False, tell=tell)
         with engine.begin() as connection:
             rows = connection.execute(
                 select(alert.c.evidence_json, alert.c.resolved_at).order_by(
@@ -163,7 +192,7 @@ def try_out(
                 )
             ).all()
     alerts = [_episode(Evidence.from_json(row.evidence_json), row.resolved_at) for row in rows]
-    return Tried(tuple(alerts), found.evaluated, found.threshold)
+    return Tried(tuple(alerts), found.evaluated, found.threshold, named.threshold)
 
 
 def _episode(evidence: Evidence, resolved_at: datetime | None) -> Episode:

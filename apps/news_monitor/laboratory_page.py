@@ -21,24 +21,23 @@ from shared.settings import load_section, settings_file
 
 BUDGETS = (0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
 CADENCES = (1, 2, 3, 4, 6, 8, 12, 24)
-CHANGES_ALERTS = {"false_alarms_per_week", "surges", "topics", "fetch"}
+CHANGES_ALERTS = {
+    "false_alarms_per_week", "company_false_alarms_per_week", "surges", "topics", "fetch",
+}  # fmt: skip
 DAYS = 28
 
 
 def configuration(
-    side: str, models: Sequence[StoredModel], usual: NewsSettings
+    side: str, models: Sequence[StoredModel], usual: NewsSettings, *, companies: bool
 ) -> tuple[StoredModel, NewsSettings]:
     """The widgets of one side, which begin with the settings in force."""
     st.subheader(side)
     names = {model.name: model for model in models}
     model = names[st.selectbox("Model", list(names), key=f"model {side}")]
-    own = usual.false_alarms_per_week
-    budget = st.select_slider(
-        "False mails a week, over all topics",
-        sorted({*BUDGETS, own}),
-        value=own,
-        key=f"budget {side}",
-    )
+    changed = {"false_alarms_per_week": budget("topics", usual.false_alarms_per_week, side)}
+    if companies:
+        own = usual.company_false_alarms_per_week
+        changed["company_false_alarms_per_week"] = budget("companies", own, side)
     negative = st.number_input(
         "Negative stories at least", 1, 100, usual.surges.min_negative, key=f"negative {side}"
     )
@@ -54,7 +53,17 @@ def configuration(
         "cadence_hours": cadence,
     }
     surges = SurgeSettings.model_validate({**usual.surges.model_dump(), **changes})
-    return model, usual.model_copy(update={"false_alarms_per_week": budget, "surges": surges})
+    return model, usual.model_copy(update={**changed, "surges": surges})
+
+
+def budget(kind: str, usual: float, side: str) -> float:
+    chosen: float = st.select_slider(
+        f"False mails a week, over all {kind}",
+        sorted({*BUDGETS, usual}),
+        value=usual,
+        key=f"budget of {kind} {side}",
+    )
+    return chosen
 
 
 def period(models: Sequence[StoredModel]) -> tuple[datetime, datetime]:
@@ -73,12 +82,23 @@ def midnight_of(day: date) -> datetime:
 
 @st.cache_data(show_spinner="Judging the period again …", max_entries=20, ttl=600)
 def judged(
-    url: str, chosen: str, _model: StoredModel, settings: str, since: datetime, until: datetime
+    url: str,
+    chosen: str,
+    _model: StoredModel,
+    settings: str,
+    since: datetime,
+    until: datetime,
+    companies: bool,
 ) -> Tried:
     """Kept by database, model, settings and period."""
     del chosen
     return try_out(
-        url, NewsSettings.model_validate_json(settings), _model, since=since, until=until
+        url,
+        NewsSettings.model_validate_json(settings),
+        _model,
+        since=since,
+        until=until,
+        companies=companies,
     )
 
 
@@ -105,11 +125,7 @@ def show(found: Difference, tried: tuple[Tried, Tried]) -> None:
     both.metric("In both", len(found.both))
     only_a.metric("Only in A", len(found.only_a))
     only_b.metric("Only in B", len(found.only_b))
-    limits = [
-        f"{side}: {one.evaluated} moments, alerts start at "
-        + ("nothing" if one.threshold is None else f"{one.threshold:.1f}")
-        for side, one in zip("AB", tried, strict=True)
-    ]
+    limits = [f"{side}: {one.line}" for side, one in zip("AB", tried, strict=True)]
     st.caption("; ".join(limits) + ".")
     parts = {
         "Only in A": found.only_a,
@@ -142,10 +158,12 @@ def main() -> None:
         st.error(str(error))
         return
     since, until = period(models)
+    named = any(model.companies is not None for model in models)
+    companies = named and st.checkbox("Companies too", help="By the list the stories were read by.")
     sides = []
     for column, side in zip(st.columns(2), "AB", strict=True):
         with column:
-            sides.append(configuration(side, models, usual))
+            sides.append(configuration(side, models, usual, companies=companies))
     if not st.button("Replay under both"):
         return
     try:
@@ -157,6 +175,7 @@ def main() -> None:
                 settings.model_dump_json(include=CHANGES_ALERTS),
                 since,
                 until,
+                companies,
             )
             for model, settings in sides
         )

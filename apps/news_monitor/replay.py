@@ -154,7 +154,8 @@ def replay(
         say(f"{found.evaluated} moments judged, {len(opened)} alerts")
         detectors = [detector]
         if companies is not None:
-            detectors.append(Detector(engine, model, settings, now=since, companies=companies))
+            followed = companies.followed
+            detectors.append(Detector(engine, model, settings, now=since, companies=followed))
             named = detectors[1].run(until, since=since, keep_all=False).opened
             opened += named
             say(f"{len(companies.topics)} companies, {len(named)} alerts")

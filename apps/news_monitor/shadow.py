@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, delete
 from sqlalchemy.exc import DBAPIError
 
 from apps.news_monitor.backlog import Backlog
-from apps.news_monitor.following import Following, follow, read_again
+from apps.news_monitor.following import Following, follow, read_again, unfollow
 from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.memos import forget, note, recall
 from apps.news_monitor.predictions import ActiveModel, label_pending, register_model
@@ -144,7 +144,7 @@ class Shadow:
         try:
             model = self._open(asked.model, released, now)
             state = replace(state, model_id=model.id)
-            followed = None if companies is None else self._follow(model, companies)
+            followed = self._follow(model, companies)
             with self._engine.begin() as connection:
                 backlog = Backlog.of_shadow(connection, model.id, until, now)
             more = True
@@ -185,11 +185,16 @@ class Shadow:
             raise ModelError("it is the released model now, whose labels are counted")
         return self._model
 
-    def _follow(self, model: ActiveModel, companies: Following) -> Following:
+    def _follow(self, model: ActiveModel, companies: Following | None) -> Following | None:
         """The same list, as the candidate reads by it.
 
         Raises SettingsError for a company that is called as a topic of the candidate.
         """
+        if companies is None:
+            with self._engine.begin() as connection:
+                unfollow(connection, model.id)
+            self._companies = None
+            return None
         if self._companies is None or self._companies[0] is not companies:
             with self._engine.begin() as connection:
                 own = follow(

@@ -98,10 +98,9 @@ def show_judged(view: ShadowView, settings: NewsSettings, url: str) -> None:
     if not st.button("Judge the period under both"):
         return
     said = settings.model_dump_json(include=CHANGES_ALERTS)
-    a, b = (
-        judged(url, model.fingerprint, model, said, since, until)
-        for model in (view.released, view.candidate)
-    )
+    pair = view.released, view.candidate
+    companies = all(model.companies is not None for model in pair)
+    a, b = (judged(url, model.fingerprint, model, said, since, until, companies) for model in pair)
     show_alerts(difference(a.alerts, b.alerts), (a, b))
 
 

@@ -29,6 +29,9 @@ def laboratory(
     until: Annotated[
         datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="The day after the last.")
     ] = None,
+    companies: Annotated[
+        bool, typer.Option("--companies", help="Judge the companies of the list too.")
+    ] = False,
     replayed: ReplayedOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -44,6 +47,7 @@ def laboratory(
         since=since.replace(tzinfo=UTC) if since else None,
         until=until.replace(tzinfo=UTC) if until else None,
         replayed=replayed,
+        companies=companies,
         say=speaker(as_json),
     )
     if as_json:

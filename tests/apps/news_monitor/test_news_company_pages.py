@@ -137,6 +137,11 @@ def test_the_laboratory_shows_in_what_two_budgets_differ(
     told = [(metric.label, metric.value) for metric in page.metric]
     assert told == [("In both", "0"), ("Only in A", "1"), ("Only in B", "0")]
     assert page.dataframe[0].value["topic"].tolist() == ["Banks"]
+    page.checkbox[0].check().run()
+    page.button[0].click().run()
+    assert not page.exception
+    assert page.dataframe[0].value["topic"].tolist() == ["Banks", "Oryx (ORX)"]
+    assert "of companies at" in page.caption[-3].value
 
 
 def test_the_command_compares_as_the_page_does(
@@ -151,11 +156,38 @@ def test_the_command_compares_as_the_page_does(
         since=SINCE,
         until=END,
         replayed=home.reports / "demo",
+        companies=False,
         say=lines.append,
     )
     assert [one.topic for one in done.found.only_a] == ["Banks"]
     assert (done.found.both, done.found.only_b, done.b.alerts) == ((), (), ())
     assert lines[1].startswith("B: cadence_hours=24,min_negative=50; model words@1, 2 moments, ")
+
+
+def test_companies_are_judged_as_the_replay_judged_them(
+    home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder, lines = home.reports / "demo", list[str]()
+    done = compare_configurations(
+        home,
+        "cadence_hours=24",
+        "cadence_hours=24,company_false_alarms_per_week=0.000001",
+        since=SINCE,
+        until=END,
+        replayed=folder,
+        companies=True,
+        say=lines.append,
+    )
+    told, ours = (
+        sorted((one.topic, one.opened_at, one.severity, one.negative, one.stories) for one in some)
+        for some in (read_episodes(folder / "alerts.jsonl"), done.a.alerts)
+    )
+    assert (len(ours), ours) == (2, told)
+    # A budget of companies is none of topics.
+    assert [one.topic for one in done.found.only_a] == ["Oryx (ORX)"]
+    assert [pair[0].topic for pair in done.found.both] == ["Banks"]
+    assert (done.a.threshold, done.b.threshold) == (done.b.threshold, done.a.threshold)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, select
@@ -12,7 +13,7 @@ from apps.news_monitor.articles import Article
 from apps.news_monitor.companies import Company, CompanyList
 from apps.news_monitor.company_names import CompanyFinder
 from apps.news_monitor.company_watch import CompanyWatch
-from apps.news_monitor.following import Following, follow, read_again
+from apps.news_monitor.following import Following, follow, read_again, wholly_read
 from apps.news_monitor.ingest import ingest
 from apps.news_monitor.judging_tables import alert
 from apps.news_monitor.labels import Labels, LabelTexts
@@ -127,6 +128,40 @@ def test_the_past_is_read_again_with_another_list_and_goes_on_after_a_stop(
     # The same list again: nothing to do.
     assert read_again(engine, shorter, labeller, model.id, limit=9) == 0
     assert counted(engine) == {"Oryx (ORX)": (2, 1, 1.0)}
+
+
+def test_what_was_labelled_while_there_was_no_list_is_read_once_it_is_back(
+    engine: Engine, story: Story, labeller: LabelTexts, tmp_path: Path
+) -> None:
+    path = tmp_path / "companies.csv"
+    path.write_text("company,ticker\nOryx,ORX\n")
+    told: list[str] = []
+    for companies, titles in ((str(path), TITLES[:1]), ("", TITLES[1:2]), (str(path), TITLES[3:])):
+        model = put(engine, story, labeller, titles, NOW)
+        watch = CompanyWatch(engine, NewsSettings(companies=companies))
+        followed = watch.read(model, told)
+        label_pending(engine, model, now=NOW, limit=10, companies=followed)
+        with engine.begin() as connection:
+            known = wholly_read(connection, model.id)
+        assert (known is None) == (not companies or titles == TITLES[3:])
+        watch.judge(model, NOW, NOW, told)
+    assert (told, counted(engine)) == ([], {"Oryx (ORX)": (2, 1, 1.0)})
+    with engine.begin() as connection:
+        known = wholly_read(connection, model.id)
+    assert followed is not None
+    assert known == followed.followed
+
+
+def test_stories_that_are_labelled_with_a_list_are_not_read_again(
+    sqlite: Engine, story: Story, words: Callable[[], Any]
+) -> None:
+    labeller = words()
+    model = put(sqlite, story, labeller, TITLES, NOW)
+    followed = following(sqlite, model)
+    label_pending(sqlite, model, now=NOW, limit=10, companies=followed)
+    labeller.asked = 0
+    assert read_again(sqlite, followed, labeller, model.id, limit=99) == 0
+    assert labeller.asked == 0
 
 
 def test_a_company_called_as_a_topic_is_one_clear_line(
