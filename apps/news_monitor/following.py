@@ -31,7 +31,8 @@ from shared.errors import SettingsError
 
 @dataclass(frozen=True)
 class Followed:
-    """Companies as they are judged. topics: title -> id; fingerprint: of their list."""
+    """Companies as they are judged. topics: title -> id; fingerprint: of their list, of which those
+    may be absent that no story names."""
 
     topics: dict[str, int]
     fingerprint: str
@@ -201,23 +202,15 @@ def read_again(
         return int(connection.execute(_unread(func.count(), state)).scalar_one())
 
 
-def wholly_read(connection: Connection, model_id: int) -> Followed | None:
-    """The companies of the list that all the model's stories were read by, by title; None while
-    some are still to be read again, or where there is no list."""
+def list_read(connection: Connection, model_id: int) -> str | None:
+    """Fingerprint of the list that all the model's stories were read by; None while some are to be
+    read again, or where there is no list."""
     query = select(company_reading).where(company_reading.c.model_id == model_id)
     state = connection.execute(query).one_or_none()
     if state is None:
         return None
-    if connection.execute(_unread(prediction.c.item_id, state).limit(1)).first() is not None:
-        return None
-    listed = (
-        select(topic.c.name, topic.c.id)
-        .join(company, company.c.topic_id == topic.c.id)
-        .where(company.c.enabled.is_(True))
-        .order_by(topic.c.name)
-    )
-    found = {row.name: row.id for row in connection.execute(listed)}
-    return Followed(found, state.fingerprint) if found else None
+    unread = connection.execute(_unread(prediction.c.item_id, state).limit(1)).first()
+    return None if unread else str(state.fingerprint)
 
 
 def _unread(columns: Any, state: Any) -> Select[Any]:

@@ -21,7 +21,7 @@ from apps.news_monitor.alert_difference import Episode
 from apps.news_monitor.detection import Detector
 from apps.news_monitor.detection_report import DetectionReport
 from apps.news_monitor.evidence import Evidence
-from apps.news_monitor.following import Followed, wholly_read
+from apps.news_monitor.following import Followed, list_read
 from apps.news_monitor.judging_tables import (
     alert,
     alert_item,
@@ -122,33 +122,38 @@ class _StoredLabels:
 def stored_models(connection: Connection) -> list[StoredModel]:
     """The models by which stories were counted: the one that judged last, then the newest first."""
     judging = last_detector(connection)
-    span = (
+    counted = (
         select(bucket.c.model_id, bucket.c.topic_id, topic.c.name.label("topic"))
+        .add_columns(company.c.topic_id.is_not(None).label("is_company"))
         .add_columns(func.min(bucket.c.hour).label("first"), func.max(bucket.c.hour).label("last"))
         .join(topic, topic.c.id == bucket.c.topic_id)
-        .where(~select(company.c.topic_id).where(company.c.topic_id == topic.c.id).exists())
-        .group_by(bucket.c.model_id, bucket.c.topic_id, topic.c.name)
+        .outerjoin(company, company.c.topic_id == topic.c.id)
+        .group_by(bucket.c.model_id, bucket.c.topic_id, topic.c.name, company.c.topic_id)
     )
-    rows = connection.execute(span.order_by(topic.c.name)).all()
+    rows = connection.execute(counted.order_by(topic.c.name)).all()
     # By name: a database of an earlier version has fewer columns.
     named = select(model_version.c.id, model_version.c.name, model_version.c.fingerprint).order_by(
         model_version.c.id.desc()
     )
     found = []
     for version in connection.execute(named).all():
-        mine = [row for row in rows if row.model_id == version.id]
-        if mine:
-            found.append(
-                StoredModel(
-                    version.id,
-                    version.name,
-                    version.fingerprint,
-                    {row.topic: row.topic_id for row in mine},
-                    min(row.first for row in mine),
-                    max(row.last for row in mine),
-                    wholly_read(connection, version.id),
-                )
+        counts = [row for row in rows if row.model_id == version.id]
+        mine = [row for row in counts if not row.is_company]
+        if not mine:
+            continue
+        companies = {row.topic: row.topic_id for row in counts if row.is_company}
+        listed = list_read(connection, version.id) if companies else None
+        found.append(
+            StoredModel(
+                version.id,
+                version.name,
+                version.fingerprint,
+                {row.topic: row.topic_id for row in mine},
+                min(row.first for row in mine),
+                max(row.last for row in mine),
+                None if listed is None else Followed(companies, listed),
             )
+        )
     return sorted(found, key=lambda one: judging is None or one.id != judging.model_id)
 
 

@@ -13,7 +13,7 @@ from apps.news_monitor.articles import Article
 from apps.news_monitor.companies import Company, CompanyList
 from apps.news_monitor.company_names import CompanyFinder
 from apps.news_monitor.company_watch import CompanyWatch
-from apps.news_monitor.following import Following, follow, read_again, wholly_read
+from apps.news_monitor.following import Following, follow, list_read, read_again
 from apps.news_monitor.ingest import ingest
 from apps.news_monitor.judging_tables import alert
 from apps.news_monitor.labels import Labels, LabelTexts
@@ -142,14 +142,14 @@ def test_what_was_labelled_while_there_was_no_list_is_read_once_it_is_back(
         followed = watch.read(model, told)
         label_pending(engine, model, now=NOW, limit=10, companies=followed)
         with engine.begin() as connection:
-            known = wholly_read(connection, model.id)
+            known = list_read(connection, model.id)
         assert (known is None) == (not companies or titles == TITLES[3:])
         watch.judge(model, NOW, NOW, told)
     assert (told, counted(engine)) == ([], {"Oryx (ORX)": (2, 1, 1.0)})
     with engine.begin() as connection:
-        known = wholly_read(connection, model.id)
+        known = list_read(connection, model.id)
     assert followed is not None
-    assert known == followed.followed
+    assert known == followed.listed.fingerprint
 
 
 def test_stories_that_are_labelled_with_a_list_are_not_read_again(
