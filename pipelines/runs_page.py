@@ -94,7 +94,13 @@ def show_state(run: RunRecord) -> None:
             whole = "" if run.seconds is None else f"{run.seconds:.0f} s"
             st.metric("Whole run, without fine-tuning", whole or "not yet known")
         elif said is None:
-            st.metric("Fine-tuning", f"{took:.1f} min", "no forecast", delta_color="off")
+            st.metric(
+                "Fine-tuning",
+                f"{took:.1f} min",
+                "no forecast",
+                delta_color="off",
+                delta_arrow="off",
+            )
         elif "seconds" in run.fine_tuning:
             delta = f"{said:.1f} said, {took / said - 1:+.0%}"
             st.metric("Fine-tuning", f"{took:.1f} min", delta, delta_color="off", delta_arrow="off")

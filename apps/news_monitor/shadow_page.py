@@ -26,7 +26,9 @@ def show_labels(found: LabelDifference, released: str, candidate: str) -> None:
     share, low, high = found.agreement
     stories, same, ours, theirs = st.columns(4)
     stories.metric("Stories labelled by both", found.stories)
-    same.metric("The same sentiment", f"{share:.1%}", f"{low:.1%} to {high:.1%}", "off")
+    same.metric(
+        "The same sentiment", f"{share:.1%}", f"{low:.1%} to {high:.1%}", "off", delta_arrow="off"
+    )
     ours.metric("Bad news by the released", found.released_negative)
     theirs.metric("Bad news by the candidate", found.candidate_negative)
     rows = [(*pair, number) for pair, number in found.sentiments.items()]
