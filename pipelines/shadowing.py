@@ -92,11 +92,9 @@ def shadow_report(home: Home, *, alerts: bool) -> ShadowReport:
     if not alerts or view.span is None or view.released is None or view.candidate is None:
         return ShadowReport(view, labels, None)
     url, (since, until) = judged_url(home, None), view.span
-    pair = view.released, view.candidate
-    companies = all(model.companies is not None for model in pair)
     first, second = (
-        try_out(url, settings, model, since=since, until=until, companies=companies)
-        for model in pair
+        try_out(url, settings, model, since=since, until=until, companies=view.companies)
+        for model in (view.released, view.candidate)
     )
     return ShadowReport(view, labels, difference(first.alerts, second.alerts))
 

@@ -100,9 +100,10 @@ def show_judged(view: ShadowView, settings: NewsSettings, url: str) -> None:
     if not st.button("Judge the period under both"):
         return
     said = settings.model_dump_json(include=CHANGES_ALERTS)
-    pair = view.released, view.candidate
-    companies = all(model.companies is not None for model in pair)
-    a, b = (judged(url, model.fingerprint, model, said, since, until, companies) for model in pair)
+    a, b = (
+        judged(url, model.fingerprint, model, said, since, until, view.companies)
+        for model in (view.released, view.candidate)
+    )
     show_alerts(difference(a.alerts, b.alerts), (a, b))
 
 

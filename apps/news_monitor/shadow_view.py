@@ -39,6 +39,13 @@ class ShadowView:
         begin = self.since + self.needed
         return (begin, self.judging.until) if begin < self.judging.until else None
 
+    @property
+    def companies(self) -> bool:
+        """Whether the stories of both models were read for companies, so that these can be judged
+        as well."""
+        pair = self.released, self.candidate
+        return all(model is not None and model.companies is not None for model in pair)
+
 
 def shadow_view(connection: Connection, settings: NewsSettings) -> ShadowView:
     """Of the shadow that is wanted, or of the last one."""

@@ -18,7 +18,7 @@ from apps.news_monitor.evidence import (
 )
 from apps.news_monitor.ingest import ingest, insert_new
 from apps.news_monitor.judging_tables import detector_config
-from apps.news_monitor.labels import Labels
+from apps.news_monitor.labels import Labels, LabelTexts
 from apps.news_monitor.predictions import label_pending, register_model
 from apps.news_monitor.stories import CopyIndex
 from apps.news_monitor.tables import MIGRATIONS, VERSION_TABLE, model_version, topic
@@ -57,6 +57,26 @@ class WordLabeller:
             topics=tuple(name for name, score in scores.items() if score > 0.5),
             topic_scores=scores,
         )
+
+
+class Gloomy:
+    """As the other labeller, and a report of a bank is bad news too."""
+
+    name = "words@2"
+    fingerprint = "words-2"
+
+    def __init__(self, words: LabelTexts) -> None:
+        self._words = words
+        self.topics = words.topics
+        self.asked = 0
+
+    def label(self, texts: Sequence[str]) -> list[Labels]:
+        self.asked += len(texts)
+        plain = self._words.label([text.replace("bank report", "bank crash") for text in texts])
+        return list(plain)
+
+    def words_for_negative(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
+        return [() for _ in texts]
 
 
 @pytest.fixture

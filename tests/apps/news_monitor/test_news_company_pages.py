@@ -187,7 +187,7 @@ def test_companies_are_judged_as_the_replay_judged_them(
     # A budget of companies is none of topics.
     assert [one.topic for one in done.found.only_a] == ["Oryx (ORX)"]
     assert [pair[0].topic for pair in done.found.both] == ["Banks"]
-    assert (done.a.threshold, done.b.threshold) == (done.b.threshold, done.a.threshold)
+    assert done.a.threshold == done.b.threshold
 
 
 @pytest.mark.parametrize(

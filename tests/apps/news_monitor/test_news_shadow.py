@@ -29,6 +29,7 @@ from apps.news_monitor.stories import CopyIndex
 from apps.news_monitor.tables import bucket, item, prediction
 from apps.news_monitor.telling_tables import outbox
 from shared.settings import Home, database_url
+from tests.apps.news_monitor.conftest import Gloomy
 
 NOW = datetime(2026, 3, 11, 14, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -36,26 +37,6 @@ DAY = timedelta(days=1)
 Fill = Callable[[Engine, datetime, int], None]
 Write = Callable[[str, datetime, str], Article]
 Words = Callable[[], Any]
-
-
-class Gloomy:
-    """As the other labeller, and a report of a bank is bad news too."""
-
-    name = "words@2"
-    fingerprint = "words-2"
-
-    def __init__(self, words: LabelTexts) -> None:
-        self._words = words
-        self.topics = words.topics
-        self.asked = 0
-
-    def label(self, texts: Sequence[str]) -> list[Labels]:
-        self.asked += len(texts)
-        plain = self._words.label([text.replace("bank report", "bank crash") for text in texts])
-        return list(plain)
-
-    def words_for_negative(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
-        return [() for _ in texts]
 
 
 class Broken(Gloomy):

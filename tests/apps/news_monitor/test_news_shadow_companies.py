@@ -1,7 +1,7 @@
 """Companies in shadow: read for by the candidate too, again with another list, once for all."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from sqlalchemy import Engine, func, select
 from apps.news_monitor.articles import Article
 from apps.news_monitor.company_watch import CompanyWatch
 from apps.news_monitor.ingest import ingest
-from apps.news_monitor.labels import Labels, LabelTexts
+from apps.news_monitor.labels import LabelTexts
 from apps.news_monitor.predictions import ActiveModel, label_pending, register_model
 from apps.news_monitor.settings import NewsSettings
 from apps.news_monitor.shadow import Shadow, start
@@ -18,27 +18,10 @@ from apps.news_monitor.shadow_difference import TopicPair, label_difference
 from apps.news_monitor.shadow_view import difference_lines
 from apps.news_monitor.stories import CopyIndex
 from apps.news_monitor.tables import item
+from tests.apps.news_monitor.conftest import Gloomy
 
 NOW = datetime(2026, 3, 11, 14, 30, tzinfo=UTC)
 TITLES = ("bank report of Oryx", "Oryx crash 20", "Tamarin crash", "Oryx opens plant 300")
-
-
-class Gloomy:
-    """As the other labeller, and a report of a bank is bad news too."""
-
-    name, fingerprint = "words@2", "words-2"
-
-    def __init__(self, words: LabelTexts) -> None:
-        self._words = words
-        self.topics = words.topics
-        self.asked = 0
-
-    def label(self, texts: Sequence[str]) -> list[Labels]:
-        self.asked += len(texts)
-        return list(self._words.label([text.replace("report", "crash") for text in texts]))
-
-    def words_for_negative(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
-        return self._words.words_for_negative(texts)
 
 
 def test_a_promotion_finds_the_companies_read_by_the_list_as_it_is(
