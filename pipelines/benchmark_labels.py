@@ -7,7 +7,7 @@ rows.
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +46,7 @@ PLACES = {
 }
 LABELS_OF_TWEETS = {"0": "negative", "1": "positive", "2": "neutral"}
 OWN, COMMON = "triptych", "triptych, one model for all sets"
+ABOVE_OWN = "accuracy above its own model"
 
 
 @dataclass(frozen=True)
@@ -182,64 +183,68 @@ class Learner:
         return found[:, [labels.index(label) for label in SENTIMENTS]]
 
 
-def _rival(rows: Examples, texts: Sequence[str]) -> Floats:
+def svm_sentiment(rows: Examples, texts: Sequence[str]) -> Floats:
     """(n, 3) margins of SENTIMENTS."""
     return svm(rows, texts).scores[:, [rows.names.index(label) for label in SENTIMENTS]]
 
 
 def _by_folds(sets: Mapping[str, Examples], learner: Learner) -> Iterator[LabelRow]:
     """Each set's own model, one of all sets, and the rival, each judged on rows of other folds."""
-    texts = [text for rows in sets.values() for text in rows.texts]
-    whole = from_rows(texts, [y for rows in sets.values() for y in rows.labels], "single")
-    origin = np.repeat(np.arange(len(sets)), [len(rows) for rows in sets.values()])
+    whole, origin = pooled(sets.values()), origins(sets.values())
     systems = (OWN, COMMON, SVM) if len(sets) > 1 else (OWN, SVM)
     scores = {name: np.zeros((len(whole), 3), dtype=np.float32) for name in systems}
     for number, (train, held) in enumerate(folds(whole, FOLDS, learner.options.seed), start=1):
         if COMMON in scores:
-            asked = [texts[row] for row in held]
+            asked = whole.take(held).texts
             scores[COMMON][held] = learner.sentiment(whole.take(train), asked)
         for at in range(len(sets)):
             own, mine = whole.take(train[origin[train] == at]), held[origin[held] == at]
-            asked = [texts[row] for row in mine]
+            asked = whole.take(mine).texts
             scores[OWN][mine] = learner.sentiment(own, asked)
-            scores[SVM][mine] = _rival(own, asked)
+            scores[SVM][mine] = svm_sentiment(own, asked)
         learner.say(f"sentiment: fold {number} of {FOLDS} done")
-    truth = np.array([SENTIMENTS.index(label) for label in whole.single])
+    truth = codes_of(whole)
     for at, name in enumerate(sets):
         rows = origin == at
         said = {system: found[rows].argmax(1) for system, found in scores.items()}
         for system, codes in said.items():
             yield from figures(f"{name}, {FOLDS} folds", system, truth[rows], codes)
         if COMMON in said:
-            right = {system: mean_of(codes == truth[rows]) for system, codes in said.items()}
-            gain = paired_bootstrap(right[COMMON], right[OWN], int(rows.sum()))
-            found = Interval(gain.value, gain.low, gain.high)
-            yield LabelRow(f"{name}, {FOLDS} folds", COMMON, "accuracy above its own model", found)
+            found = gain(said[COMMON] == truth[rows], said[OWN] == truth[rows])
+            yield LabelRow(f"{name}, {FOLDS} folds", COMMON, ABOVE_OWN, found)
 
 
 def _never_seen(sets: Sets, learner: Learner) -> Iterator[LabelRow]:
     """Taught by tweets and PhraseBank, asked of other sets; of FiQA only bad or good."""
-    taught = [sets.sentiment[name] for name in (PHRASEBANK, TWEETS)]
-    rows = from_rows(
-        [text for part in taught for text in part.texts],
-        [y for part in taught for y in part.labels],
-        "single",
-    )
+    taught = taught_to_unseen(sets)
     asked = [text for held in sets.unseen.values() for text in held.texts]
-    ends = np.cumsum([len(held) for held in sets.unseen.values()])[:-1]
-    answers = np.split(learner.sentiment(rows, asked), ends)
-    for (name, held), ours in zip(sets.unseen.items(), answers, strict=True):
-        allowed = [at for at, label in enumerate(SENTIMENTS) if label in held.names]
-        truth = np.array([SENTIMENTS.index(label) for label in held.single])
-        right = {}
-        for system, scores in ((OWN, ours), (SVM, _rival(rows, held.texts))):
-            said = np.array(allowed)[scores[:, allowed].argmax(1)]
-            right[system] = said == truth
-            yield from figures(f"{name}, never seen", system, truth, said)
-        gain = paired_bootstrap(mean_of(right[OWN]), mean_of(right[SVM]), len(held))
-        found = Interval(gain.value, gain.low, gain.high)
-        yield LabelRow(f"{name}, never seen", OWN, "accuracy above the SVM", found)
+    ours = per_set(learner.sentiment(taught, asked), sets.unseen.values())
+    for (name, held), scores in zip(sets.unseen.items(), ours, strict=True):
+        yield from unseen_figures(name, held, {OWN: scores, SVM: svm_sentiment(taught, held.texts)})
         learner.say(f"{name}: {len(held)} rows asked")
+
+
+def taught_to_unseen(sets: Sets) -> Examples:
+    """The rows that sets which were never seen are asked of."""
+    return pooled([sets.sentiment[name] for name in (PHRASEBANK, TWEETS)])
+
+
+def unseen_figures(name: str, held: Examples, answers: Mapping[str, Floats]) -> Iterator[LabelRow]:
+    """Of each system, by its (n, 3) answers to a set; the SVM is one of them."""
+    data, truth = f"{name}, never seen", codes_of(held)
+    said = {system: likeliest(held, scores) for system, scores in answers.items()}
+    for system, codes in said.items():
+        yield from figures(data, system, truth, codes)
+        if system != SVM:
+            found = gain(codes == truth, said[SVM] == truth)
+            yield LabelRow(data, system, "accuracy above the SVM", found)
+
+
+def likeliest(held: Examples, scores: Floats) -> NDArray[np.int64]:
+    """(n,) codes of SENTIMENTS, of those that the set has."""
+    allowed = np.array([at for at, label in enumerate(SENTIMENTS) if label in held.names])
+    found: NDArray[np.int64] = allowed[scores[:, allowed].argmax(1)]
+    return found
 
 
 def _topics(rows: Examples, learner: Learner) -> Iterator[LabelRow]:
@@ -256,6 +261,33 @@ def _topics(rows: Examples, learner: Learner) -> Iterator[LabelRow]:
         if len(known):
             found = bootstrap(mean_of(known), len(known))
             yield LabelRow(f"{TOPICS}, {FOLDS} folds", system, "accuracy", found)
+
+
+def pooled(sets: Iterable[Examples]) -> Examples:
+    """All rows of the sets, one after the other."""
+    rows = [(text, own) for part in sets for text, own in zip(part.texts, part.labels, strict=True)]
+    return from_rows([text for text, _ in rows], [own for _, own in rows], "single")
+
+
+def origins(sets: Collection[Examples]) -> NDArray[np.int64]:
+    """(n,) the number of the set that each pooled row is of."""
+    return np.repeat(np.arange(len(sets)), [len(rows) for rows in sets])
+
+
+def per_set(scores: Floats, sets: Iterable[Examples]) -> list[Floats]:
+    """(n, C) answers to the pooled rows, by the set."""
+    return np.split(scores, np.cumsum([len(rows) for rows in sets])[:-1])
+
+
+def codes_of(rows: Examples) -> NDArray[np.int64]:
+    """(n,) the labels as numbers of SENTIMENTS."""
+    return np.array([SENTIMENTS.index(label) for label in rows.single])
+
+
+def gain(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> Interval:
+    """How much oftener ours is right, paired by row."""
+    found = paired_bootstrap(mean_of(ours), mean_of(theirs), len(ours))
+    return Interval(found.value, found.low, found.high)
 
 
 def hits_of(rows: Examples, names: Sequence[str], scores: Floats) -> NDArray[np.float64]:

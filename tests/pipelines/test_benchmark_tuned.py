@@ -1,17 +1,29 @@
-"""The first fold of a set, asked with and without fine-tuning."""
+"""Sets asked with and without fine-tuning: a fold of each, unseen ones, one model for all."""
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pipelines import benchmark_tuned as module
-from pipelines.benchmark_labels import PLACES, TWEETS, Learner
-from pipelines.benchmark_tuned import FROZEN, TUNED, benchmark_tuned, first_folds
+from pipelines.benchmark_core import SVM
+from pipelines.benchmark_labels import FIQA, PHRASEBANK, PLACES, TWEETS, Learner
+from pipelines.benchmark_tuned import (
+    FROZEN,
+    TUNED,
+    first_folds,
+    tuned_folds,
+    tuned_together,
+    tuned_unseen,
+)
 from shared.inference.model_encoders import open_base_encoder
 from shared.pretrained import resolve
 from shared.settings import Home
+from shared.training.examples import Examples
 from shared.training.options import TrainOptions
 
 WORDS = {"0": "slump loss", "2": "report plan", "1": "gain record"}
@@ -32,7 +44,7 @@ def test_both_are_asked_the_same_rows_and_compared_in_pairs(
     options = TrainOptions(
         method="frozen", base=str(tiny_encoder), seed=3, threads=1, bf16=False, progress=False
     )
-    found = list(benchmark_tuned(tmp_path, home=home, options=options, say=lambda _: None))
+    found = list(tuned_folds(tmp_path, home=home, options=options, say=lambda _: None))
     figures = {(row.system, row.measure): row.found.value for row in found}
     assert {row.data for row in found} == {f"{TWEETS}, first of 5 folds"}
 
@@ -47,3 +59,95 @@ def test_both_are_asked_the_same_rows_and_compared_in_pairs(
     assert figures[FROZEN, "accuracy"] == pytest.approx(np.mean(right))
     gain = figures[TUNED, "accuracy"] - figures[FROZEN, "accuracy"]
     assert figures[TUNED, "accuracy above the frozen one"] == pytest.approx(gain)
+
+
+SAID = {"negative": "slump", "neutral": "report", "positive": "gain"}
+SPELT = {"negative": "0", "neutral": "2", "positive": "1"}
+
+
+def given_answers(rows: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What was learned answers by the words, but frozen it calls all good news bad, and so does
+    what was fine-tuned on more than so many rows. Returns how many rows were learned from."""
+    learned = []
+
+    def answers(
+        _: Learner, taught: Examples, texts: Sequence[str]
+    ) -> Mapping[str, tuple[Sequence[str], NDArray[np.float32]]]:
+        learned.append(len(taught))
+        known = np.array([[word in text for word in SAID.values()] for text in texts], np.float32)
+        blind = known.copy()
+        blind[:, 0] += 2 * blind[:, 2]
+        # The labels in another order than SENTIMENTS.
+        names, order = ("positive", "negative", "neutral"), [2, 0, 1]
+        tuned = blind if len(taught) > rows else known
+        return {FROZEN: (names, blind[:, order]), TUNED: (names, tuned[:, order])}
+
+    monkeypatch.setattr(module, "_asked", answers)
+    return learned
+
+
+def tables(folder: Path, rows: int) -> None:
+    """PhraseBank and tweets, a third of each sentiment, and two thirds of FiQA's rows good."""
+    for place in (PLACES[PHRASEBANK], PLACES[TWEETS], PLACES[FIQA]):
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+    said = [list(SAID)[n % 3] for n in range(rows)]
+    # Nothing alike but the word, or all of a sentiment would be near copies in one fold.
+    noise = np.random.default_rng(5)
+    letters = list("bcdfghjklmnpqrtvwxz")
+    texts = [
+        " ".join([*("".join(noise.choice(letters, 6)) for _ in range(6)), SAID[label]])
+        for label in said
+    ]
+    bank = [f"{text},{label}" for text, label in zip(texts, said, strict=True)]
+    tweets = [f"{text[::-1]} {SAID[y]},{SPELT[y]}" for text, y in zip(texts, said, strict=True)]
+    for name, lines in ((PHRASEBANK, bank), (TWEETS, tweets)):
+        (folder / PLACES[name]).write_text("\n".join(["text,label", *lines]), encoding="utf-8")
+    scores = [("the slump", -0.5), ("the gain", 0.3), ("a gain", 0.1)] * 10
+    lines = [json.dumps({"sentence": text, "sentiment_score": score}) for text, score in scores]
+    (folder / PLACES[FIQA]).write_text("\n".join(lines), encoding="utf-8")
+
+
+def test_what_was_never_seen_is_asked_of_both_and_of_the_svm(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned = given_answers(1_000, monkeypatch)
+    tables(tmp_path, 60)
+    options = TrainOptions(method="frozen", base=str(tiny_encoder), seed=3, threads=1)
+    found = tuned_unseen(
+        tmp_path, home=Home(tmp_path / "home"), options=options, say=lambda _: None
+    )
+    figures = {
+        (row.system, row.measure): row.found.value for row in found if row.data[:4] == "FiQA"
+    }
+    assert learned == [120]
+    assert figures[TUNED, "accuracy"] == 1
+    assert figures[FROZEN, "accuracy"] == pytest.approx(1 / 3)
+    assert figures[TUNED, "accuracy above the frozen one"] == pytest.approx(2 / 3)
+    for system in (FROZEN, TUNED):
+        above = figures[system, "accuracy"] - figures[SVM, "accuracy"]
+        assert figures[system, "accuracy above the SVM"] == pytest.approx(above)
+
+
+def test_one_model_of_all_sets_is_set_against_each_sets_own(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned = given_answers(60, monkeypatch)
+    tables(tmp_path, 60)
+    options = TrainOptions(method="frozen", base=str(tiny_encoder), seed=3, threads=1)
+    found = tuned_together(
+        tmp_path, home=Home(tmp_path / "home"), options=options, say=lambda _: None
+    )
+    figures = {(row.data.split(",")[0], row.system, row.measure): row.found.value for row in found}
+    assert len(learned) == 3
+    assert learned[0] == sum(learned[1:])
+    assert all(part < 60 < learned[0] for part in learned[1:])
+    for name in (PHRASEBANK, TWEETS):
+        good = 1 - figures[name, FROZEN, "accuracy"]
+        assert 0.2 < good < 0.5  # the share of good news, of which frozen sees none
+        assert figures[name, TUNED, "accuracy"] == 1
+        assert figures[name, FROZEN, "negative recall"] == 1
+        together = f"{TUNED}, one model for all sets"
+        assert figures[name, together, "accuracy"] == pytest.approx(1 - good)
+        assert figures[name, together, "accuracy above its own model"] == pytest.approx(-good)
+        frozen = f"{FROZEN}, one model for all sets"
+        assert figures[name, frozen, "accuracy above its own model"] == 0
