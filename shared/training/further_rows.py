@@ -35,10 +35,22 @@ from shared.training.pseudo_labels import Pool, Pseudo, surest
 from shared.training.run_results import RESULT_FILE
 
 Say = Callable[[str], None]
-SURE = 0.9  # calibrated probability of a pseudo-label
-# Pseudo-labelled rows of a label for each labelled one. BANKING77, ten rows a label, one seed: the
-# fusion was right in .889 of the development rows with six, in .882 with three.
-PER_ROW = 6
+
+
+@dataclass(frozen=True)
+class Sure:
+    """Which unlabelled texts teach. probability: of their label, calibrated, at least. per_row:
+    texts of a label for each labelled row of it, at most."""
+
+    probability: float
+    per_row: int
+
+
+# By the encoder of labelled rows alone. BANKING77, ten rows a label, one seed: the fusion was right
+# in .889 of the development rows with six, in .882 with three.
+FIRST = Sure(0.9, 6)
+# By the encoder that has learned from those, which errs less (docs/fine_tuning.md).
+LAST = Sure(0.7, 12)
 EPOCHS_SHARE = 0.5  # of the first run's: an epoch has several times as many steps
 
 
@@ -134,15 +146,17 @@ def lengths_of(tasks: Sequence[HeadTask], pools: Sequence[Pool]) -> float:
     everything = rows + sum(len(task.validation) for task in tasks)
     if not pools:
         return everything / rows
-    added = min(PER_ROW * rows, sum(len(pool.texts) for pool in pools))
-    return EPOCHS_SHARE * (rows + added + everything + added) / rows
+    texts = sum(len(pool.texts) for pool in pools)
+    first = rows + min(FIRST.per_row * rows, texts)
+    last = everything + min(LAST.per_row * everything, texts)
+    return EPOCHS_SHARE * (first + last) / rows
 
 
-def sure_labels(classifier: FusedClassifier, pool: Pool, examples: Examples) -> Pseudo:
-    """The texts whose label the classifier is sure of, at most PER_ROW for each example of it."""
+def sure_labels(classifier: FusedClassifier, pool: Pool, examples: Examples, sure: Sure) -> Pseudo:
+    """The texts whose label the classifier is so sure of, as many as the examples allow."""
     p = classifier.predict_proba(pool.texts)
-    rooms = PER_ROW * examples.targets(classifier.labels).sum(0)
-    return surest(p, p.max(1) >= SURE, rooms, classifier.labels)
+    rooms = sure.per_row * examples.targets(classifier.labels).sum(0)
+    return surest(p, p.max(1) >= sure.probability, rooms, classifier.labels)
 
 
 def _as_far(scorer: DenseScorer, before: DenseScorer) -> DenseScorer:

@@ -19,6 +19,8 @@ from shared.training.examples import Examples, split
 from shared.training.finetune import few_labels, finetune_classifier, pairable
 from shared.training.further_rows import (
     EPOCHS_SHARE,
+    FIRST,
+    LAST,
     FurtherRuns,
     lengths_of,
     refitted,
@@ -209,7 +211,7 @@ def _with_sure_texts(
     noise, on rows that no encoder has seen."""
     before = {task.spec.name: task for task in tasks}
     sure = {
-        name: sure_labels(chosen[name].classifier, pool, before[name].train)
+        name: sure_labels(chosen[name].classifier, pool, before[name].train, FIRST)
         for name, pool in pools.items()
     }
     added = sum(map(len, sure.values()))
@@ -259,7 +261,7 @@ def _with_all_rows(
     it where there is no time."""
     rows = {head.name: head.examples.beside(head.named) for head in heads}
     for name, pool in pools.items():
-        sure = sure_labels(chosen[name].classifier, pool, rows[name])
+        sure = sure_labels(chosen[name].classifier, pool, rows[name], LAST)
         rows[name] = pool.beside(rows[name], sure)
     times = sum(map(len, rows.values())) / sum(len(task.train) for task in tasks)
     if not further.fit(EPOCHS_SHARE * times if pools else times):

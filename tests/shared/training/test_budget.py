@@ -18,7 +18,7 @@ from shared.training.budget import AFTER, CallBudget, Share
 from shared.training.examples import Examples
 from shared.training.finetune import finetune_classifier
 from shared.training.forecast import Forecast
-from shared.training.further_rows import EPOCHS_SHARE, PER_ROW, lengths_of
+from shared.training.further_rows import EPOCHS_SHARE, FIRST, LAST, Sure, lengths_of
 from shared.training.fusion import FusedFit, fit_fused
 from shared.training.head_data import HeadData, Learned
 from shared.training.learning import learn
@@ -182,15 +182,20 @@ def test_minutes_that_reading_has_used_up_leave_the_encoder_as_it_is(
     assert call.said[5].endswith("; give more minutes, or --method frozen")
 
 
-def test_unlabelled_texts_lengthen_what_may_follow() -> None:
+def test_unlabelled_texts_lengthen_what_may_follow(monkeypatch: pytest.MonkeyPatch) -> None:
     everything = rows(100, 1)
     part, held = everything.take(np.arange(80)), everything.take(np.arange(80, 100))
     task = HeadTask(HeadSpec("tone", "single", tuple(sorted(WORDS))), part, held)
     assert lengths_of([task], []) == 100 / 80
     pool = Pool.of(everything, [f"{text} news bank card" for text in rows(60, 3).texts])
     texts = len(pool.texts)
-    assert texts < PER_ROW * 80
+    assert texts < FIRST.per_row * 80
     assert lengths_of([task], [pool]) == EPOCHS_SHARE * ((80 + texts) + (100 + texts)) / 80
+    few = "shared.training.further_rows.{}"
+    monkeypatch.setattr(few.format("FIRST"), Sure(FIRST.probability, 0))
+    assert lengths_of([task], [pool]) == EPOCHS_SHARE * (80 + (100 + texts)) / 80
+    monkeypatch.setattr(few.format("LAST"), Sure(LAST.probability, 0))
+    assert lengths_of([task], [pool]) == EPOCHS_SHARE * (80 + 100) / 80
 
 
 def test_the_outlook_is_of_the_whole_call_and_of_what_may_follow() -> None:

@@ -15,7 +15,14 @@ from shared.training.batches import HeadTask
 from shared.training.budget import CallBudget
 from shared.training.examples import Examples
 from shared.training.finetune import finetune_classifier
-from shared.training.further_rows import PER_ROW, SURE, FurtherRuns, refitted, sure_labels
+from shared.training.further_rows import (
+    FIRST,
+    LAST,
+    FurtherRuns,
+    Sure,
+    refitted,
+    sure_labels,
+)
 from shared.training.fusion import FusedFit, fit_fused
 from shared.training.head_data import HeadData
 from shared.training.learning import learn
@@ -126,10 +133,10 @@ def test_unlabelled_texts_that_are_sure_teach_the_encoder(
     head = HeadData("tone", rows(27, 2), unlabelled=(*texts.texts, texts.texts[0]))
     found = learn([head], options=OPTIONS, folder=tmp_path / "m", **given)
     added = found.pseudo["tone"]
-    assert 0 < added <= PER_ROW * 24
+    assert 0 < added <= FIRST.per_row * 24
     assert [count for count, _ in seen][:2] == [24, 24 + added]
     more = seen[2][0] - 27
-    assert 0 < more <= PER_ROW * 27
+    assert added < more <= LAST.per_row * 27
     assert len(found.classifier("tone").dense.known) == 27 + more
     assert found.chosen["tone"].out_of_fold.shape == (27, 3)
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
@@ -156,7 +163,7 @@ def test_unlabelled_texts_that_do_not_help_are_left_out(
         "late": r"unlabelled texts: no time is left to learn from \d+",
     }
     if why == "unsure":
-        monkeypatch.setattr("shared.training.further_rows.SURE", 1.1)
+        monkeypatch.setattr("shared.training.learning_tuned.FIRST", Sure(1.1, 6))
     if why == "late":
         # On all labelled rows: 27 in the place of 24.
         monkeypatch.setattr(FurtherRuns, "fit", lambda _, times: times == 27 / 24)
@@ -188,14 +195,17 @@ def test_many_labelled_rows_need_no_unlabelled_ones(
     assert found.pseudo == {}
 
 
-def test_a_sure_label_is_probable_and_leaves_room_for_others(given: dict[str, Any]) -> None:
+@pytest.mark.parametrize("sure", [FIRST, LAST])
+def test_a_sure_label_is_probable_and_leaves_room_for_others(
+    given: dict[str, Any], sure: Sure
+) -> None:
     embedder, known = given["embedder"], rows(27, 2)
     model = fit_fused(known, embedder=embedder, threads=1).classifier
     pool = Pool.of(known, rows(300, 5).texts)
-    found = sure_labels(model, pool, known)
+    found = sure_labels(model, pool, known, sure)
     p = model.predict_proba(pool.texts)
     assert len(found) > 0
-    assert (p[found.rows].max(1) >= SURE).all()
+    assert (p[found.rows].max(1) >= sure.probability).all()
     names = [model.labels[at] for at in p[found.rows].argmax(1)]
     assert list(found.labels) == names
-    assert max(names.count(name) for name in model.labels) <= PER_ROW * 9
+    assert max(names.count(name) for name in model.labels) <= sure.per_row * 9
