@@ -1,7 +1,7 @@
 """Sets asked with and without fine-tuning: a fold of each, unseen ones, one model for all."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipelines import benchmark_tuned as module
 from pipelines.benchmark_core import SVM
-from pipelines.benchmark_labels import FIQA, PHRASEBANK, PLACES, TWEETS, Learner
+from pipelines.benchmark_labels import FIQA, PHRASEBANK, PLACES, TWEETS, LabelRow, Learner
 from pipelines.benchmark_tuned import (
     FROZEN,
     TUNED,
@@ -107,15 +107,19 @@ def tables(folder: Path, rows: int) -> None:
     (folder / PLACES[FIQA]).write_text("\n".join(lines), encoding="utf-8")
 
 
+def measured(
+    measure: Callable[..., Iterator[LabelRow]], folder: Path, encoder: Path
+) -> list[LabelRow]:
+    options = TrainOptions(method="frozen", base=str(encoder), seed=3, threads=1)
+    return list(measure(folder, home=Home(folder / "home"), options=options, say=lambda _: None))
+
+
 def test_what_was_never_seen_is_asked_of_both_and_of_the_svm(
     tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learned = given_answers(1_000, monkeypatch)
     tables(tmp_path, 60)
-    options = TrainOptions(method="frozen", base=str(tiny_encoder), seed=3, threads=1)
-    found = tuned_unseen(
-        tmp_path, home=Home(tmp_path / "home"), options=options, say=lambda _: None
-    )
+    found = measured(tuned_unseen, tmp_path, tiny_encoder)
     figures = {
         (row.system, row.measure): row.found.value for row in found if row.data[:4] == "FiQA"
     }
@@ -133,10 +137,7 @@ def test_one_model_of_all_sets_is_set_against_each_sets_own(
 ) -> None:
     learned = given_answers(60, monkeypatch)
     tables(tmp_path, 60)
-    options = TrainOptions(method="frozen", base=str(tiny_encoder), seed=3, threads=1)
-    found = tuned_together(
-        tmp_path, home=Home(tmp_path / "home"), options=options, say=lambda _: None
-    )
+    found = measured(tuned_together, tmp_path, tiny_encoder)
     figures = {(row.data.split(",")[0], row.system, row.measure): row.found.value for row in found}
     assert len(learned) == 3
     assert learned[0] == sum(learned[1:])
