@@ -1,13 +1,14 @@
-"""What fine-tuning adds where news is labelled, with and without it: on the first fold of each set,
-on sets it was not taught by, and in one model of all sets.
+"""What fine-tuning adds where news is labelled, with and without it: on folds of each set, on sets
+it was not taught by, and in one model of all sets.
 
-Of the folds of benchmark_labels.py, and the same rows asked: one fold of a large encoder takes half
-an hour on two cores, and five of each set a day.
+Of the folds of benchmark_labels.py, and the same rows asked. One fold of a large encoder takes up
+to half an hour on two cores, so that the first one of a set is asked unless all are wanted.
 """
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -45,39 +46,43 @@ Say = Callable[[str], None]
 Floats = NDArray[np.float32]
 FROZEN, TUNED = "triptych, frozen", "triptych, fine-tuned"
 ABOVE_FROZEN = "accuracy above the frozen one"
+FIRST, ALL = f"first of {FOLDS} folds", f"{FOLDS} folds"
 EPOCHS = 3
 # Layers that learn, from the top: the output of those below is computed once.
 LEARNING = 6
 
 
-@dataclass(frozen=True)
-class Fold:
-    """One set's rows, to learn from and to be asked."""
-
-    name: str
-    part: Examples
-    held: Examples
-
-
-def tuned_folds(folder: Path, *, home: Home, options: TrainOptions, say: Say) -> Iterator[LabelRow]:
-    """Figures of both on the first fold of what there is of the sets in `folder`.
+def tuned_folds(
+    folder: Path, *, home: Home, options: TrainOptions, say: Say, every: bool = False
+) -> Iterator[LabelRow]:
+    """Figures of both on the first fold of what there is of the sets in `folder`, or on every one,
+    the rows of all folds as one.
 
     options: its base; fine-tuned by its method, whole where that is frozen.
     """
-    learner = _learner(home, options, say)
-    for fold in first_folds(folder, home, options.seed, say):
-        answers = _asked(learner, fold.part, fold.held.texts)
-        right = {}
-        data = f"{fold.name}, first of {FOLDS} folds"
-        for system, (labels, scores) in answers.items():
-            right[system] = hits_of(fold.held, labels, scores).astype(bool)
-            if fold.name == TOPICS:
-                found = bootstrap(mean_of(right[system]), len(fold.held))
-                yield LabelRow(data, system, "accuracy", found)
+    learner, count = _learner(home, options, say), FOLDS if every else 1
+    for name, rows in _sets_by_time(folder, home, say):
+        right = {system: np.zeros(len(rows), dtype=np.bool_) for system in (FROZEN, TUNED)}
+        codes = {system: np.zeros(len(rows), dtype=np.int64) for system in right}
+        chosen = list(islice(folds(rows, FOLDS, options.seed), count))
+        for number, (train, held) in enumerate(chosen, start=1):
+            part = rows.take(held)
+            for system, (labels, scores) in _asked(learner, rows.take(train), part.texts).items():
+                right[system][held] = hits_of(part, labels, scores)
+                if name != TOPICS:
+                    codes[system][held] = _in_order(labels, scores).argmax(1)
+            before, after = (right[system][held].mean() for system in (FROZEN, TUNED))
+            say(f"{name}: fold {number} of {FOLDS}: accuracy {before:.4f} to {after:.4f}")
+        asked = np.concatenate([held for _, held in chosen])
+        data = f"{name}, {ALL if every else FIRST}"
+        for system in right:
+            hits = right[system][asked]
+            if name == TOPICS:
+                yield LabelRow(data, system, "accuracy", bootstrap(mean_of(hits), len(hits)))
             else:
-                said = _in_order(labels, scores).argmax(1)
-                yield from figures(data, system, codes_of(fold.held), said)
-        yield LabelRow(data, TUNED, ABOVE_FROZEN, gain(right[TUNED], right[FROZEN]))
+                truth = codes_of(rows.take(asked))
+                yield from figures(data, system, truth, codes[system][asked])
+        yield LabelRow(data, TUNED, ABOVE_FROZEN, gain(right[TUNED][asked], right[FROZEN][asked]))
 
 
 def tuned_unseen(
@@ -121,7 +126,7 @@ def tuned_together(
         mine = origin[held] == at
         rows = whole.take(held[mine])
         own = _asked(learner, whole.take(train[origin[train] == at]), rows.texts)
-        data, truth = f"{name}, first of {FOLDS} folds", codes_of(rows)
+        data, truth = f"{name}, {FIRST}", codes_of(rows)
         for system in (FROZEN, TUNED):
             alone = _in_order(*own[system]).argmax(1)
             together = _in_order(*common[system])[mine].argmax(1)
@@ -132,16 +137,15 @@ def tuned_together(
             yield LabelRow(data, name_together, ABOVE_OWN, found)
 
 
-def first_folds(folder: Path, home: Home, seed: int, say: Say) -> Iterator[Fold]:
-    """The first of each set's folds by near duplicates, topics last: they take longest."""
+def _sets_by_time(folder: Path, home: Home, say: Say) -> Iterator[tuple[str, Examples]]:
+    """What there is of the sets, topics last: they take longest."""
     sets = read_sets(folder, home, say)
     there: Mapping[str, Examples | None] = {
         name: sets.sentiment.get(name) for name in (PHRASEBANK, TWEETS)
     } | {TOPICS: sets.topics}
     for name, rows in there.items():
         if rows is not None:
-            train, held = next(iter(folds(rows, FOLDS, seed)))
-            yield Fold(name, rows.take(train), rows.take(held))
+            yield name, rows
 
 
 def _learner(home: Home, options: TrainOptions, say: Say) -> Learner:

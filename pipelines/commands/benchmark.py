@@ -119,9 +119,9 @@ def benchmark(
             help="Sets: few, news, pairs, scoring, banking; for `few` banking, clinc; for "
             "`recommender` what is held out: last, time, hidden, month; for `chatbot` intents, "
             "answers, slips, scope, replies, several, entities; for `news` models, labels, "
-            "surges, power, quiet, surveillance and, by name alone, for they take long, tuned, "
-            "tuned-unseen, tuned-together; for `pages` browser: each drawn in Chromium; for "
-            "`lists` large: a million items and ten million events.",
+            "surges, power, quiet, surveillance and, by name alone, for they take long, tuned "
+            "(one fold), tuned-every (each), tuned-unseen, tuned-together; for `pages` browser: "
+            "each drawn in Chromium; for `lists` large: a million items and ten million events.",
         ),
     ] = None,
     rows: Annotated[

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,19 @@ from numpy.typing import NDArray
 
 from pipelines import benchmark_tuned as module
 from pipelines.benchmark_core import SVM
-from pipelines.benchmark_labels import FIQA, PHRASEBANK, PLACES, TWEETS, LabelRow, Learner
+from pipelines.benchmark_labels import (
+    FIQA,
+    PHRASEBANK,
+    PLACES,
+    TOPICS,
+    TWEETS,
+    LabelRow,
+    Learner,
+    read_sets,
+)
 from pipelines.benchmark_tuned import (
     FROZEN,
     TUNED,
-    first_folds,
     tuned_folds,
     tuned_together,
     tuned_unseen,
@@ -23,7 +32,7 @@ from pipelines.benchmark_tuned import (
 from shared.inference.model_encoders import open_base_encoder
 from shared.pretrained import resolve
 from shared.settings import Home
-from shared.training.examples import Examples
+from shared.training.examples import Examples, folds
 from shared.training.options import TrainOptions
 
 WORDS = {"0": "slump loss", "2": "report plan", "1": "gain record"}
@@ -48,14 +57,15 @@ def test_both_are_asked_the_same_rows_and_compared_in_pairs(
     figures = {(row.system, row.measure): row.found.value for row in found}
     assert {row.data for row in found} == {f"{TWEETS}, first of 5 folds"}
 
-    (fold,) = first_folds(tmp_path, home, 3, lambda _: None)
-    assert len(fold.part) + len(fold.held) == 90
-    assert not set(fold.part.texts) & set(fold.held.texts)
+    rows = read_sets(tmp_path, home, lambda _: None).sentiment[TWEETS]
+    train, held = (rows.take(part) for part in next(iter(folds(rows, 5, 3))))
+    assert len(train) + len(held) == 90
+    assert not set(train.texts) & set(held.texts)
     base = resolve(str(tiny_encoder), cache=home.cache)
     embedder = open_base_encoder(base, cache=home.cache, threads=1)
     frozen = Learner(base, embedder, replace(options, method="frozen"), lambda _: None)
-    labels, scores = frozen.ask(fold.part, fold.held.texts)
-    right = [labels[at] == own for at, own in zip(scores.argmax(1), fold.held.single, strict=True)]
+    labels, scores = frozen.ask(train, held.texts)
+    right = [labels[at] == own for at, own in zip(scores.argmax(1), held.single, strict=True)]
     assert figures[FROZEN, "accuracy"] == pytest.approx(np.mean(right))
     gain = figures[TUNED, "accuracy"] - figures[FROZEN, "accuracy"]
     assert figures[TUNED, "accuracy above the frozen one"] == pytest.approx(gain)
@@ -112,6 +122,32 @@ def measured(
 ) -> list[LabelRow]:
     options = TrainOptions(method="frozen", base=str(encoder), seed=3, threads=1)
     return list(measure(folder, home=Home(folder / "home"), options=options, say=lambda _: None))
+
+
+def test_every_fold_is_asked_and_told_as_one_set(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned = given_answers(1_000, monkeypatch)
+    tables(tmp_path, 60)
+    spelt = {"slump": 5, "report": 7, "gain": 9}
+    tweets = (tmp_path / PLACES[TWEETS]).read_text(encoding="utf-8").splitlines()[1:]
+    words = [line.rsplit(",", 1)[0].rsplit(" ", 1)[1] for line in tweets]
+    lines = [f"{line.rsplit(',', 1)[0]},{spelt[w]}" for line, w in zip(tweets, words, strict=True)]
+    (tmp_path / PLACES[TOPICS]).parent.mkdir(parents=True)
+    (tmp_path / PLACES[TOPICS]).write_text("\n".join(["text,label", *lines]), encoding="utf-8")
+
+    found = measured(partial(tuned_folds, every=True), tmp_path, tiny_encoder)
+    figures = {(row.data, row.system, row.measure): row.found.value for row in found}
+    assert len(learned) == 15
+    # Each row is held out once, so that four fifths of 60 are learned from on average.
+    assert [sum(learned[at : at + 5]) for at in (0, 5, 10)] == [240, 240, 240]
+    for name in (PHRASEBANK, TWEETS):
+        data = f"{name}, 5 folds"
+        assert figures[data, TUNED, "accuracy"] == figures[data, TUNED, "macro F1"] == 1
+        # Of 20 rows each, all good news is called bad.
+        assert figures[data, FROZEN, "accuracy"] == pytest.approx(2 / 3)
+        assert figures[data, FROZEN, "macro F1"] == pytest.approx((2 * 20 / 60 + 1 + 0) / 3)
+        assert figures[data, TUNED, "accuracy above the frozen one"] == pytest.approx(1 / 3)
 
 
 def test_what_was_never_seen_is_asked_of_both_and_of_the_svm(
