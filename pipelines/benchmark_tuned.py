@@ -29,12 +29,14 @@ from pipelines.benchmark_labels import (
     hits_of,
     likeliest,
     origins,
+    own_label_figures,
     per_set,
     pooled,
     read_sets,
     svm_sentiment,
     taught_to_unseen,
     unseen_figures,
+    with_labels,
 )
 from shared.evaluation.intervals import bootstrap, mean_of
 from shared.modeling.encoder_folder import read_encoder_folder, read_json_object
@@ -88,15 +90,17 @@ def tuned_folds(
 def tuned_unseen(
     folder: Path, *, home: Home, options: TrainOptions, say: Say
 ) -> Iterator[LabelRow]:
-    """Figures of both, and of the SVM, on sets that they were not taught by; as `tuned_folds`."""
+    """Figures of both, and of the SVM, on sets that they were not taught by; as `tuned_folds`. Of a
+    set without neutral rows, then also of what was taught without them."""
     sets = read_sets(folder, home, say)
     if not sets.unseen or not {PHRASEBANK, TWEETS} <= set(sets.sentiment):
         return
     taught = taught_to_unseen(sets)
     asked = [text for held in sets.unseen.values() for text in held.texts]
+    learner = _learner(home, options, say)
     answers = {
         system: per_set(_in_order(*found), sets.unseen.values())
-        for system, found in _asked(_learner(home, options, say), taught, asked).items()
+        for system, found in _asked(learner, taught, asked).items()
     }
     for at, (name, held) in enumerate(sets.unseen.items()):
         own = {system: found[at] for system, found in answers.items()}
@@ -108,6 +112,10 @@ def tuned_unseen(
         yield LabelRow(
             f"{name}, never seen", TUNED, ABOVE_FROZEN, gain(right[TUNED], right[FROZEN])
         )
+        of_its_labels = with_labels(taught, held.names)
+        if len(of_its_labels) < len(taught):
+            found = _asked(learner, of_its_labels, held.texts)
+            yield from own_label_figures(name, held, taught, found)
 
 
 def tuned_together(

@@ -44,11 +44,14 @@ def test_every_system_is_judged_on_every_set(
     monkeypatch.setattr(module, "FOLDS", 2)
 
     # The fusion is tested elsewhere, and takes its time: here its answers are known beforehand.
+    learned: list[Examples] = []
+
     def by_words(
-        _: Learner, __: Examples, texts: Sequence[str]
+        _: Learner, taught: Examples, texts: Sequence[str]
     ) -> tuple[Sequence[str], NDArray[np.float32]]:
-        found = [[words in text for words in WORDS.values()] for text in texts]
-        return tuple(WORDS), np.array(found, np.float32)
+        learned.append(taught)
+        found = [[WORDS[label] in text for label in taught.names] for text in texts]
+        return taught.names, np.array(found, np.float32)
 
     monkeypatch.setattr(Learner, "ask", by_words)
     spelt = {"negative": "0", "positive": "1", "neutral": "2"}
@@ -88,6 +91,17 @@ def test_every_system_is_judged_on_every_set(
         assert (gain.low, gain.value, gain.high) == (0, 0, 0)
     assert figures["FiQA, sign, never seen", OWN, "negative recall"].value == 1
     assert ("FiQA, sign, never seen", OWN, "accuracy above the SVM") in figures
+
+    assert [rows.names for rows in learned[:-1]] == [tuple(WORDS)] * (len(learned) - 1)
+    assert learned[-1].names == ("negative", "positive")
+    assert len(learned[-1]) == len(learned[-2]) * 2 / 3  # those of PhraseBank and tweets
+    alone = "FiQA, sign, never seen, taught its labels alone"
+    assert figures[alone, OWN, "accuracy"].value == 1
+    for rival, above in (
+        (figures[alone, SVM, "accuracy"], "accuracy above the SVM"),
+        (figures["FiQA, sign, never seen", SVM, "accuracy"], "accuracy above the SVM of all rows"),
+    ):
+        assert figures[alone, OWN, above].value == pytest.approx(1 - rival.value)
     assert len(module.read_sets(tmp_path, home, said.append).sentiment[SENTFIN]) == 45
 
 

@@ -72,6 +72,7 @@ def test_both_are_asked_the_same_rows_and_compared_in_pairs(
 
 
 SAID = {"negative": "slump", "neutral": "report", "positive": "gain"}
+OF_TOPICS = {"5": "slump", "7": "report", "9": "gain"}
 SPELT = {"negative": "0", "neutral": "2", "positive": "1"}
 
 
@@ -84,13 +85,13 @@ def given_answers(rows: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         _: Learner, taught: Examples, texts: Sequence[str]
     ) -> Mapping[str, tuple[Sequence[str], NDArray[np.float32]]]:
         learned.append(len(taught))
-        known = np.array([[word in text for word in SAID.values()] for text in texts], np.float32)
-        blind = known.copy()
-        blind[:, 0] += 2 * blind[:, 2]
         # The labels in another order than SENTIMENTS.
-        names, order = ("positive", "negative", "neutral"), [2, 0, 1]
-        tuned = blind if len(taught) > rows else known
-        return {FROZEN: (names, blind[:, order]), TUNED: (names, tuned[:, order])}
+        names = taught.names[::-1]
+        words = [(SAID | OF_TOPICS)[label] for label in names]
+        known = np.array([[word in text for word in words] for text in texts], np.float32)
+        blind = known.copy()
+        blind[:, words.index("slump")] += 2 * known[:, words.index("gain")]
+        return {FROZEN: (names, blind), TUNED: (names, blind if len(taught) > rows else known)}
 
     monkeypatch.setattr(module, "_asked", answers)
     return learned
@@ -129,7 +130,7 @@ def test_every_fold_is_asked_and_told_as_one_set(
 ) -> None:
     learned = given_answers(1_000, monkeypatch)
     tables(tmp_path, 60)
-    spelt = {"slump": 5, "report": 7, "gain": 9}
+    spelt = {word: topic for topic, word in OF_TOPICS.items()}
     tweets = (tmp_path / PLACES[TWEETS]).read_text(encoding="utf-8").splitlines()[1:]
     words = [line.rsplit(",", 1)[0].rsplit(" ", 1)[1] for line in tweets]
     lines = [f"{line.rsplit(',', 1)[0]},{spelt[w]}" for line, w in zip(tweets, words, strict=True)]
@@ -141,13 +142,16 @@ def test_every_fold_is_asked_and_told_as_one_set(
     assert len(learned) == 15
     # Each row is held out once, so that four fifths of 60 are learned from on average.
     assert [sum(learned[at : at + 5]) for at in (0, 5, 10)] == [240, 240, 240]
+    for name in (PHRASEBANK, TWEETS, TOPICS):
+        data = f"{name}, 5 folds"
+        assert figures[data, TUNED, "accuracy"] == 1
+        # Of 20 rows each, all that is good is called bad.
+        assert figures[data, FROZEN, "accuracy"] == pytest.approx(2 / 3)
+        assert figures[data, TUNED, "accuracy above the frozen one"] == pytest.approx(1 / 3)
     for name in (PHRASEBANK, TWEETS):
         data = f"{name}, 5 folds"
-        assert figures[data, TUNED, "accuracy"] == figures[data, TUNED, "macro F1"] == 1
-        # Of 20 rows each, all good news is called bad.
-        assert figures[data, FROZEN, "accuracy"] == pytest.approx(2 / 3)
+        assert figures[data, TUNED, "macro F1"] == 1
         assert figures[data, FROZEN, "macro F1"] == pytest.approx((2 * 20 / 60 + 1 + 0) / 3)
-        assert figures[data, TUNED, "accuracy above the frozen one"] == pytest.approx(1 / 3)
 
 
 def test_what_was_never_seen_is_asked_of_both_and_of_the_svm(
@@ -157,15 +161,24 @@ def test_what_was_never_seen_is_asked_of_both_and_of_the_svm(
     tables(tmp_path, 60)
     found = measured(tuned_unseen, tmp_path, tiny_encoder)
     figures = {
-        (row.system, row.measure): row.found.value for row in found if row.data[:4] == "FiQA"
+        (row.system, row.measure): row.found.value
+        for row in found
+        if row.data == f"{FIQA}, never seen"
     }
-    assert learned == [120]
+    # With neutral rows, a third of them, and without.
+    assert learned == [120, 80]
     assert figures[TUNED, "accuracy"] == 1
     assert figures[FROZEN, "accuracy"] == pytest.approx(1 / 3)
     assert figures[TUNED, "accuracy above the frozen one"] == pytest.approx(2 / 3)
     for system in (FROZEN, TUNED):
         above = figures[system, "accuracy"] - figures[SVM, "accuracy"]
         assert figures[system, "accuracy above the SVM"] == pytest.approx(above)
+    alone = {
+        (row.system, row.measure): row.found.value for row in found if row.data.endswith("alone")
+    }
+    assert alone[TUNED, "accuracy"] == 1
+    assert alone[FROZEN, "accuracy"] == pytest.approx(1 / 3)
+    assert alone[TUNED, "accuracy above the SVM"] == pytest.approx(1 - alone[SVM, "accuracy"])
 
 
 def test_one_model_of_all_sets_is_set_against_each_sets_own(
