@@ -48,6 +48,9 @@ LABELS_OF_TWEETS = {"0": "negative", "1": "positive", "2": "neutral"}
 OWN, COMMON = "triptych", "triptych, one model for all sets"
 ABOVE_OWN = "accuracy above its own model"
 ABOVE_SVM = "accuracy above the SVM"
+# Of a set without neutral rows, by systems that know them.
+CALLED_NEUTRAL = "accuracy on what it calls neutral"
+CALLED_OTHERWISE = "accuracy on what it calls bad or good"
 
 
 @dataclass(frozen=True)
@@ -274,6 +277,11 @@ def unseen_figures(name: str, held: Examples, answers: Mapping[str, Floats]) -> 
         if system != SVM:
             found = gain(codes == truth, said[SVM] == truth)
             yield LabelRow(data, system, ABOVE_SVM, found)
+        neutral = answers[system].argmax(1) == SENTIMENTS.index("neutral")
+        if "neutral" not in held.names and neutral.any() and not neutral.all():
+            for measure, rows in ((CALLED_NEUTRAL, neutral), (CALLED_OTHERWISE, ~neutral)):
+                right = np.where(rows, codes == truth, np.nan)
+                yield LabelRow(data, system, measure, bootstrap(mean_of(right), len(right)))
 
 
 def likeliest(held: Examples, scores: Floats) -> NDArray[np.int64]:

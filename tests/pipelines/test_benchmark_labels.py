@@ -118,3 +118,12 @@ def test_a_fine_tuned_learner_knows_the_words_it_was_taught(tiny_encoder: Path) 
     found = learner.sentiment(taught, ["a slump loss", "a report plan", "a gain record"])
     assert found.argmax(1).tolist() == [0, 1, 2]
     assert any(line.startswith("  epoch 1 of 1") for line in said)
+
+
+def test_what_is_called_neutral_is_judged_by_the_likelier_sign() -> None:
+    held = from_rows(["a", "b", "c"], [("positive",), ("negative",), ("negative",)], "single")
+    scores = np.array([[0.1, 0.7, 0.2], [0.2, 0.7, 0.1], [0.1, 0, 0.9]], np.float32)
+    found = module.unseen_figures(FIQA, held, {OWN: scores, SVM: scores})
+    figures = {(row.system, row.measure): row.found.value for row in found}
+    assert figures[OWN, "accuracy on what it calls neutral"] == 1
+    assert figures[OWN, "accuracy on what it calls bad or good"] == 0
