@@ -31,6 +31,7 @@ from transformers import Trainer, set_seed
 
 from shared.errors import DataError, SettingsError
 from shared.modeling.encoder import Encoder
+from shared.modeling.encoder_folder import read_encoder_folder
 from shared.modeling.text_model import TextModel
 from shared.pretrained import PretrainedEncoder
 from shared.training import processes
@@ -39,7 +40,13 @@ from shared.training.budget import Share
 from shared.training.checkpoints import LearnedCheckpoints
 from shared.training.machine import training_conditions
 from shared.training.method_choice import Choice
-from shared.training.methods import PAIR_METHODS, MethodRecipe, apply_method, parameter_groups
+from shared.training.methods import (
+    MATCHING_METHODS,
+    MethodRecipe,
+    apply_method,
+    parameter_groups,
+    scoring_recipe,
+)
 from shared.training.options import FineTuned, Method, TrainOptions
 from shared.training.pair_models import (
     PAIR_HEAD,
@@ -228,7 +235,9 @@ class _Job:
 
     @property
     def recipe(self) -> MethodRecipe:
-        return PAIR_METHODS[self.choice.method]
+        if isinstance(self.pairs, Pairs):
+            return MATCHING_METHODS[self.choice.method]
+        return scoring_recipe(self.choice.method, read_encoder_folder(self.pretrained.path).dim)
 
     def encoder(self) -> Encoder:
         set_seed(self.options.seed)

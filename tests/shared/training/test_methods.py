@@ -24,6 +24,7 @@ from shared.training.methods import (
     orthogonality,
     parameter_groups,
     recipe_for,
+    scoring_recipe,
 )
 from shared.training.objectives import HeadsObjective
 from shared.training.options import Method, TrainOptions
@@ -122,6 +123,7 @@ def test_lower_layers_learn_more_slowly_and_biases_are_not_decayed(tiny_encoder:
 )
 def test_a_wider_encoder_takes_smaller_steps(width: int, rate: float) -> None:
     assert recipe_for(Method.FULL, width).learning_rate == pytest.approx(rate)
+    assert scoring_recipe(Method.FULL, width).learning_rate == pytest.approx(rate)
     own = [method for method in Method if method not in (Method.AUTO, Method.FULL)]
     assert all(recipe_for(method, width) is METHODS[method] for method in own)
 

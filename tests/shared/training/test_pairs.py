@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,8 +15,15 @@ from shared.errors import DataError, SettingsError
 from shared.modeling.encoder import Encoder
 from shared.modeling.text_model import TextModel
 from shared.pretrained import PretrainedEncoder
-from shared.training.methods import orthogonality
-from shared.training.options import TrainOptions
+from shared.training import pairs as module
+from shared.training.methods import (
+    MATCHING_METHODS,
+    METHODS,
+    MethodRecipe,
+    orthogonality,
+    parameter_groups,
+)
+from shared.training.options import Method, TrainOptions
 from shared.training.pair_models import EncoderInput, WeightedRankingLoss, pair_tokens
 from shared.training.pairs import (
     MATCH_METRIC,
@@ -160,6 +168,29 @@ def test_a_pair_scorer_learns_which_texts_match(tiny: PretrainedEncoder, tmp_pat
         scores = model(**tokens)["match"][:, 0].sigmoid()
     truth = torch.tensor(held.scores)
     assert ((scores > 0.5) == truth.bool()).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("kind", ["matcher", "scorer"])
+def test_a_scorer_learns_at_the_rates_of_classification_and_a_matcher_at_its_own(
+    kind: str, tiny: PretrainedEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[MethodRecipe] = []
+
+    def groups(model: nn.Module, recipe: MethodRecipe, options: TrainOptions) -> Any:
+        asked.append(recipe)
+        return parameter_groups(model, recipe, options)
+
+    monkeypatch.setattr(module, "parameter_groups", groups)
+    options = replace(QUICK, learning_rate=None, head_learning_rate=None, epochs=1)
+    given: dict[str, Any] = {"encoder": tiny, "options": options, "folder": tmp_path / "m"}
+    if kind == "matcher":
+        finetune_matcher(pairs(20, 1), pairs(10, 2), **given)
+        assert asked == [MATCHING_METHODS[Method.FULL]]
+    else:
+        finetune_pair_scorer(scored(20, 1), scored(10, 2), **given)
+        (recipe,) = asked
+        assert recipe.learning_rate == METHODS[Method.FULL].learning_rate
+        assert (recipe.epochs, recipe.batch_size) == (3, 64)
 
 
 def test_graded_scores_are_measured_by_rank_correlation(
