@@ -247,12 +247,10 @@ def own_label_figures(
     (n, C) answers; beside an SVM of these rows and one of all."""
     data, truth = f"{name}, never seen, taught its labels alone", codes_of(held)
     own = with_labels(taught, held.names)
+    everyone = {**answers, SVM: (own.names, svm(own, held.texts).scores)}
     said = {
         system: np.array([SENTIMENTS.index(label) for label in labels])[scores.argmax(1)]
-        for system, (labels, scores) in {
-            **answers,
-            SVM: (own.names, svm(own, held.texts).scores),
-        }.items()
+        for system, (labels, scores) in everyone.items()
     }
     of_all = likeliest(held, svm_sentiment(taught, held.texts)) == truth
     for system, codes in said.items():
