@@ -34,6 +34,8 @@ from shared.training.options import Method, TrainOptions
 
 Say = Callable[[str], None]
 Floats = NDArray[np.float32]
+Answers = Mapping[str, tuple[Sequence[str], Floats]]
+"""System -> labels, and their (n, C) probabilities or margins for n texts."""
 PHRASEBANK, TWEETS, SENTFIN = "Financial PhraseBank 50Agree", "Twitter sentiment", "SEntFiN"
 GOLD, FIQA, TOPICS = "gold headlines", "FiQA, sign", "Twitter topics"
 PLACES = {
@@ -224,33 +226,35 @@ def _never_seen(sets: Sets, learner: Learner) -> Iterator[LabelRow]:
     taught = taught_to_unseen(sets)
     asked = [text for held in sets.unseen.values() for text in held.texts]
     ours = per_set(learner.sentiment(taught, asked), sets.unseen.values())
+
+    def ask(rows: Examples, texts: Sequence[str]) -> Answers:
+        return {OWN: learner.ask(rows, texts)}
+
     for (name, held), scores in zip(sets.unseen.items(), ours, strict=True):
         yield from unseen_figures(name, held, {OWN: scores, SVM: svm_sentiment(taught, held.texts)})
         learner.say(f"{name}: {len(held)} rows asked")
-        own = with_labels(taught, held.names)
-        if len(own) < len(taught):
-            yield from own_label_figures(name, held, taught, {OWN: learner.ask(own, held.texts)})
-
-
-def with_labels(rows: Examples, names: Collection[str]) -> Examples:
-    """Those of the rows, each of one label, whose label is one of the names."""
-    return rows.take(np.flatnonzero([label in names for label in rows.single]))
+        yield from own_label_figures(name, held, taught, ask)
 
 
 def own_label_figures(
     name: str,
     held: Examples,
     taught: Examples,
-    answers: Mapping[str, tuple[Sequence[str], Floats]],
+    ask: Callable[[Examples, Sequence[str]], Answers],
 ) -> Iterator[LabelRow]:
-    """Of each system that was taught only rows of the set's own labels, by its labels and its
-    (n, C) answers; beside an SVM of these rows and one of all."""
+    """Of a set that lacks a label of `taught`: of systems that learn from the rows of its own
+    labels alone, beside an SVM of these rows and one of all. Nothing of any other set.
+
+    ask: what each system answers to texts once it has learned from rows.
+    """
+    own = taught.take(np.flatnonzero([label in held.names for label in taught.single]))
+    if len(own) == len(taught):
+        return
     data, truth = f"{name}, never seen, taught its labels alone", codes_of(held)
-    own = with_labels(taught, held.names)
-    everyone = {**answers, SVM: (own.names, svm(own, held.texts).scores)}
+    answers = {**ask(own, held.texts), SVM: (own.names, svm(own, held.texts).scores)}
     said = {
         system: np.array([SENTIMENTS.index(label) for label in labels])[scores.argmax(1)]
-        for system, (labels, scores) in everyone.items()
+        for system, (labels, scores) in answers.items()
     }
     of_all = likeliest(held, svm_sentiment(taught, held.texts)) == truth
     for system, codes in said.items():

@@ -8,6 +8,7 @@ to half an hour on two cores, so that the first one of a set is asked unless all
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from pipelines.benchmark_labels import (
     PHRASEBANK,
     TOPICS,
     TWEETS,
+    Answers,
     LabelRow,
     Learner,
     codes_of,
@@ -36,7 +38,6 @@ from pipelines.benchmark_labels import (
     svm_sentiment,
     taught_to_unseen,
     unseen_figures,
-    with_labels,
 )
 from shared.evaluation.intervals import bootstrap, mean_of
 from shared.modeling.encoder_folder import read_encoder_folder, read_json_object
@@ -112,10 +113,7 @@ def tuned_unseen(
         yield LabelRow(
             f"{name}, never seen", TUNED, ABOVE_FROZEN, gain(right[TUNED], right[FROZEN])
         )
-        of_its_labels = with_labels(taught, held.names)
-        if len(of_its_labels) < len(taught):
-            found = _asked(learner, of_its_labels, held.texts)
-            yield from own_label_figures(name, held, taught, found)
+        yield from own_label_figures(name, held, taught, partial(_asked, learner))
 
 
 def tuned_together(
@@ -166,11 +164,8 @@ def _learner(home: Home, options: TrainOptions, say: Say) -> Learner:
     return replace(learner, options=learning)
 
 
-def _asked(
-    learner: Learner, rows: Examples, texts: Sequence[str]
-) -> Mapping[str, tuple[Sequence[str], Floats]]:
-    """Labels and (n, C) probabilities for texts, by what learned from the rows with and without
-    fine-tuning."""
+def _asked(learner: Learner, rows: Examples, texts: Sequence[str]) -> Answers:
+    """By what learned from the rows with and without fine-tuning."""
     with tempfile.TemporaryDirectory() as place:
         learned = learner.learn(rows, Path(place) / "encoder")
         return {

@@ -1,14 +1,13 @@
 """Sets asked with and without fine-tuning: a fold of each, unseen ones, one model for all."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from pipelines import benchmark_tuned as module
 from pipelines.benchmark_core import SVM
@@ -18,6 +17,7 @@ from pipelines.benchmark_labels import (
     PLACES,
     TOPICS,
     TWEETS,
+    Answers,
     LabelRow,
     Learner,
     read_sets,
@@ -81,9 +81,7 @@ def given_answers(rows: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     what was fine-tuned on more than so many rows. Returns how many rows were learned from."""
     learned = []
 
-    def answers(
-        _: Learner, taught: Examples, texts: Sequence[str]
-    ) -> Mapping[str, tuple[Sequence[str], NDArray[np.float32]]]:
+    def answers(_: Learner, taught: Examples, texts: Sequence[str]) -> Answers:
         learned.append(len(taught))
         # The labels in another order than SENTIMENTS.
         names = taught.names[::-1]
